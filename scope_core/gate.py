@@ -1,0 +1,47 @@
+"""The safety rules common to every method, so that methods are compared fairly. They may only turn a decision into RECOMPUTE."""
+
+from dataclasses import dataclass
+
+from .policy.base import Decision, Mode
+from .schedule import Unit
+
+
+@dataclass(frozen=True)
+class Gate:
+    """Raises ValueError for settings out of range. Steps are each unit's own."""
+
+    max_skip: int = 5
+    """H: longest run of steps without a recompute."""
+    warm_up: int = 5
+    """First steps that are always computed."""
+    tail: int = 1
+    """Last steps that are always computed."""
+
+    def __post_init__(self) -> None:
+        for name in ("max_skip", "warm_up", "tail"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} is {getattr(self, name)}; it must be at least 0")
+
+    def __call__(self, unit: Unit, decision: Decision, skipped: int, available: bool) -> Decision:
+        """`skipped`: steps since the unit was last computed. `available`: there is something to reuse."""
+        def recompute(rule: str) -> Decision:
+            return Decision(Mode.RECOMPUTE, decision.score, rule)
+
+        if decision.mode is Mode.RECOMPUTE:
+            return decision
+        if unit.step <= self.warm_up:
+            return recompute("warm_up")
+        if unit.step > unit.steps - self.tail:
+            return recompute("tail")
+        if not available:
+            return recompute("entered")
+        if skipped >= self.max_skip:
+            return recompute("max_skip")
+        return decision
+
+
+def couple(decisions: list[Decision]) -> list[Decision]:
+    """One joint forward computes all units or none: if any needs it, all are computed."""
+    if all(decision.mode is not Mode.RECOMPUTE for decision in decisions):
+        return decisions
+    return [d if d.mode is Mode.RECOMPUTE else Decision(Mode.RECOMPUTE, d.score, "joint") for d in decisions]

@@ -1,0 +1,130 @@
+"""The Wan / SkyReels-V2 diffusion-forcing transformer in plain torch, in the official key layout.
+
+Inside ComfyUI the host's own WanModel runs; this one trains the demo model and drives the library without a host.
+Source: skyreels.md sections 1 and 2.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+@dataclass(frozen=True)
+class WanConfig:
+    dim: int
+    ffn_dim: int
+    num_heads: int
+    num_layers: int
+    text_dim: int = 4096
+    in_dim: int = 16
+    out_dim: int = 16
+    freq_dim: int = 256
+
+
+class WanAttention(nn.Module):
+    attend = staticmethod(F.scaled_dot_product_attention)
+
+    def __init__(self, dim: int, heads: int):
+        super().__init__()
+        self.heads = heads
+        self.q, self.k, self.v, self.o = (nn.Linear(dim, dim) for _ in range(4))
+        self.norm_q, self.norm_k = nn.RMSNorm(dim, eps=1e-6), nn.RMSNorm(dim, eps=1e-6)
+
+    def forward(self, x: Tensor, context: Tensor, rope: Tensor | None = None, mask: Tensor | None = None) -> Tensor:
+        q, k, v = self.norm_q(self.q(x)), self.norm_k(self.k(context)), self.v(context)
+        q, k, v = (y.unflatten(2, (self.heads, -1)).transpose(1, 2) for y in (q, k, v))
+        if rope is not None:
+            q, k = rotate(q, rope).to(v.dtype), rotate(k, rope).to(v.dtype)
+        return self.o(self.attend(q, k, v, attn_mask=mask).transpose(1, 2).flatten(2))
+
+
+class WanBlock(nn.Module):
+    def __init__(self, c: WanConfig):
+        super().__init__()
+        self.norm1 = nn.LayerNorm(c.dim, eps=1e-6, elementwise_affine=False)
+        self.self_attn = WanAttention(c.dim, c.num_heads)
+        self.norm3 = nn.LayerNorm(c.dim, eps=1e-6)
+        self.cross_attn = WanAttention(c.dim, c.num_heads)
+        self.norm2 = nn.LayerNorm(c.dim, eps=1e-6, elementwise_affine=False)
+        self.ffn = nn.Sequential(nn.Linear(c.dim, c.ffn_dim), nn.GELU("tanh"), nn.Linear(c.ffn_dim, c.dim))
+        self.modulation = nn.Parameter(torch.randn(1, 6, c.dim) / c.dim**0.5)
+
+    def forward(self, x: Tensor, e: Tensor, context: Tensor, rope: Tensor, mask: Tensor | None) -> Tensor:
+        e = (self.modulation[:, None] + e).repeat_interleave(x.shape[1] // e.shape[1], dim=1).unbind(2)
+        y = self.norm1(x) * (1 + e[1]) + e[0]
+        x = x + self.self_attn(y, y, rope, mask) * e[2]
+        x = x + self.cross_attn(self.norm3(x), context)
+        return x + self.ffn(self.norm2(x) * (1 + e[4]) + e[3]) * e[5]
+
+
+class WanHead(nn.Module):
+    def __init__(self, c: WanConfig):
+        super().__init__()
+        self.norm = nn.LayerNorm(c.dim, eps=1e-6, elementwise_affine=False)
+        self.head = nn.Linear(c.dim, c.out_dim * 4)
+        self.modulation = nn.Parameter(torch.randn(1, 2, c.dim) / c.dim**0.5)
+
+    def forward(self, x: Tensor, e: Tensor) -> Tensor:
+        shift, scale = (self.modulation[:, None] + e[:, :, None]).repeat_interleave(x.shape[1] // e.shape[1], dim=1).unbind(2)
+        return self.head(self.norm(x) * (1 + scale) + shift)
+
+
+class WanTransformer(nn.Module):
+    """Velocity v = noise - x0 of latents [B, C, F, H, W] at timesteps t [B, F] (1000 sigma), given text features [B, L, text_dim]."""
+
+    def __init__(self, config: WanConfig):
+        super().__init__()
+        c = self.config = config
+        self.patch_embedding = nn.Conv3d(c.in_dim, c.dim, (1, 2, 2), stride=(1, 2, 2))
+        self.text_embedding = nn.Sequential(nn.Linear(c.text_dim, c.dim), nn.GELU("tanh"), nn.Linear(c.dim, c.dim))
+        self.time_embedding = nn.Sequential(nn.Linear(c.freq_dim, c.dim), nn.SiLU(), nn.Linear(c.dim, c.dim))
+        self.time_projection = nn.Sequential(nn.SiLU(), nn.Linear(c.dim, c.dim * 6))
+        self.blocks = nn.ModuleList(WanBlock(c) for _ in range(c.num_layers))
+        self.head = WanHead(c)
+
+    def time_embed(self, t: Tensor) -> Tensor:
+        """Time embedding e of timesteps of any shape: [..., dim]."""
+        half = self.config.freq_dim // 2
+        angles = t[..., None].float() * 10000 ** (-torch.arange(half, device=t.device) / half)
+        return self.time_embedding(torch.cat([angles.cos(), angles.sin()], -1).to(self.head.head.weight.dtype))
+
+    def forward(self, x: Tensor, t: Tensor, context: Tensor, mask: Tensor | None = None, around: Callable | None = None) -> Tensor:
+        """`mask` [F, F] bool, True where the frame of a row may attend to the frame of a column; `around(i, x, block)`, where
+        given, is called in place of block i."""
+        grid = x.shape[2], x.shape[3] // 2, x.shape[4] // 2
+        e = self.time_embed(t)
+        e0 = self.time_projection(e).unflatten(-1, (6, -1))
+        context = self.text_embedding(context)
+        rope = rope_angles(grid, self.config.dim // self.config.num_heads, x.device)
+        if mask is not None:
+            mask = mask.repeat_interleave(grid[1] * grid[2], 0).repeat_interleave(grid[1] * grid[2], 1)
+        x = self.patch_embedding(x).flatten(2).transpose(1, 2)
+        for i, block in enumerate(self.blocks):
+            run = partial(block, e=e0, context=context, rope=rope, mask=mask)
+            x = run(x) if around is None else around(i, x, run)
+        x = self.head(x, e).unflatten(1, grid).unflatten(-1, (2, 2, self.config.out_dim))
+        return x.permute(0, 6, 1, 2, 4, 3, 5).flatten(5, 6).flatten(3, 4)
+
+
+def rope_angles(grid: tuple[int, int, int], head_dim: int, device: torch.device) -> Tensor:
+    """Rotary angles of every token of a (frames, rows, columns) grid: [tokens, head_dim / 2]."""
+    spatial = 2 * (head_dim // 6)
+    angles = []
+    for axis, dim in enumerate((head_dim - 2 * spatial, spatial, spatial)):
+        frequency = 10000 ** -(torch.arange(0, dim, 2, device=device, dtype=torch.float64) / dim)
+        shape = [1, 1, 1, -1]
+        shape[axis] = grid[axis]
+        position = torch.arange(grid[axis], device=device).double()
+        angles.append((position[:, None] * frequency).view(shape).expand(*grid, -1))
+    return torch.cat(angles, -1).flatten(0, 2).float()
+
+
+def rotate(x: Tensor, angles: Tensor) -> Tensor:
+    """Rotate neighbouring pairs of channels of x [B, heads, tokens, head_dim]."""
+    even, odd = x.unflatten(-1, (-1, 2)).float().unbind(-1)
+    cos, sin = angles.cos(), angles.sin()
+    return torch.stack([even * cos - odd * sin, even * sin + odd * cos], -1).flatten(-2).type_as(x)

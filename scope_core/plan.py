@@ -1,0 +1,40 @@
+"""The timeline of a run before it runs: the same decisions, without a single tensor.
+
+Exact where the signal depends on the schedule alone, which on SkyReels-V2 is every signal but `latent`.
+"""
+
+import numpy as np
+
+from .control import Control, computed
+from .interval import intervals
+from .presets import Settings
+from .schedule import ARSchedule, Segment
+from .signal import make_signal
+from .term import Term
+from .trace import Trace, describe
+
+
+def make_control(settings: Settings, segment: Segment, causal: bool, term: Term | None = None, table: np.ndarray | None = None) -> Control:
+    """Decision maker of one segment, fresh."""
+    policy = settings.policy
+    signal = make_signal(policy.signal, policy.aggregate, segment, term, table)
+    return Control(policy, settings.gate, signal, segment, intervals(segment, settings.interval, causal=causal))
+
+
+def plan(schedule: ARSchedule, settings: Settings, table: np.ndarray | None = None) -> Trace:
+    """Trace of the run to come, with no seconds in it. `table` is `signal.change_table` of the model, not needed for 'sigma'.
+
+    Raises ValueError for a signal that looks at the content.
+    """
+    if settings.policy.signal == "latent":
+        raise ValueError("the 'latent' signal looks at the video itself, so its run cannot be planned; choose modulation, embedding or sigma")
+    trace = Trace({"planned": True, "settings": settings.to_json(), "schedule": describe(schedule)})
+    for segment in schedule.segments:
+        control = make_control(settings, segment, schedule.causal, table=table)
+        record = trace.begin(segment)
+        for step in segment.iterations:
+            decisions = control.decide(step, None)
+            if computed(decisions):
+                control.observe(step, None)
+            record.add(step, control.columns[step.index], decisions, 0.0)
+    return trace

@@ -1,0 +1,67 @@
+"""TeaCache: reuse the transformer's residual while the accumulated, rescaled change of the timestep embedding is small.
+
+arXiv 2411.19108; facts, coefficients and pitfalls: methods.md 2.1. The polynomial is valid only where it was fitted, so its
+input is clamped to that range and its output to non-negative values.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from torch import Tensor
+
+from ..memory import Entry
+from ..schedule import Unit
+from .base import Decision, Mode, Skip
+
+POLYNOMIALS: dict[tuple[str, str], tuple[tuple[float, ...], tuple[float, float]]] = {
+    ("1.3B", "embedding"): ((2396.76752, -1311.10545, 201.331979, -8.29855975, 0.137887774), (0.0, 0.185)),
+    ("1.3B", "modulation"): ((-52186.2437, 9230.41404, -528.275948, 13.6987616, -0.0499875664), (0.0043, 0.102)),
+    ("14B", "embedding"): ((-5784.54975374, 5449.50911966, -1811.16591783, 256.27178429, -13.02252404), (0.130, 0.5)),
+    ("14B", "modulation"): ((-303318.725, 49053.7029, -2655.30556, 58.7365115, -0.315583525), (0.0077, 0.082)),
+}
+"""(model, signal) -> coefficients, highest power first, and the range of inputs on which they are not negative."""
+
+
+@dataclass(frozen=True)
+class TeaCache:
+    """Raises ValueError for settings out of range."""
+
+    threshold: float = 0.2
+    model: str = "none"
+    """Which published polynomial rescales the change: 1.3B, 14B, or none."""
+    signal: str = "modulation"
+    aggregate: str = "max"
+    depth = 0
+
+    def __post_init__(self) -> None:
+        if self.threshold < 0:
+            raise ValueError(f"TeaCache threshold is {self.threshold:g}; it must be at least 0, published values are 0.05 to 0.3")
+        if self.model != "none" and (self.model, self.signal) not in POLYNOMIALS:
+            known = ", ".join(sorted({f"{model}/{signal}" for model, signal in POLYNOMIALS}))
+            raise ValueError(f"no TeaCache polynomial for {self.model}/{self.signal}; there is one for {known}; 'none' uses the change as it is")
+
+    def rescale(self, change: float) -> float:
+        if self.model == "none":
+            return change
+        coefficients, (low, high) = POLYNOMIALS[self.model, self.signal]
+        return max(0.0, float(np.polyval(coefficients, min(max(change, low), high))))
+
+    def init(self) -> float:
+        return 0.0
+
+    def decide(self, state: float, unit: Unit, change: float, history: Sequence[Entry]) -> Decision:
+        a = state + self.rescale(change)
+        return Decision(Mode.REUSE, a, "cache") if a < self.threshold else Decision(Mode.RECOMPUTE, a, "threshold")
+
+    def settle(self, state: float, unit: Unit, change: float, decision: Decision) -> float:
+        return 0.0 if decision.mode is Mode.RECOMPUTE else state + self.rescale(change)
+
+    def value(self, state: float, unit: Unit, decision: Decision, history: Sequence[Entry]) -> Tensor:
+        raise NotImplementedError("TeaCache reuses inside the network; the sampling loop runs its head afresh")
+
+    def observe(self, state: float, unit: Unit, history: Sequence[Entry], velocity: Tensor | None) -> float:
+        return state
+
+    def skip(self, unit: Unit, blocks: int) -> Skip | None:
+        return Skip((range(blocks),), range(blocks))

@@ -1,0 +1,69 @@
+"""Named operating points, and the settings they stand for."""
+
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from .gate import Gate
+from .policy import Off, Policy, Scope, TeaCache
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything that decides speed and fidelity. Out-of-range values raise ValueError when `policy` or `gate` is made."""
+
+    method: str = "scope"
+    tau_c: float = 0.0
+    tau_p: float = 0.30
+    decay: float = 0.75
+    decay_mode: str = "inverse"
+    predictor: str = "taylor1"
+    signal: str = "modulation"
+    aggregate: str = "max"
+    monotone: bool = True
+    clipped: bool = True
+    max_skip: int = 5
+    warm_up: int = 1
+    tail: int = 1
+    selective: str = "auto"
+    teacache_threshold: float = 0.2
+    teacache_model: str = "none"
+
+    @property
+    def off(self) -> bool:
+        """Settings under which no step can be skipped: the run is then exactly the one without SCOPE."""
+        threshold = {"off": 0.0, "scope": self.tau_p, "teacache": self.teacache_threshold}[self.method]
+        return threshold == 0 or self.max_skip == 0
+
+    @property
+    def policy(self) -> Policy:
+        if self.method == "teacache":
+            policy = TeaCache(self.teacache_threshold, self.teacache_model, self.signal, self.aggregate)
+        else:
+            policy = Scope(self.tau_c, self.tau_p, self.decay, self.decay_mode, self.predictor, self.monotone, self.clipped,
+                           self.signal, self.aggregate)
+        return Off() if self.off else policy
+
+    @property
+    def gate(self) -> Gate:
+        return Gate(self.max_skip, self.warm_up, self.tail)
+
+    @property
+    def interval(self) -> str:
+        return "full" if self.off and self.selective == "auto" else self.selective
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+BALANCED = Settings()
+PAPER = Settings(tau_c=0.18, tau_p=0.42, decay_mode="paper", predictor="taylor2_paper", warm_up=5, selective="paper")
+PRESETS: dict[str, Settings] = {
+    "off": Settings(method="off"),
+    "quality": replace(BALANCED, tau_p=0.18, max_skip=3),
+    "balanced": BALANCED,
+    "fast": replace(BALANCED, tau_p=0.42, max_skip=6),
+    "paper_slow": replace(PAPER, tau_c=0.12, tau_p=0.30),
+    "paper_fast": PAPER,
+}
+"""`paper_*` are the operating points printed in arXiv 2604.02979 with the readings of methods.md section 4. The others keep to
+predictions, let them age faster than the paper's decay does, and warm up for one step."""
