@@ -27,6 +27,8 @@ class Control:
         self.skipped = [0] * len(segment.units)
         self.recorded: slice | None = None
         """Columns of the last computed forward, which is what a reuse inside the network fits."""
+        self.peak_bytes = 0
+        """Most bytes held between two steps."""
 
     def decide(self, step: Step, x: Tensor | None) -> Decisions:
         """Mode of every unit that advances. `x` [B, C, F, H, W] only matters to signals that look at the content."""
@@ -63,6 +65,7 @@ class Control:
                 history = self.memory.of(unit.index)
                 self.states[unit.index] = self.policy.observe(self.states[unit.index], unit, history, value)
             self.memory.push(unit.index, unit.sigma, value)
+        self.peak_bytes = max(self.peak_bytes, self.memory.bytes())
 
 
 def computed(decisions: Decisions) -> bool:

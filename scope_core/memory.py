@@ -4,7 +4,7 @@ A memory belongs to one segment of one run and holds computed values only; predi
 """
 
 from collections import deque
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from typing import NamedTuple
 
 import torch
@@ -49,30 +49,31 @@ class Memory:
 class BlockResiduals:
     """Recorded change of the hidden states across a span of transformer blocks, and its replay.
 
-    Called around every block: `residuals(i, x, run, branch)`, with x [B, tokens, dim], `run(x)` the block and `branch` a
-    key that tells guidance branches apart. Methods that reuse inside the network (TeaCache over all blocks, Delta-DiT over
-    some) set `record` before a computed step and `replay` before a skipped one.
+    Called around every block: `residuals(i, x, run, branches)`, with x [B, tokens, dim], `run(x)` the block and `branches`
+    one key for each equal part of the batch, so that guidance branches never mix, however they are batched. Methods that
+    reuse inside the network (TeaCache over all blocks, Delta-DiT over some) set `record` before a computed step and
+    `replay` before a skipped one.
     """
 
     def __init__(self) -> None:
         self.stored: dict[tuple[Hashable, range], Tensor] = {}
-        self.entered: dict[tuple[Hashable, range], Tensor] = {}
         self.record: tuple[range, ...] = ()
         self.replay: range | None = None
 
-    def __call__(self, index: int, x: Tensor, run: Callable[[Tensor], Tensor], branch: Hashable) -> Tensor:
+    def __call__(self, index: int, x: Tensor, run: Callable[[Tensor], Tensor], branches: Sequence[Hashable]) -> Tensor:
         if self.replay is not None and index in self.replay:
-            return x + self.stored[branch, self.replay] if index == self.replay[0] else x
+            if index != self.replay[0]:
+                return x
+            return x + torch.cat([self.stored[branch, self.replay] for branch in branches])
+        parts = list(zip(branches, range(len(branches))))
+        size = x.shape[0] // len(branches)
         for span in self.record:
             if index == span[0]:
-                self.entered[branch, span] = x.clone()
+                for branch, i in parts:
+                    self.stored[branch, span] = x[i * size:(i + 1) * size].clone()
         x = run(x)
         for span in self.record:
             if index == span[-1]:
-                self.stored[branch, span] = torch.sub(x, self.entered.pop((branch, span)))
+                for branch, i in parts:
+                    self.stored[branch, span] = x[i * size:(i + 1) * size] - self.stored[branch, span]
         return x
-
-    def fits(self, span: range, branches: int, tokens: int) -> bool:
-        """Whether every branch has a recorded change of this span for this many tokens."""
-        held = [t for (_, s), t in self.stored.items() if s == span]
-        return len(held) >= branches and all(t.shape[1] == tokens for t in held)

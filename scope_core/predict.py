@@ -70,14 +70,19 @@ def combine(weights: Weights, velocities: Sequence[Tensor]) -> Tensor:
     return result
 
 
+def norm(v: Tensor) -> Tensor:
+    """Length of every sample of a batch [B, ...], shaped to broadcast over it."""
+    return torch.linalg.vector_norm(v, dim=tuple(range(1, v.ndim)), keepdim=True)
+
+
 def clip(predicted: Tensor, target: float, nodes: Sequence[float], velocities: Sequence[Tensor]) -> Tensor:
     """Limit how far a prediction leaves the last computed velocity: at most 1.5 times the linear change, and half of
-    that velocity's norm; hold it where the prediction is not finite (methods.md C14)."""
+    that velocity's norm; hold it where the prediction is not finite (methods.md C14). Samples of a batch are independent."""
     last, before = velocities[:2]
     change = predicted - last
     ratio = abs((target - nodes[0]) / (nodes[0] - nodes[1]))
-    limit = torch.minimum(1.5 * ratio * torch.linalg.vector_norm(last - before), 0.5 * torch.linalg.vector_norm(last))
-    length = torch.linalg.vector_norm(change)
+    limit = torch.minimum(1.5 * ratio * norm(last - before), 0.5 * norm(last))
+    length = norm(change)
     scale = torch.where(length > limit, limit / length, torch.ones_like(length))
     return torch.where(torch.isfinite(length), last + scale * change, last)
 

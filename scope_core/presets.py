@@ -55,13 +55,14 @@ class Settings:
         return asdict(self)
 
 
-BALANCED = Settings()
+CALIBRATED = Settings()
+"""The point that 1 on the threshold dial stands for."""
 PAPER = Settings(tau_c=0.18, tau_p=0.42, decay_mode="paper", predictor="taylor2_paper", warm_up=5, selective="paper")
 PRESETS: dict[str, Settings] = {
     "off": Settings(method="off"),
-    "quality": replace(BALANCED, tau_p=0.18, max_skip=3),
-    "balanced": BALANCED,
-    "fast": replace(BALANCED, tau_p=0.42, max_skip=6),
+    "quality": replace(CALIBRATED, tau_p=0.18, max_skip=3),
+    "balanced": CALIBRATED,
+    "fast": replace(CALIBRATED, tau_p=0.42, max_skip=6),
     "paper_slow": replace(PAPER, tau_c=0.12, tau_p=0.30),
     "paper_fast": PAPER,
 }

@@ -176,6 +176,8 @@ class ARSchedule:
     """Noise mixed into clean prefix frames before the model sees them, as a timestep of 1000."""
     shift: float = 8.0
     table: str = "official"
+    levels: tuple[float, ...] | None = None
+    """Noise levels [steps + 1] to use instead of the table, from a host's scheduler; the last one is 0."""
     causal: bool = False
     """Block-causal attention: a block sees itself and the blocks before it."""
 
@@ -195,6 +197,10 @@ class ARSchedule:
         check(self.prefix < min(self.frames, self.window),
               f"the start has {self.prefix} latent frames, which leaves nothing to make in a window of "
               f"{min(self.frames, self.window)}; give fewer start frames, or a longer video and window")
+        if self.levels is not None:
+            check(len(self.levels) == self.steps + 1 and self.levels[-1] == 0 and all(a > b for a, b in zip(self.levels, self.levels[1:])),
+                  f"the sigmas have to fall from about 1 to 0 in {self.steps} steps, without repeats; they are "
+                  f"{', '.join(f'{s:.3g}' for s in self.levels[:3])} ... {self.levels[-1]:.3g}. Use a scheduler such as simple, with denoise 1")
         if self.frames > self.window:
             check(1 <= self.overlap < self.window,
                   f"overlap is {self.overlap} latent frames; for a video longer than the window ({self.frames} > {self.window}) "
@@ -206,7 +212,9 @@ class ARSchedule:
 
     @cached_property
     def sigmas(self) -> np.ndarray:
-        return sigma_table(self.steps, self.shift, self.table)
+        if self.levels is None:
+            return sigma_table(self.steps, self.shift, self.table)
+        return np.minimum(np.array(self.levels), 1 - 1e-4)
 
     @cached_property
     def segments(self) -> tuple[Segment, ...]:

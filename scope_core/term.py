@@ -15,6 +15,8 @@ class Term(Protocol):
 
     blocks: int
     """Number of transformer blocks, for methods that reuse inside the network."""
+    forwards: int
+    """Forward passes so far, one for each guidance branch; those that replay reused blocks do not count."""
 
     def velocity(self, x: Tensor, timestep: np.ndarray, blocks: tuple[slice, ...] | None, residuals: BlockResiduals | None) -> Tensor:
         """Velocity after guidance [B, C, F, H, W] of latents x at `timestep` [F] (1000 sigma, truncated as in the release).
@@ -43,7 +45,7 @@ class Guided:
 
     def __init__(self, model, positive: Tensor, negative: Tensor | None = None, cfg: float = 1.0):
         self.model, self.positive, self.negative, self.cfg = model, positive, negative, cfg
-        self.blocks = len(model.blocks)
+        self.blocks, self.forwards = len(model.blocks), 0
 
     @torch.no_grad()
     def velocity(self, x: Tensor, timestep: np.ndarray, blocks: tuple[slice, ...] | None, residuals: BlockResiduals | None) -> Tensor:
@@ -51,7 +53,8 @@ class Guided:
         mask = None if blocks is None else block_causal_mask(blocks, x.shape[2]).to(x.device)
 
         def run(context: Tensor, branch: str) -> Tensor:
-            around: Callable | None = None if residuals is None else lambda i, h, block: residuals(i, h, block, branch)
+            around: Callable | None = None if residuals is None else lambda i, h, block: residuals(i, h, block, (branch,))
+            self.forwards += residuals is None or residuals.replay is None
             return self.model(x, t, context.expand(x.shape[0], -1, -1), mask, around)
 
         v = run(self.positive, "cond")

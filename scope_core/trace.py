@@ -53,8 +53,10 @@ class Trace:
     run: dict[str, Any]
     segments: list[SegmentTrace] = field(default_factory=list)
     forwards: int = 0
-    """Forward passes through the transformer, counted at the model; guidance branches count one each, or one together
-    where the host runs them as one batch."""
+    """Forward passes through all transformer blocks, counted at the model, one for each guidance branch."""
+
+    memory: int = 0
+    """Most bytes that the method held between steps."""
 
     def begin(self, segment: Segment) -> SegmentTrace:
         self.segments.append(SegmentTrace(segment))
@@ -68,7 +70,7 @@ class Trace:
         whole = sum(segment.header["frames"] * len(segment.steps) for segment in self.segments)
         per_frame = sum(step["seconds"] for step in made[1:]) / max(1, sum(step["frames"][1] - step["frames"][0] for step in made[1:]))
         return {
-            "iterations": len(steps), "computed": len(made), "forwards": self.forwards,
+            "iterations": len(steps), "computed": len(made), "forwards": self.forwards, "memory_bytes": self.memory,
             "frames_computed": frames, "frames_baseline": whole,
             "seconds": round(sum(step["seconds"] for step in steps), 4),
             "estimated_baseline_seconds": round(per_frame * whole, 4),

@@ -2,3 +2,7 @@
 
 `world` renders captioned clips, `train` makes the weights in `weights/`, `evaluate` measures them.
 """
+
+from pathlib import Path
+
+WEIGHTS = Path(__file__).parent / "weights"

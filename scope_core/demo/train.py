@@ -20,6 +20,7 @@ from torch.nn import functional as F
 
 from ..models.demo_vae import DemoVAE
 from ..models.wan import WanAttention, WanConfig, WanTransformer
+from . import WEIGHTS
 from .world import FPS, FRAMES_PER_LATENT, TOKENS, WINDOW, WORDS, Clips, latent_seconds
 
 TEXT_DIM = 64
@@ -27,7 +28,6 @@ SIZE = 128
 CONFIG = WanConfig(dim=192, ffn_dim=768, num_heads=6, num_layers=6, text_dim=TEXT_DIM)
 BATCH = 16
 SHIFT = 2.0
-WEIGHTS = Path(__file__).parent / "weights"
 
 
 class DemoModel(nn.Module):

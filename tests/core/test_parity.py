@@ -21,7 +21,7 @@ class DiffusersTerm:
 
     def __init__(self, transformer, positive, negative, fps=None):
         self.transformer, self.contexts, self.fps = transformer, (positive, negative), fps
-        self.blocks = len(transformer.blocks)
+        self.blocks, self.forwards = len(transformer.blocks), 0
 
     @torch.no_grad()
     def velocity(self, x, timestep, blocks, residuals):
@@ -51,7 +51,7 @@ def contexts():
     return torch.randn(1, 12, 32, generator=generator), torch.randn(1, 12, 32, generator=generator)
 
 
-def reference(pipe, frames, window, ar_step, block, overlap, addnoise, causal_block=None):
+def reference(pipe, frames, window, ar_step, block, overlap, addnoise, causal_block):
     positive, negative = contexts()
     torch.manual_seed(7)
     return pipe(
@@ -84,14 +84,10 @@ def ours(pipe, schedule, fps):
 ], ids=["synchronous", "asynchronous", "asynchronous blocks", "long", "long, conditioning noise", "long asynchronous"])
 def test_full_attention(frames, window, ar_step, block, overlap, addnoise, fps):
     pipe = build(fps)
-    if block > 1:
-        pipe.transformer.set_ar_attention = None
-    expected = reference(pipe, frames, window, ar_step, block, overlap, addnoise) if block == 1 else None
+    # the pipeline couples block size and mask; without the mask it runs the block schedule under full attention
+    pipe.transformer._set_ar_attention = lambda size: None
+    expected = reference(pipe, frames, window, ar_step, block, overlap, addnoise, causal_block=block)
     schedule = ARSchedule(frames, STEPS, window, overlap, block, ar_step, condition_noise=addnoise, table="diffusers")
-    if expected is None:
-        # the pipeline couples block size and mask; undo the mask to test the block schedule under full attention
-        pipe.transformer._set_ar_attention = lambda size: None
-        expected = reference(pipe, frames, window, ar_step, block, overlap, addnoise, causal_block=block)
     result, trace = ours(pipe, schedule, fps)
     assert (result - expected).abs().max() <= TOLERANCE
     assert len(trace.segments) == len(schedule.segments)

@@ -1,0 +1,109 @@
+"""Load AR video models as standard MODELs: any key layout, single files and shards, the fps branch folded in."""
+
+import logging
+import re
+from pathlib import Path
+
+import comfy.sd
+import comfy.utils
+import folder_paths
+import torch
+from safetensors import SafetensorError, safe_open
+
+from ...scope_core.models.layout import FPS_KEYS, FPS_TARGET, fold_fps, fps_offset, identify, official_key, suspicion, to_official
+from .skyreels import prepare
+
+SHARD = re.compile(r"^(.*-)(\d{5})-of-(\d{5})(\.safetensors)$")
+DTYPES = {"default": None, "bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32,
+          "fp8_e4m3fn": torch.float8_e4m3fn, "fp8_e5m2": torch.float8_e5m2}
+
+
+class ModelFileError(ValueError):
+    """A model file that cannot be read. The message names the file and the way out."""
+
+
+def model_names() -> list[str]:
+    """Files of models/diffusion_models, a sharded model once, under the name of its first shard."""
+    names = folder_paths.get_filename_list("diffusion_models")
+    return [name for name in names if not SHARD.match(name) or int(SHARD.match(name)[2]) == 1]
+
+
+def model_paths(name: str) -> list[str]:
+    """Full paths of a model's file or shards. Raises ModelFileError for pickles and missing shards."""
+    path = folder_paths.get_full_path_or_raise("diffusion_models", name)
+    if not path.endswith((".safetensors", ".sft")):
+        raise ModelFileError(f"{name} is not a safetensors file. A {Path(path).suffix} file may run code when it is opened, so it is not read; "
+                             "download the .safetensors version of the model. GGUF files: load them with their own loader and connect its "
+                             "MODEL to this node's `model` input.")
+    shard = SHARD.match(path)
+    if shard is None:
+        return [path]
+    total = int(shard[3])
+    shards = [f"{shard[1]}{i:05d}-of-{shard[3]}{shard[4]}" for i in range(1, total + 1)]
+    missing = [Path(s).name for s in shards if not Path(s).exists()]
+    if missing:
+        raise ModelFileError(f"{name} is one of {total} files, but {len(missing)} of them are missing beside it: {', '.join(missing[:4])}"
+                             f"{' ...' if len(missing) > 4 else ''}. Download them into the same folder.")
+    return shards
+
+
+def read_header(paths: list[str]) -> dict[str, tuple[int, ...]]:
+    """Shapes by official key, without reading weights. Raises ModelFileError for damaged files."""
+    shapes = {}
+    for path in paths:
+        try:
+            with safe_open(path, framework="pt") as file:
+                shapes |= {official_key(key): tuple(file.get_slice(key).get_shape()) for key in file.keys()}
+        except (SafetensorError, OSError) as error:
+            raise ModelFileError(f"{Path(path).name} cannot be read ({error}). The file is damaged or its download was cut off; "
+                                 f"it has {Path(path).stat().st_size:,} bytes. Download it again.") from error
+    return shapes
+
+
+def load_ar_model(paths: list[str], fps: int, model_options: dict, disable_dynamic: bool = False):
+    """A prepared ModelPatcher of the files at `paths`. Raises NotARVideoModel, ModelFileError."""
+    name = Path(paths[0]).name
+    model_name = identify(read_header(paths), name)
+    state, metadata = {}, None
+    for path in paths:
+        part, metadata = comfy.utils.load_torch_file(path, return_metadata=True)
+        state |= part
+    state = fold_fps(to_official(state), fps)
+    patcher = comfy.sd.load_diffusion_model_state_dict(state, model_options, metadata, disable_dynamic)
+    if patcher is None:
+        raise ModelFileError(f"{name} has the keys of {model_name} but shapes that ComfyUI does not know; is it a finetune with another architecture?")
+    if warning := suspicion(model_name, name):
+        logging.warning("SCOPE: %s", warning)
+    prepare(patcher, model_name)
+    patcher.cached_patcher_init = (load_ar_model, (paths, fps, model_options))
+    return patcher
+
+
+def complete_model(patcher, paths: list[str] | None, fps: int):
+    """Prepare a MODEL that another loader made: its fps branch, which other loaders drop, comes from `paths` or from the
+    file that the loader remembers."""
+    patcher = patcher.clone()
+    model = patcher.model.diffusion_model
+    shapes = {key.removeprefix("diffusion_model."): tuple(value.shape) for key, value in patcher.model_state_dict("diffusion_model.").items()}
+    remembered = patcher.cached_patcher_init[1][0] if patcher.cached_patcher_init else None
+    if paths is None and isinstance(remembered, str) and remembered.endswith((".safetensors", ".sft")):
+        paths = [remembered]
+    source = read_header(paths) if paths else {}
+    model_name = identify({**shapes, **{key: source[key] for key in FPS_KEYS if key in source}}, "the connected model")
+    if FPS_KEYS[0] in source:
+        offset = fps_offset(read_tensors(paths, FPS_KEYS), fps)
+        if offset.shape[0] != 6 * model.dim:
+            raise ModelFileError(f"{Path(paths[0]).name} belongs to a model of width {offset.shape[0] // 6}, the connected model has width "
+                                 f"{model.dim}; choose the file it was made from")
+        patcher.add_patches({f"diffusion_model.{FPS_TARGET}": ("diff", (offset,))})
+    prepare(patcher, model_name)
+    return patcher
+
+
+def read_tensors(paths: list[str], keys: tuple[str, ...]) -> dict[str, torch.Tensor]:
+    """Some tensors of a checkpoint, by official key."""
+    found = {}
+    for path in paths:
+        with safe_open(path, framework="pt") as file:
+            found |= {official_key(key): file.get_tensor(key) for key in file.keys() if official_key(key) in keys}
+    return found

@@ -1,0 +1,169 @@
+"""Samplers of the host that own SCOPE's loop, and a whole run from a MODEL to latents and a trace."""
+
+import logging
+import platform
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import comfy.model_management
+import comfy.sample
+import comfy.samplers
+import comfyui_version
+import torch
+from torch import Tensor
+
+from ...scope_core.plan import make_control
+from ...scope_core.presets import Settings
+from ...scope_core.rollout import compose, rollout, unroll
+from ...scope_core.schedule import ARSchedule, Segment, Step
+from ...scope_core.solver import SOLVERS
+from ...scope_core.trace import SegmentTrace, Trace, describe
+from .skyreels import MODEL_NAME, HostTerm, NotPreparedError, is_prepared
+
+OnStep = Callable[[Segment, Step, Tensor, SegmentTrace], None]
+"""Called after every iteration with segment, step, clean estimate [B, C, F, H, W] and the trace so far."""
+
+
+class UnsuitableError(ValueError):
+    """Inputs that SCOPE cannot combine. The message says what to change."""
+
+
+@dataclass
+class Run:
+    """One run of a sampler: made for it, gone with it."""
+
+    schedule: ARSchedule
+    settings: Settings
+    solver: str
+    seed: int
+    trace: Trace
+    on_step: OnStep
+    done: int = 0
+    """Iterations finished, over all segments."""
+
+    def segment(self, guider, extra_args: dict, segment: Segment, noise: Tensor, known: Tensor) -> Tensor:
+        """Denoise one segment in the model's latent space."""
+        term = HostTerm(guider, extra_args["model_options"], extra_args.get("seed"))
+        control = make_control(self.settings, segment, self.schedule.causal, term)
+        record = self.trace.begin(segment)
+
+        def on_step(step: Step, x0: Tensor) -> None:
+            self.done += 1
+            term.progress = self.done / self.schedule.iterations
+            self.on_step(segment, step, x0, record)
+            comfy.model_management.throw_exception_if_processing_interrupted()
+
+        term.progress = self.done / self.schedule.iterations
+        shake = torch.Generator().manual_seed(self.seed + 7919 * (segment.index + 1))
+        solver = SOLVERS[self.solver](self.schedule.sigmas)
+        try:
+            return rollout(term, compose(segment, noise, known), segment, self.schedule, control, solver, record, shake, on_step)
+        finally:
+            self.trace.forwards += term.forwards
+            self.trace.memory = max(self.trace.memory, control.peak_bytes)
+
+
+class SegmentSampler(comfy.samplers.Sampler):
+    """One segment, called by the guider that `sample_video` runs once for each."""
+
+    def __init__(self, run: Run, segment: Segment):
+        self.run, self.segment = run, segment
+
+    def sample(self, guider, sigmas, extra_args, callback, noise, latent_image=None, denoise_mask=None, disable_pbar=False) -> Tensor:
+        return self.run.segment(guider, extra_args, self.segment, noise, latent_image)
+
+
+class VideoSampler(comfy.samplers.Sampler):
+    """The whole video in one call, for SamplerCustomAdvanced. Length and noise levels come from the host's latent and sigmas."""
+
+    def __init__(self, unrolling: Any, settings: Settings, solver: str, on_trace: Callable[[Trace], None]):
+        """`unrolling`: see nodes.schedule.Unrolling; its overlap stays latent here, since no VAE may run in between."""
+        self.unrolling, self.settings, self.solver, self.on_trace = unrolling, settings, solver, on_trace
+
+    def sample(self, guider, sigmas, extra_args, callback, noise, latent_image=None, denoise_mask=None, disable_pbar=False) -> Tensor:
+        check_model(guider.model_patcher, self.settings)
+        if denoise_mask is not None:
+            raise UnsuitableError("the latent has a noise mask, which SCOPE does not use. Give the known frames to AR Schedule as `start` or `end`")
+        self.unrolling.check_size(noise)
+        levels = tuple(float(s) for s in sigmas)
+        schedule = self.unrolling.schedule(noise.shape[2], len(levels) - 1, levels=levels)
+        start, end = (None if z is None else guider.inner_model.process_latent_in(z.to(noise)).expand(noise.shape[0], -1, -1, -1, -1)
+                      for z in (self.unrolling.start, self.unrolling.end))
+        trace = begin_trace(guider.model_patcher, schedule, self.settings, self.solver)
+
+        def on_step(segment: Segment, step: Step, x0: Tensor, record: SegmentTrace) -> None:
+            if callback is not None:
+                callback(run.done - 1, x0, x0, schedule.iterations)
+
+        run = Run(schedule, self.settings, self.solver, extra_args.get("seed") or 0, trace, on_step)
+        video = unroll(lambda segment, noise, known: run.segment(guider, extra_args, segment, noise, known), noise, schedule, start, end)
+        self.on_trace(trace)
+        return video
+
+
+def sample_video(model, positive, negative, cfg: float, noise: Tensor, schedule: ARSchedule, settings: Settings, solver: str, seed: int,
+                 on_step: OnStep, start: Tensor | None = None, end: Tensor | None = None,
+                 bridge: Callable[[Tensor], Tensor] | None = None) -> tuple[Tensor, Trace]:
+    """Run a schedule on a prepared MODEL: noise [B, C, L, H, W] -> latents of the VAE, and the trace.
+
+    Each segment is one call of a CFGGuider, so memory is estimated for a window and VAE work can happen in between.
+    Raises UnsuitableError, NotPreparedError; a segment's exception leaves with `finished` set to the latents made before it.
+    """
+    check_model(model, settings)
+    trace = begin_trace(model, schedule, settings, solver)
+    run = Run(schedule, settings, solver, seed, trace, on_step)
+    guider = comfy.samplers.CFGGuider(model)
+    guider.set_conds(positive, negative)
+    guider.set_cfg(cfg)
+    sampling = model.get_model_object("model_sampling")
+    finished: list[Tensor] = []
+
+    def sample(segment: Segment, noise: Tensor, known: Tensor) -> Tensor:
+        rows = len(segment.matrix)
+        proxies = torch.tensor([float(sampling.percent_to_sigma(i / rows)) for i in range(rows + 1)])
+        try:
+            made = guider.sample(noise, known, SegmentSampler(run, segment), proxies, disable_pbar=True, seed=seed)
+        except Exception as error:
+            error.finished = torch.cat(finished, dim=2) if finished else None
+            raise
+        made = made.to(comfy.model_management.intermediate_device(), torch.float32)
+        finished.append(made[:, :, segment.prefix if finished else 0:segment.prefix + segment.free])
+        return made
+
+    return unroll(sample, noise, schedule, start, end, bridge), trace
+
+
+def check_model(model, settings: Settings) -> None:
+    """Raises UnsuitableError or NotPreparedError for models that cannot be sampled this way."""
+    if not is_prepared(model):
+        raise NotPreparedError("this MODEL does not know a noise level per frame. Load it with Load AR Video Model, or connect it to that "
+                               "node's `model` input; a ModelSampling node after it has to be removed, the sampler has a shift of its own")
+    if "easycache" in model.model_options.get("transformer_options", {}) and not settings.off:
+        raise UnsuitableError("EasyCache or LazyCache is applied to this MODEL. They look at the whole window at once and would reuse steps "
+                              "behind SCOPE's back; remove the node, or set the preset to off")
+
+
+def begin_trace(model, schedule: ARSchedule, settings: Settings, solver: str) -> Trace:
+    device = model.load_device
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else f"{device.type}, {platform.processor() or platform.machine()}"
+    return Trace({
+        "model": model.get_attachment(MODEL_NAME), "method": "off" if settings.off else settings.method, "solver": solver,
+        "settings": settings.to_json(), "schedule": describe(schedule), "warnings": warnings(schedule, settings),
+        "host": {"comfyui": comfyui_version.__version__, "torch": torch.__version__, "device": name},
+    })
+
+
+def warnings(schedule: ARSchedule, settings: Settings) -> list[str]:
+    """What a user should know about these settings before trusting the result; logged and kept in the trace."""
+    found = []
+    if not settings.off and schedule.steps < 15:
+        found.append(f"{schedule.steps} steps leave little to skip; SCOPE is meant for 30 to 50, and for models that are not step-distilled.")
+    if settings.interval == "paper" and not schedule.causal:
+        found.append("selective is 'paper' under full attention: frames that have not started are left out although others would attend "
+                     "to them, which changes the picture. 'auto' does it only under causal attention, where it is exact.")
+    if settings.interval == "paper" and not schedule.asynchronous:
+        found.append("selective computation has nothing to leave out: all chunks are denoised together. Set ar_step above 0.")
+    for text in found:
+        logging.warning("SCOPE: %s", text)
+    return found

@@ -1,0 +1,147 @@
+"""SkyReels-V2 diffusion forcing on the host's own WanModel: a noise level per frame, through the user's guider.
+
+Three hooks, all of them supported ones (skyreels.md 2.4): a model_sampling that understands [B, F] noise levels, an
+APPLY_MODEL wrapper that hands them to the model, and a sampler that owns the loop. A guider only ever sees a scalar.
+"""
+
+from collections.abc import Callable
+
+import comfy.model_management
+import comfy.model_sampling
+import comfy.patcher_extension
+import comfy.samplers
+import numpy as np
+import torch
+from comfy.ldm.wan.model import WanModel, sinusoidal_embedding_1d
+from torch import Tensor
+
+from ...scope_core.attention import block_causal
+from ...scope_core.memory import BlockResiduals
+
+KEY = "scope"
+MODEL_NAME = "scope_model"
+
+
+class FrameSampling(comfy.model_sampling.ModelSamplingDiscreteFlow, comfy.model_sampling.CONST):
+    """Flow matching whose noise level may differ by frame: sigma [B] or [B, F]."""
+
+    def calculate_denoised(self, sigma: Tensor, model_output: Tensor, model_input: Tensor) -> Tensor:
+        if sigma.ndim == 2:
+            return model_input - model_output * sigma[:, None, :, None, None]
+        return super().calculate_denoised(sigma, model_output, model_input)
+
+    def timestep(self, sigma: Tensor) -> Tensor:
+        return (1000 * sigma).round() if sigma.ndim == 2 else super().timestep(sigma)
+
+
+class NotPreparedError(ValueError):
+    """The MODEL was not prepared for diffusion forcing."""
+
+
+def prepare(patcher, model_name: str) -> None:
+    """Teach a model patcher noise levels per frame."""
+    sampling = FrameSampling(patcher.model.model_config)
+    known = patcher.get_model_object("model_sampling")
+    sampling.set_parameters(known.shift)
+    sampling.set_noise_scale(known.noise_scale)
+    patcher.add_object_patch("model_sampling", sampling)
+    patcher.remove_wrappers_with_key(comfy.patcher_extension.WrappersMP.APPLY_MODEL, KEY)
+    patcher.add_wrapper_with_key(comfy.patcher_extension.WrappersMP.APPLY_MODEL, KEY, apply_frame_levels)
+    patcher.set_attachments(MODEL_NAME, model_name)
+
+
+def is_prepared(patcher) -> bool:
+    return isinstance(patcher.get_model_object("model_sampling"), FrameSampling)
+
+
+def set_shift(patcher, shift: float) -> None:
+    """Give a prepared clone the shift of a run, so that conditioning ranges and the noise levels agree."""
+    sampling = FrameSampling(patcher.model.model_config)
+    sampling.set_parameters(shift)
+    sampling.set_noise_scale(patcher.get_model_object("model_sampling").noise_scale)
+    patcher.add_object_patch("model_sampling", sampling)
+
+
+def apply_frame_levels(executor, x: Tensor, t: Tensor, c_concat=None, c_crossattn=None, control=None, transformer_options={}, **kwargs):
+    """Replace the guider's scalar noise level by those of the frames, where a SCOPE sampler set them."""
+    run = transformer_options.get(KEY)
+    if run is not None:
+        t = run["levels"].to(x.device).expand(x.shape[0], -1)
+        run["count"](len(transformer_options["cond_or_uncond"]))
+    return executor(x, t, c_concat, c_crossattn, control, transformer_options, **kwargs)
+
+
+class HostTerm:
+    """The guider as the term of the sampling loop (scope_core.term.Term)."""
+
+    def __init__(self, guider, model_options: dict, seed: int | None):
+        self.guider, self.model_options, self.seed = guider, model_options, seed
+        self.model = guider.inner_model
+        self.network: WanModel = self.model.diffusion_model
+        self.blocks = len(self.network.blocks)
+        self.forwards = 0
+        self.progress = 0.0
+        """Share of the iterations done; the guider sees the noise level that the schedule has there."""
+
+    def velocity(self, x: Tensor, timestep: np.ndarray, blocks: tuple[slice, ...] | None, residuals: BlockResiduals | None) -> Tensor:
+        def count(branches: int) -> None:
+            self.forwards += 0 if residuals is not None and residuals.replay is not None else branches
+
+        levels = torch.as_tensor(timestep / 1000, dtype=torch.float32)
+        options = comfy.model_patcher.create_model_options_clone(self.model_options)
+        transformer_options = options["transformer_options"]
+        transformer_options[KEY] = {"levels": levels, "count": count}
+        if blocks is not None:
+            chained = transformer_options.get("optimized_attention_override")
+            transformer_options["optimized_attention_override"] = block_causal_override(blocks, x.shape[2], chained)
+        if residuals is not None:
+            wrap_blocks(transformer_options, self.blocks, residuals)
+        proxy = float(self.model.model_sampling.percent_to_sigma(self.progress))
+        sigma = torch.full((x.shape[0],), proxy, device=x.device, dtype=torch.float32)
+        x0 = self.guider(x, sigma, model_options=options, seed=self.seed)
+        level = levels.to(x.device).view(1, 1, -1, 1, 1)
+        return torch.where(level > 0, (x - x0) / level.clamp_min(1e-6), torch.zeros_like(x))
+
+    def features(self, name: str, timestep: np.ndarray) -> Tensor:
+        t = torch.as_tensor(timestep, dtype=torch.float32, device=self.guider.model_patcher.load_device)
+        dtype = self.model.get_dtype_inference()
+        with torch.no_grad():
+            e = self.network.time_embedding(sinusoidal_embedding_1d(self.network.freq_dim, t).to(dtype))
+            return (e if name == "embedding" else self.network.time_projection(e)).float()
+
+    def patch_embedding(self, x: Tensor) -> Tensor:
+        with torch.no_grad():
+            return self.network.patch_embedding(x.float())
+
+
+def block_causal_override(blocks: tuple[slice, ...], frames: int, chained: Callable | None) -> Callable:
+    """An attention override that makes self-attention block-causal and leaves cross-attention and other packs' overrides alone."""
+    def override(attend: Callable, q: Tensor, k: Tensor, v: Tensor, *args, **kwargs) -> Tensor:
+        def call(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+            return chained(attend, q, k, v, *args, **kwargs) if chained else attend(q, k, v, *args, **kwargs)
+
+        options = kwargs["transformer_options"]
+        first_in_block = options.get("scope_attended") != options["block_index"]
+        options["scope_attended"] = options["block_index"]
+        if first_in_block and q.shape[1] == k.shape[1]:
+            return block_causal(call, q, k, v, blocks, frames)
+        return call(q, k, v)
+
+    return override
+
+
+def wrap_blocks(transformer_options: dict, count: int, residuals: BlockResiduals) -> None:
+    """Call `residuals` around every block, outside whatever already replaces it."""
+    replaced = transformer_options.setdefault("patches_replace", {})
+    replaced = transformer_options["patches_replace"] = {**replaced, "dit": dict(replaced.get("dit", {}))}
+    for index in range(count):
+        chained = replaced["dit"].get(("double_block", index))
+
+        def run_block(args: dict, extra: dict, index: int = index, chained: Callable | None = chained) -> dict:
+            def run(x: Tensor) -> Tensor:
+                inner = {**args, "img": x}
+                return (chained(inner, extra) if chained else extra["original_block"](inner))["img"]
+
+            return {"img": residuals(index, args["img"], run, args["transformer_options"]["uuids"])}
+
+        replaced["dit"]["double_block", index] = run_block

@@ -1,0 +1,247 @@
+"""SCOPE Sampler, SCOPE Settings, SCOPE Sampler (Advanced)."""
+
+import json
+import logging
+import os
+
+import comfy.sample
+import comfy.utils
+import folder_paths
+import torch
+from comfy_api.latest import io
+
+from ..scope_core.policy.scope import AUTO, DECAYS
+from ..scope_core.policy.teacache import POLYNOMIALS
+from ..scope_core.predict import PREDICTORS
+from ..scope_core.interval import INTERVALS
+from ..scope_core.presets import CALIBRATED, PRESETS, Settings
+from ..scope_core.signal import AGGREGATES, SIGNALS
+from ..scope_core.solver import SOLVERS
+from ..scope_core.trace import Trace
+from .host import events, sampling, skyreels
+from .host.preview import FilmstripPreview
+from .schedule import ScheduleType, Unrolling
+from .timeline import TraceType, report_path
+
+SettingsType = io.Custom("SCOPE_SETTINGS")
+CUSTOM = "custom"
+
+
+def speed_inputs() -> list[io.Input]:
+    """The widgets that decide speed against fidelity, the same on the sampler and on SCOPE Settings."""
+    return [
+        io.Combo.Input("preset", options=[*PRESETS, CUSTOM], default="balanced",
+                       tooltip="off: exactly the model, every step computed. quality, balanced, fast: how many steps may be skipped. paper_slow, paper_fast: the "
+                               "operating points printed in the SCOPE paper. custom: the sliders below decide; otherwise the preset does."),
+        io.Float.Input("threshold", default=1.0, min=0.0, max=2.0, step=0.05, display_mode=io.NumberDisplay.slider,
+                       tooltip="How much change to tolerate before a step is computed again. 1 is the calibrated point, 0 never skips. Used by preset custom."),
+        io.Float.Input("decay", default=CALIBRATED.decay, min=0.05, max=1.0, step=0.05, display_mode=io.NumberDisplay.slider,
+                       tooltip="How the accumulated change is scaled after a predicted step (predict_decay). 1 leaves it alone; see decay_mode. Used by preset custom."),
+        io.Int.Input("max_skip", default=CALIBRATED.max_skip, min=0, max=12, display_mode=io.NumberDisplay.slider,
+                     tooltip="Longest run of steps without computing. The strongest speed control; 0 never skips. Used by preset custom."),
+        io.Combo.Input("selective", options=list(INTERVALS), default="auto",
+                       tooltip="Leave out frames that have not started yet. auto: only where that cannot change the result (causal attention). paper: always, as "
+                               "the paper does. full: never. Used by preset custom."),
+        io.Int.Input("warm_up", default=CALIBRATED.warm_up, min=0, max=50, advanced=True,
+                     tooltip="First steps of every chunk that are always computed. Used by preset custom."),
+        io.Int.Input("tail", default=CALIBRATED.tail, min=0, max=50, advanced=True,
+                     tooltip="Last steps of every chunk that are always computed. Used by preset custom."),
+        io.Combo.Input("predictor", options=[*PREDICTORS, AUTO], default=CALIBRATED.predictor, advanced=True,
+                       tooltip="How a skipped step's velocity is extrapolated. taylor1: a line (paper Eq. 6). taylor2_paper: Eq. 7 as printed. newton2: a "
+                               "parabola. ab2: momentum. hold: not at all. auto: whichever erred least so far. Used by preset custom."),
+        io.Float.Input("cache_threshold", default=0.0, min=0.0, max=10.0, step=0.01, round=0.001, advanced=True,
+                       tooltip="tau_c: below it the last velocity is reused as it is. Absolute; 0 predicts instead, which is better. Paper: 0.18. Used by preset custom."),
+        io.Float.Input("predict_threshold", default=0.0, min=0.0, max=10.0, step=0.01, round=0.001, advanced=True,
+                       tooltip="tau_p: below it the velocity is predicted. Absolute; 0 takes it from the threshold dial. Paper: 0.42. Used by preset custom."),
+        io.Combo.Input("decay_mode", options=list(DECAYS), default=CALIBRATED.decay_mode, advanced=True,
+                       tooltip="paper: multiply the accumulated change by decay after a prediction, as printed, which puts the next computed step off. inverse: "
+                               "divide, which brings it closer, as the paper's text intends. none: neither. Used by preset custom."),
+        io.Combo.Input("signal", options=list(SIGNALS), default=CALIBRATED.signal, advanced=True,
+                       tooltip="What the change is measured on. modulation, embedding: the model's view of the noise level. sigma: the noise level itself. latent: "
+                               "the video, which costs a read-back per step. Used by preset custom."),
+        io.Combo.Input("aggregate", options=list(AGGREGATES), default=CALIBRATED.aggregate, advanced=True,
+                       tooltip="How chunks at different noise levels decide together. max: the neediest decides. mean_active, mean_all: their mean. Used by preset custom."),
+    ]
+
+
+def resolve(preset: str, threshold: float, decay: float, max_skip: int, selective: str, warm_up: int, tail: int, predictor: str,
+            cache_threshold: float, predict_threshold: float, decay_mode: str, signal: str, aggregate: str) -> Settings:
+    """Settings of the widgets: unless the preset is custom, its numbers win. Raises ValueError out of range."""
+    if preset != CUSTOM:
+        return PRESETS[preset]
+    settings = Settings(
+        tau_c=cache_threshold, tau_p=predict_threshold or CALIBRATED.tau_p * threshold, decay=decay, decay_mode=decay_mode,
+        predictor=predictor, signal=signal, aggregate=aggregate, max_skip=max_skip, warm_up=warm_up, tail=tail, selective=selective)
+    _ = settings.policy, settings.gate
+    return settings
+
+
+class ScopeSettings(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="SCOPE_Settings",
+            display_name="SCOPE Settings",
+            category="SCOPE",
+            description="Speed settings on their own, for SCOPE Sampler (Advanced), or to share between samplers. Chooses the method as well.",
+            search_aliases=["teacache", "easycache", "cache", "speed up", "accelerate"],
+            inputs=[
+                io.DynamicCombo.Input("method", tooltip="Which method decides what to skip.", options=[
+                    io.DynamicCombo.Option("scope", speed_inputs()),
+                    io.DynamicCombo.Option("teacache", [
+                        io.Float.Input("threshold", default=0.2, min=0.0, max=10.0, step=0.01, round=0.001,
+                                       tooltip="Accumulated change of the timestep embedding below which the transformer's residual is reused. 0 never skips."),
+                        io.Combo.Input("polynomial", options=["none", *sorted({model for model, _ in POLYNOMIALS})], default="none",
+                                       tooltip="Published rescaling of the change, fitted to that model with all frames at one noise level."),
+                        io.Combo.Input("signal", options=["modulation", "embedding"], default="modulation", tooltip="Embedding whose change is measured."),
+                        io.Int.Input("max_skip", default=5, min=0, max=50, tooltip="Longest run of steps without computing."),
+                        io.Int.Input("warm_up", default=5, min=0, max=50, tooltip="First steps of every chunk that are always computed."),
+                        io.Int.Input("tail", default=1, min=0, max=50, tooltip="Last steps of every chunk that are always computed."),
+                    ]),
+                ]),
+            ],
+            outputs=[SettingsType.Output(display_name="settings", tooltip="For the `settings` input of the SCOPE samplers.")],
+        )
+
+    @classmethod
+    def execute(cls, method: dict) -> io.NodeOutput:
+        knobs = dict(method)
+        if knobs.pop("method") == "scope":
+            return io.NodeOutput(resolve(**knobs))
+        settings = Settings(method="teacache", teacache_threshold=knobs["threshold"], teacache_model=knobs["polynomial"], signal=knobs["signal"],
+                            max_skip=knobs["max_skip"], warm_up=knobs["warm_up"], tail=knobs["tail"])
+        _ = settings.policy, settings.gate
+        return io.NodeOutput(settings)
+
+
+class ScopeSampler(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="SCOPE_Sampler",
+            display_name="SCOPE Sampler",
+            category="SCOPE",
+            description="Samples an autoregressive video model and skips the steps whose velocity can be predicted. The trace tells what was skipped and why.",
+            search_aliases=["teacache", "easycache", "speed up", "skyreels", "diffusion forcing", "long video", "ksampler"],
+            inputs=[
+                io.Model.Input("model", tooltip="From Load AR Video Model or Load SCOPE Demo, with LoRAs applied as usual."),
+                io.Conditioning.Input("positive", tooltip="What the video should show."),
+                io.Conditioning.Input("negative", tooltip="What it should not."),
+                io.Latent.Input("latent", tooltip="Empty latent that sets size and length, from AR Schedule or an empty video latent node."),
+                ScheduleType.Input("schedule", optional=True, tooltip="From AR Schedule. Without it all frames are denoised together, long videos in windows of 97 frames."),
+                SettingsType.Input("settings", optional=True, tooltip="From SCOPE Settings; replaces the preset and the sliders of this node."),
+                io.Int.Input("seed", default=0, min=0, max=0xffffffffffffffff, control_after_generate=True, tooltip="Start of the random noise."),
+                io.Int.Input("steps", default=50, min=2, max=1000, tooltip="Denoising steps of each chunk, 30 to 50. Every one is taken; SCOPE decides which are computed."),
+                io.Float.Input("cfg", default=6.0, min=0.0, max=100.0, step=0.1, round=0.01, tooltip="Guidance. SkyReels: 6, image to video 5. Demo: 2.5."),
+                io.Float.Input("shift", default=8.0, min=0.1, max=100.0, step=0.1, tooltip="How much of the steps is spent at high noise. SkyReels: 8, image to video 5."),
+                *speed_inputs(),
+                io.Combo.Input("solver", options=list(SOLVERS), default="unipc", advanced=True,
+                               tooltip="unipc: second order, the released models' own. euler: first order."),
+            ],
+            outputs=[
+                io.Latent.Output(tooltip="For VAE Decode."),
+                TraceType.Output(display_name="trace", tooltip="For SCOPE Timeline."),
+            ],
+            hidden=[io.Hidden.unique_id],
+        )
+
+    @classmethod
+    def execute(cls, model, positive, negative, latent, seed: int, steps: int, cfg: float, shift: float, solver: str, schedule: Unrolling | None = None,
+                settings: Settings | None = None, **speed) -> io.NodeOutput:
+        settings = settings or resolve(**speed)
+        if "noise_mask" in latent:
+            raise sampling.UnsuitableError("the latent has a noise mask, which SCOPE does not use. Give the known frames to AR Schedule as `start` or `end`")
+        if latent["samples"].count_nonzero():
+            raise sampling.UnsuitableError("the latent is not empty. To continue or animate known frames, connect them to AR Schedule as `start`, and its LATENT here")
+        samples = comfy.sample.fix_empty_latent_channels(model, latent["samples"], latent.get("downscale_ratio_spacial"))
+        unrolling = schedule or Unrolling()
+        unrolling.check_size(samples)
+        ar_schedule = unrolling.schedule(samples.shape[2], steps, shift)
+        model = model.clone()
+        if skyreels.is_prepared(model):
+            skyreels.set_shift(model, shift)
+        noise = comfy.sample.prepare_noise(samples, seed, latent.get("batch_index"))
+        preview = FilmstripPreview(model, ar_schedule)
+
+        def on_step(segment, step, x0, record) -> None:
+            preview(segment, step, x0)
+            events.send_step(cls.hidden.unique_id, record)
+
+        try:
+            made, trace = sampling.sample_video(
+                model, positive, negative, cfg, noise, ar_schedule, settings, solver, seed, on_step,
+                repeat(unrolling.start, noise), repeat(unrolling.end, noise), overlap_bridge(unrolling, ar_schedule.overlap))
+        except Exception as error:
+            keep_finished(error)
+            raise
+        trace.run["preset"] = speed["preset"] if settings is PRESETS.get(speed["preset"]) else CUSTOM
+        report = trace.to_json()
+        if report["totals"]["skipped_reason"] and not settings.off:
+            logging.warning("SCOPE: nothing was skipped. %s", report["totals"]["skipped_reason"])
+        return io.NodeOutput({"samples": made}, report)
+
+
+class ScopeSamplerSelect(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="SCOPE_SamplerSelect",
+            display_name="SCOPE Sampler (Advanced)",
+            category="SCOPE",
+            description="A SAMPLER for SamplerCustomAdvanced: your own guider, noise and sigmas, with SCOPE deciding which steps are computed. The MODEL has to come "
+                        "from Load AR Video Model or Load SCOPE Demo.",
+            search_aliases=["teacache", "easycache", "speed up", "sampler custom", "raylight"],
+            inputs=[
+                ScheduleType.Input("schedule", optional=True, tooltip="From AR Schedule. Without it all frames are denoised together, long videos in windows of 97 frames."),
+                SettingsType.Input("settings", optional=True, tooltip="From SCOPE Settings; replaces the preset."),
+                io.Combo.Input("preset", options=list(PRESETS), default="balanced", tooltip="How many steps may be skipped; off computes all of them."),
+                io.Combo.Input("solver", options=list(SOLVERS), default="unipc", advanced=True, tooltip="unipc: second order, the released models' own. euler: first order."),
+                io.String.Input("report_name", default="scope_run",
+                                tooltip="The trace is written to output/scope under this name; SCOPE Timeline can open it. Empty writes nothing."),
+            ],
+            outputs=[io.Sampler.Output(tooltip="For SamplerCustomAdvanced.")],
+        )
+
+    @classmethod
+    def execute(cls, preset: str, solver: str, report_name: str, schedule: Unrolling | None = None, settings: Settings | None = None) -> io.NodeOutput:
+        unrolling = schedule or Unrolling()
+        path = report_path(report_name) if report_name else None
+
+        def write(trace: Trace) -> None:
+            if path is not None:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_text(json.dumps(trace.to_json()))
+
+        return io.NodeOutput(sampling.VideoSampler(unrolling, settings or PRESETS[preset], solver, write))
+
+
+def repeat(frames: torch.Tensor | None, noise: torch.Tensor) -> torch.Tensor | None:
+    """Known frames for every video of a batch."""
+    return None if frames is None else comfy.utils.repeat_to_batch_size(frames, noise.shape[0])
+
+
+def overlap_bridge(unrolling: Unrolling, overlap: int):
+    """Decode the end of the video made so far and encode it again, as published; None keeps the overlap latent."""
+    vae = unrolling.vae
+    if vae is None:
+        return None
+
+    def bridge(video: torch.Tensor) -> torch.Tensor:
+        """[B, C, F, H, W] -> [B, C, overlap, H, W]."""
+        pixels = vae.decode(video[:, :, -unrolling.window:])
+        frames = pixels.shape[1] - 1 - (overlap - 1) * 4
+        return torch.cat([vae.encode(clip[frames:, :, :, :3]) for clip in pixels]).to(video)
+
+    return bridge
+
+
+def keep_finished(error: Exception) -> None:
+    """Write the segments that were finished before an error to a .latent file that core's Load Latent reads, and say so."""
+    finished = getattr(error, "finished", None)
+    if finished is None:
+        return
+    folder, name, counter, _, _ = folder_paths.get_save_image_path("scope/unfinished", folder_paths.get_output_directory())
+    path = os.path.join(folder, f"{name}_{counter:05}_.latent")
+    comfy.utils.save_torch_file({"latent_tensor": finished.contiguous(), "latent_format_version_0": torch.tensor([])}, path)
+    logging.warning("SCOPE: the %d latent frames made before the error are in %s; copy it to the input folder and open it with Load Latent.",
+                    finished.shape[2], path)

@@ -1,0 +1,108 @@
+"""AR Schedule: how a video is unrolled, and the empty latent that fits."""
+
+import logging
+from dataclasses import dataclass
+from typing import Any
+
+import comfy.model_management
+import torch
+from comfy_api.latest import io
+from torch import Tensor
+
+from ..scope_core.schedule import TEMPORAL_STRIDE, ARSchedule, ScheduleError, latent_frames, pixel_frames, snap_length
+
+ScheduleType = io.Custom("SCOPE_SCHEDULE")
+
+
+@dataclass(frozen=True)
+class Unrolling:
+    """What AR Schedule knows; a sampler adds length, steps and shift. Lengths in latent frames."""
+
+    window: int = 25
+    overlap: int = 5
+    block: int = 1
+    ar_step: int = 0
+    causal: bool = False
+    condition_noise: float = 20
+    start: Tensor | None = None
+    end: Tensor | None = None
+    vae: Any = None
+    """Decodes and re-encodes the overlap between segments; without it the overlap stays latent."""
+
+    def schedule(self, frames: int, steps: int, shift: float = 8.0, levels: tuple[float, ...] | None = None) -> ARSchedule:
+        return ARSchedule(
+            frames, steps, self.window, self.overlap, self.block, self.ar_step,
+            prefix=0 if self.start is None else self.start.shape[2], tail=0 if self.end is None else self.end.shape[2],
+            condition_noise=self.condition_noise, shift=shift, levels=levels, causal=self.causal)
+
+    def check_size(self, latent: Tensor) -> None:
+        """Raises ScheduleError where given frames do not have the size of the video."""
+        for name, frames in (("start", self.start), ("end", self.end)):
+            if frames is not None and (frames.ndim != 5 or frames.shape[1] != latent.shape[1] or frames.shape[3:] != latent.shape[3:]):
+                raise ScheduleError(f"`{name}` has latents of shape {list(frames.shape)}, the video has {list(latent.shape)} (batch, channels, frames, "
+                                    "height, width). Scale the image to the video's width and height before VAE Encode, with the model's own VAE")
+
+
+class ARScheduleNode(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="SCOPE_ARSchedule",
+            display_name="AR Schedule",
+            category="SCOPE",
+            description="How a video is unrolled: its size, the window the model sees at once, the chunks that follow each other through the noise "
+                        "levels, and the frames it starts from or leads to. Lengths are in frames and are rounded up to what fits.",
+            search_aliases=["diffusion forcing", "long video", "skyreels", "ar_step", "image to video", "video extend", "last frame"],
+            inputs=[
+                io.Int.Input("width", default=960, min=32, max=8192, step=16, tooltip="Width of the video in pixels. SkyReels 540P: 960."),
+                io.Int.Input("height", default=544, min=32, max=8192, step=16, tooltip="Height of the video in pixels. SkyReels 540P: 544."),
+                io.Int.Input("length", default=97, min=1, max=8193, step=4,
+                             tooltip="Frames of the whole video, at 24 per second. Longer than the window: made in segments that overlap."),
+                io.Int.Input("batch_size", default=1, min=1, max=64, tooltip="Videos made together, each from its own noise."),
+                io.Int.Input("window", default=97, min=5, max=1025, step=4,
+                             tooltip="Frames the model sees at once: 97 for the 540P models, 121 for 720P, 61 for the demo."),
+                io.Int.Input("overlap", default=17, min=1, max=513, step=4,
+                             tooltip="Frames a segment takes over from the one before it. 17 as published; 37 keeps motion steadier."),
+                io.Int.Input("chunk", default=5, min=1, max=256,
+                             tooltip="Latent frames (4 frames each) that are denoised together. Only matters when ar_step is above 0 or attention is causal."),
+                io.Int.Input("ar_step", default=0, min=0, max=100,
+                             tooltip="How many steps each chunk lags behind the one before it. 0 denoises all chunks together (the published default); 5 "
+                                     "with chunk 5 is the published asynchronous setting, more consistent over time and slower."),
+                io.Boolean.Input("causal", default=False, advanced=True,
+                                 tooltip="Block-causal attention: a chunk sees itself and what lies before it. Makes selective computation exact. The released "
+                                         "models were run without it."),
+                io.Float.Input("condition_noise", default=20, min=0, max=200, step=1, advanced=True,
+                               tooltip="Noise mixed into known frames before the model sees them, in thousandths. 20 as published; 0 trusts them fully."),
+                io.Latent.Input("start", optional=True,
+                                tooltip="Known first frames, from VAE Encode: an image to animate, or the last frames of a video to continue. They are part of `length`."),
+                io.Latent.Input("end", optional=True, tooltip="A frame the video leads to, from VAE Encode. It is not part of the result."),
+                io.Vae.Input("vae", optional=True,
+                             tooltip="Connect to decode and re-encode the overlap between segments as published. Without it the overlap stays latent, "
+                                     "which is faster and loses less, but is not what the model was trained on."),
+            ],
+            outputs=[
+                ScheduleType.Output(display_name="schedule", tooltip="For the SCOPE samplers."),
+                io.Latent.Output(tooltip="Empty latent of the size and the rounded length."),
+                io.Int.Output(display_name="length", tooltip="Frames of the result."),
+            ],
+        )
+
+    @classmethod
+    def execute(cls, width: int, height: int, length: int, batch_size: int, window: int, overlap: int, chunk: int, ar_step: int, causal: bool,
+                condition_noise: float, start=None, end=None, vae=None) -> io.NodeOutput:
+        for name, value in (("window", window), ("overlap", overlap)):
+            if (value - 1) % TEMPORAL_STRIDE:
+                low = value - (value - 1) % TEMPORAL_STRIDE
+                raise ScheduleError(f"{name} is {value} frames; frames come in groups of four after the first, so use {low} or {low + TEMPORAL_STRIDE}")
+        plan = Unrolling(latent_frames(window), latent_frames(overlap), chunk, ar_step, causal, condition_noise,
+                         None if start is None else start["samples"], None if end is None else end["samples"], vae)
+        plan.schedule(latent_frames(length), max(ar_step, 2))
+        frames, why = snap_length(length, window=plan.window, overlap=plan.overlap, block=chunk if ar_step or causal else 1,
+                                  prefix=0 if start is None else plan.start.shape[2])
+        if why:
+            logging.info("SCOPE: %s.", why)
+        schedule = plan.schedule(latent_frames(frames), max(ar_step, 2))
+        samples = torch.zeros([batch_size, 16, schedule.frames, height // 8, width // 8], device=comfy.model_management.intermediate_device())
+        text = f"{frames} frames ({frames / 24:.1f} s), {len(schedule.segments)} segment{'s' if len(schedule.segments) > 1 else ''}" + (f". {why}." if why else "")
+        latent = {"samples": samples, "downscale_ratio_spacial": 8}
+        return io.NodeOutput(plan, latent, pixel_frames(schedule.frames), ui={"text": [text]})

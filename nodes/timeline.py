@@ -1,0 +1,58 @@
+"""Timeline: what the sampler decided, step by step."""
+
+import json
+import os
+from pathlib import Path
+
+import folder_paths
+from comfy_api.latest import io
+
+TraceType = io.Custom("SCOPE_TRACE")
+
+
+def report_path(name: str) -> Path:
+    """File of a named report in the output folder. Raises ValueError for names that lead out of it."""
+    folder = Path(folder_paths.get_output_directory()) / "scope"
+    path = (folder / f"{name}.json").resolve()
+    if folder.resolve() not in path.parents:
+        raise ValueError(f"report_name is {name!r}; it has to be a plain name without '..' or a drive, such as 'scope_run'")
+    return path
+
+
+class Timeline(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="SCOPE_Timeline",
+            display_name="SCOPE Timeline",
+            category="SCOPE",
+            description="Draws which step of which chunk was recomputed, predicted or taken from the cache, and why, with the evaluations saved and "
+                        "the time measured.",
+            search_aliases=["scope report", "heat map", "speedup", "trace"],
+            is_output_node=True,
+            inputs=[
+                TraceType.Input("trace", optional=True, tooltip="From SCOPE Sampler."),
+                io.String.Input("report_name", default="", advanced=True, optional=True,
+                                tooltip="Instead of a trace: the report that SCOPE Sampler (Advanced) wrote under this name."),
+                io.Latent.Input("after", optional=True,
+                                tooltip="With report_name: connect the latent of the advanced sampler, so that its report is read after the run."),
+            ],
+            outputs=[],
+        )
+
+    @classmethod
+    def fingerprint_inputs(cls, report_name: str = "", **kwargs) -> int:
+        path = report_path(report_name)
+        return path.stat().st_mtime_ns if report_name and path.exists() else 0
+
+    @classmethod
+    def execute(cls, trace=None, report_name: str = "", after=None) -> io.NodeOutput:
+        if trace is None and not report_name:
+            raise ValueError("Timeline has nothing to draw: connect the trace of SCOPE Sampler, or name a report of SCOPE Sampler (Advanced)")
+        if trace is None:
+            path = report_path(report_name)
+            if not path.exists():
+                raise ValueError(f"there is no report {report_name!r} in {os.path.join('output', 'scope')}; run SCOPE Sampler (Advanced) with this "
+                                 "report_name first, and connect its latent to `after`")
+            trace = json.loads(path.read_text())
+        return io.NodeOutput(ui={"scope_trace": [trace]})

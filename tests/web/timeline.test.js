@@ -1,0 +1,111 @@
+// @vitest-environment jsdom
+import { beforeEach, describe, expect, it, vi } from "vitest";
+
+import { Timeline } from "../../web/timeline.js";
+
+class ObserverStub {
+  observe() {}
+  disconnect() {}
+}
+
+const TRACE = {
+  format: "scope.trace",
+  version: 1,
+  run: { settings: { tau_c: 0.1, tau_p: 0.3 } },
+  rules: { w: "warm-up", p: "score below the predict threshold" },
+  segments: [
+    {
+      index: 0,
+      start: 0,
+      frames: 2,
+      prefix: 0,
+      tail: 0,
+      ar_step: 1,
+      units: [[0, 1], [1, 2]],
+      sigmas: [0.9, 0.5, 0.0],
+      steps: [
+        { modes: "R.", rules: "w.", scores: [0], frames: [0, 2], seconds: 0.1 },
+        { modes: "PR", rules: "pw", scores: [0.2, 0], frames: [0, 2], seconds: 0.1 },
+        { modes: ".P", rules: ".p", scores: [0.2], frames: [0, 0], seconds: 0.001 },
+      ],
+    },
+  ],
+  totals: { iterations: 3, computed: 2, seconds: 0.2, skipped_reason: "" },
+};
+
+let timeline;
+
+function press(key) {
+  const event = new KeyboardEvent("keydown", { key, bubbles: true, cancelable: true });
+  timeline.plot.dispatchEvent(event);
+  return event;
+}
+
+function details() {
+  return timeline.element.querySelector('[role="status"]').textContent;
+}
+
+beforeEach(() => {
+  vi.stubGlobal("ResizeObserver", ObserverStub);
+  timeline = new Timeline();
+  document.body.replaceChildren(timeline.element);
+});
+
+describe("Timeline", () => {
+  it("invites to a first run while it is empty", () => {
+    expect(timeline.empty.hidden).toBe(false);
+    expect(timeline.empty.textContent).toContain("Run the workflow");
+    expect(timeline.plot.hidden).toBe(true);
+  });
+
+  it("shows the numbers of a trace", () => {
+    timeline.show(TRACE);
+    expect(timeline.empty.hidden).toBe(true);
+    expect(timeline.evaluations.textContent).toBe("2 of 3 evaluations, 1.50x fewer");
+    expect(timeline.legend.textContent).toContain("Recompute 50%");
+  });
+
+  it("says what is wrong with something that is not a trace, and recovers", () => {
+    timeline.show({ format: "other" });
+    expect(timeline.empty.textContent).toBe("This is not a SCOPE trace.");
+    timeline.show(TRACE);
+    expect(timeline.plot.hidden).toBe(false);
+  });
+
+  it("moves through the cells with the keyboard and stops at the edges", () => {
+    timeline.show(TRACE);
+    expect(press("ArrowRight").defaultPrevented).toBe(true);
+    expect(details()).toMatch(/^Iteration 2 of 3, chunk 1 of 2 .*\nPredicted: score below the predict threshold\./);
+    press("ArrowDown");
+    press("ArrowDown");
+    expect(details()).toContain("chunk 2 of 2");
+    press("End");
+    press("ArrowRight");
+    expect(details()).toContain("Iteration 3 of 3");
+  });
+
+  it("leaves keys alone that it has no use for", () => {
+    timeline.show(TRACE);
+    expect(press("r").defaultPrevented).toBe(false);
+    expect(press("Escape").defaultPrevented).toBe(false);
+  });
+
+  it("holds a cell until it is let go", () => {
+    timeline.show(TRACE);
+    press("ArrowRight");
+    press("Enter");
+    timeline.plot.dispatchEvent(new Event("pointerleave"));
+    expect(details()).toMatch(/^Held\. Iteration 2/);
+    press("Escape");
+    expect(details()).toContain("Point at a cell");
+  });
+
+  it("follows a run and then shows its result", () => {
+    const { steps, ...header } = TRACE.segments[0];
+    timeline.follow({ node: "1", segment: header, step: steps[0] });
+    timeline.follow({ node: "1", segment: 0, step: steps[1] });
+    expect(timeline.evaluations.textContent).toBe("2 of 2 evaluations so far");
+    timeline.show(TRACE);
+    expect(timeline.evaluations.textContent).toBe("2 of 3 evaluations, 1.50x fewer");
+  });
+});

@@ -1,0 +1,293 @@
+import { describe, expect, it } from "vitest";
+
+import {
+  LOOK,
+  TraceError,
+  applyStep,
+  cellAt,
+  countLooks,
+  decimal,
+  describeCell,
+  duration,
+  frameRange,
+  gridOf,
+  headlineOf,
+  parseTrace,
+  progressOf,
+  segmentRange,
+} from "../../web/trace.js";
+
+const SIGMAS = [0.9, 0.6, 0.3, 0.0];
+
+function step(modes, rules, scores, frames, seconds = 0.5) {
+  return { modes, rules, scores, frames, seconds };
+}
+
+/** Two chunks of two frames and three steps each, the second one iteration later, behind one clean frame. */
+function staircase(overrides = {}) {
+  return {
+    index: 0,
+    start: 10,
+    frames: 5,
+    prefix: 1,
+    tail: 0,
+    ar_step: 1,
+    units: [
+      [1, 3],
+      [3, 5],
+    ],
+    sigmas: SIGMAS,
+    steps: [
+      step("R.", "w.", [0.0], [0, 5]),
+      step("RC", "wc", [0.5, 0.01], [0, 5]),
+      step("PP", "pp", [0.2, 0.25], [0, 0], 0.001),
+      step(".R", ".z", [0.31], [1, 5]),
+    ],
+    ...overrides,
+  };
+}
+
+function trace(overrides = {}) {
+  return {
+    format: "scope.trace",
+    version: 1,
+    run: { settings: { tau_c: 0.1, tau_p: 0.3 } },
+    rules: { w: "warm-up", z: "last step", p: "score below the predict threshold" },
+    segments: [staircase()],
+    totals: { iterations: 4, computed: 3, seconds: 1.501, skipped_reason: "" },
+    ...overrides,
+  };
+}
+
+describe("parseTrace", () => {
+  it("reads an object and its JSON text", () => {
+    expect(parseTrace(trace()).segments).toHaveLength(1);
+    expect(parseTrace(JSON.stringify(trace())).segments).toHaveLength(1);
+  });
+
+  it.each([undefined, null, {}, "[]", "no JSON", { format: "scope.trace", version: 1 }])("refuses %j", (payload) => {
+    expect(() => parseTrace(payload)).toThrow(TraceError);
+  });
+
+  it("says what to do about a newer format", () => {
+    expect(() => parseTrace(trace({ version: 2 }))).toThrow("Update SCOPE");
+  });
+});
+
+describe("progressOf", () => {
+  it("goes from not started over every step to done", () => {
+    const segment = staircase();
+    expect([0, 1, 2, 3].map((row) => progressOf(segment, row, 0))).toEqual([1, 2, 3, 4]);
+    expect([0, 1, 2, 3].map((row) => progressOf(segment, row, 1))).toEqual([0, 1, 2, 3]);
+    expect(progressOf(segment, 9, 1)).toBe(4);
+  });
+});
+
+describe("gridOf", () => {
+  it("lays out iterations along x and chunks along y", () => {
+    const grid = gridOf(trace());
+    expect([grid.columns, grid.rows]).toEqual([4, 2]);
+    expect([...grid.looks]).toEqual([
+      LOOK.recompute, LOOK.recompute, LOOK.predict, LOOK.context,
+      LOOK.context, LOOK.cache, LOOK.predict, LOOK.recompute,
+    ]);
+  });
+
+  it("tells finished from not started where a chunk was not forwarded", () => {
+    const steps = [step("R.", "w.", [0], [0, 3]), step(".R", ".w", [0], [3, 5])];
+    const grid = gridOf(trace({ segments: [staircase({ ar_step: 3, steps: [steps[0], steps[0], steps[0], steps[1]] })] }));
+    expect(grid.looks[grid.columns]).toBe(LOOK.waiting);
+    expect(grid.looks[3]).toBe(LOOK.done);
+  });
+
+  it("counts a forwarded interval only where something was computed", () => {
+    const skipped = step("P.", "p.", [0.2], [0, 5]);
+    const grid = gridOf(trace({ segments: [staircase({ steps: [skipped] })] }));
+    expect(grid.looks[1]).toBe(LOOK.waiting);
+  });
+
+  it("puts segments one after the other and leaves the units empty that a segment lacks", () => {
+    const short = staircase({ index: 1, units: [[1, 5]], steps: [step("R", "w", [0], [0, 5])] });
+    const grid = gridOf(trace({ segments: [staircase(), short] }));
+    expect(grid.places.map(({ first, count }) => [first, count])).toEqual([[0, 4], [4, 1]]);
+    expect(grid.looks[4]).toBe(LOOK.recompute);
+    expect(grid.looks[grid.columns + 4]).toBe(LOOK.empty);
+  });
+
+  it("accepts a trace without steps", () => {
+    expect(gridOf(trace({ segments: [] }))).toMatchObject({ columns: 0, rows: 0 });
+  });
+
+  it("counts chunk steps by mode", () => {
+    expect(countLooks(gridOf(trace()))).toEqual({ [LOOK.recompute]: 3, [LOOK.predict]: 2, [LOOK.cache]: 1 });
+  });
+});
+
+describe("cellAt", () => {
+  const grid = gridOf(trace());
+
+  it("finds the score by counting the advancing chunks", () => {
+    expect(cellAt(grid, 1, 1)).toMatchObject({ mode: "C", rule: "c", progress: 1, sigma: 0.9, score: 0.01 });
+    expect(cellAt(grid, 3, 1)).toMatchObject({ mode: "R", progress: 3, sigma: 0.3, score: 0.31 });
+    expect(cellAt(grid, 0, 1)).toMatchObject({ mode: ".", progress: 0, score: null });
+  });
+
+  it("finds iterations of later segments", () => {
+    const two = gridOf(trace({ segments: [staircase(), staircase({ index: 1, start: 14 })] }));
+    expect(cellAt(two, 6, 0)).toMatchObject({ mode: "P", column: 6, place: { first: 4 } });
+  });
+
+  it.each([[-1, 0], [4, 0], [0, -1], [0, 2]])("has nothing at %i, %i", (column, unit) => {
+    expect(cellAt(grid, column, unit)).toBeNull();
+  });
+});
+
+describe("describeCell", () => {
+  const grid = gridOf(trace());
+  const describeAt = (column, unit, of = grid) => describeCell(of, cellAt(of, column, unit));
+
+  it("says where, what, why, the score and the time", () => {
+    expect(describeAt(2, 0)).toEqual([
+      "Iteration 3 of 4, chunk 1 of 2 (latent frames 11–12).",
+      "Predicted: score below the predict threshold.",
+      "Step 3 of 3, sigma 0.3. Score 0.2 (cache below 0.1, predict below 0.3). 1 ms.",
+    ]);
+  });
+
+  it("explains rules that the trace has no sentence for", () => {
+    expect(describeAt(1, 1)[1]).toContain("Reused from the cache: the score is below the cache threshold.");
+    const unknown = gridOf(trace({ segments: [staircase({ steps: [step("R.", "?.", [0], [0, 5])] })] }));
+    expect(describeAt(0, 0, unknown)[1]).toContain('Recomputed: rule "?".');
+  });
+
+  it("says when an idle chunk starts or finished, and whether it was forwarded", () => {
+    expect(describeAt(0, 1).slice(1)).toEqual([
+      "Not started; it begins at iteration 2. It went through the model as context and took no step.",
+      "500 ms.",
+    ]);
+    expect(describeAt(3, 0)[1]).toContain("Finished at iteration 3.");
+  });
+
+  it("names the segment where there are several", () => {
+    const two = gridOf(trace({ segments: [staircase(), staircase({ index: 1, start: 14 })] }));
+    expect(describeAt(4, 0, two)[0]).toMatch(/^Segment 2 of 2, iteration 5 of 8, chunk 1 of 2 \(latent frames 15–16\)/);
+  });
+
+  it("says nothing about the time of a planned run", () => {
+    const planned = gridOf(trace({ segments: [staircase({ steps: [step("R.", "w.", [0], [0, 5], 0)] })] }));
+    expect(describeAt(0, 0, planned)[2]).toBe("Step 1 of 3, sigma 0.9. Score 0 (cache below 0.1, predict below 0.3).");
+  });
+
+  it("leaves thresholds out that the method does not have", () => {
+    const other = gridOf(trace({ run: {} }));
+    expect(describeAt(2, 0, other)[2]).toContain("Score 0.2. ");
+  });
+});
+
+describe("frame ranges", () => {
+  it("count in latent frames of the whole video", () => {
+    expect(frameRange(staircase(), 1)).toBe("13–14");
+    expect(frameRange(staircase({ units: [[1, 2]] }), 0)).toBe("11");
+    expect(segmentRange(staircase())).toBe("10–14");
+  });
+});
+
+describe("headlineOf", () => {
+  const totals = { iterations: 125, computed: 48, seconds: 3.2, skipped_reason: "" };
+  const headline = (changes) => headlineOf(trace({ totals: { ...totals, ...changes } }));
+
+  it("keeps evaluations and time apart", () => {
+    expect(headline({ estimated_baseline_seconds: 8.1 })).toEqual({
+      evaluations: "48 of 125 evaluations, 2.60x fewer",
+      frames: "",
+      time: "3.2 s; about 2.5x faster than computing every step",
+      note: "",
+    });
+  });
+
+  it("claims no speed-up without an estimate of the baseline", () => {
+    expect(headline({}).time).toBe("3.2 s");
+  });
+
+  it.each([[1.6, "about 2.0x slower than"], [3.3, "about as fast as"], [3.1, "about as fast as"]])(
+    "admits that %d s would have been %s",
+    (estimated_baseline_seconds, words) => {
+      expect(headline({ estimated_baseline_seconds }).time).toBe(`3.2 s; ${words} computing every step`);
+    },
+  );
+
+  it("counts frames where the run kept to the active ones", () => {
+    expect(headline({ frames_computed: 320, frames_baseline: 2000 }).frames).toBe(
+      "16% of the frames of a full run went through the model (320 of 2000)",
+    );
+  });
+
+  it("says that nothing was skipped, and why", () => {
+    const { evaluations, time, note } = headline({
+      computed: 125,
+      estimated_baseline_seconds: 3.5,
+      skipped_reason: "SCOPE is off.",
+    });
+    expect(evaluations).toBe("125 of 125 evaluations");
+    expect(time).toBe("3.2 s");
+    expect(note).toBe("Nothing was skipped. SCOPE is off.");
+  });
+
+  it("names the commonest rule where nothing was skipped without a reason", () => {
+    const segments = [staircase({ steps: [step("R.", "w.", [0], [0, 5])] })];
+    const { note } = headlineOf(trace({ totals: { ...totals, computed: 125 }, segments }));
+    expect(note).toBe("Nothing was skipped. Most often: warm-up.");
+  });
+});
+
+describe("applyStep", () => {
+  const { steps, ...header } = staircase();
+
+  it("builds a trace from live events", () => {
+    let live = applyStep(null, { node: "1", segment: header, step: steps[0], run: { model: "m" }, rules: { w: "warm" } });
+    live = applyStep(live, { node: "1", segment: 0, step: steps[1] });
+    live = applyStep(live, { node: "1", segment: 0, step: steps[2] });
+    expect(live.run.model).toBe("m");
+    expect(live.rules.w).toBe("warm");
+    expect(headlineOf(live)).toMatchObject({
+      evaluations: "2 of 3 evaluations, 1.50x fewer so far",
+      time: "1.0 s",
+      note: "",
+    });
+    const grid = gridOf(live);
+    expect(grid.columns).toBe(4);
+    expect(cellAt(grid, 3, 0).look).toBe(LOOK.empty);
+    expect(describeCell(grid, cellAt(grid, 3, 0))[1]).toBe("Not run yet.");
+  });
+
+  it("adds later segments", () => {
+    let live = applyStep(null, { node: "1", segment: header, step: steps[0] });
+    live = applyStep(live, { node: "1", segment: { ...header, index: 1 }, step: steps[0] });
+    live = applyStep(live, { node: "1", segment: 1, step: steps[1] });
+    expect(live.segments.map((segment) => segment.steps.length)).toEqual([1, 2]);
+  });
+
+  it("starts afresh with segment 0", () => {
+    const live = applyStep(null, { node: "1", segment: header, step: steps[0] });
+    expect(applyStep(live, { node: "1", segment: header }).segments).toHaveLength(1);
+    expect(applyStep(trace(), { node: "1", segment: header }).segments[0].steps).toEqual([]);
+  });
+
+  it("keeps what is shown when the header was missed", () => {
+    const finished = trace();
+    expect(applyStep(finished, { node: "1", segment: 0, step: steps[0] })).toBe(finished);
+    expect(finished.segments[0].steps).toHaveLength(4);
+    expect(applyStep(null, { node: "1", segment: 2, step: steps[0] })).toBeNull();
+  });
+});
+
+describe("numbers in words", () => {
+  it.each([[0.31234, "0.312"], [1, "1"], [0, "0"], [0.99994, "1"], [0.00031, "0.00031"]])("%d is %s", (number, text) => {
+    expect(decimal(number)).toBe(text);
+  });
+
+  it.each([[0.031, "31 ms"], [0.9999, "1.0 s"], [3.21, "3.2 s"], [59.96, "1 min 0 s"], [125.4, "2 min 5 s"]])(
+    "%d seconds are %s",
+    (seconds, text) => expect(duration(seconds)).toBe(text),
+  );
+});
