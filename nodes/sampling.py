@@ -50,7 +50,7 @@ def speed_inputs() -> list[io.Input]:
                        tooltip="How a skipped step's velocity is extrapolated. taylor1: a line (paper Eq. 6). taylor2_paper: Eq. 7 as printed. newton2: a "
                                "parabola. ab2: momentum. hold: not at all. auto: whichever erred least so far. Used by preset custom."),
         io.Float.Input("cache_threshold", default=0.0, min=0.0, max=10.0, step=0.01, round=0.001, advanced=True,
-                       tooltip="tau_c: below it the last velocity is reused as it is. Absolute; 0 predicts instead, which is better. Paper: 0.18. Used by preset custom."),
+                       tooltip="tau_c: below it the last velocity is reused as it is. Absolute; 0 takes it from the threshold dial. Paper: 0.18. Used by preset custom."),
         io.Float.Input("predict_threshold", default=0.0, min=0.0, max=10.0, step=0.01, round=0.001, advanced=True,
                        tooltip="tau_p: below it the velocity is predicted. Absolute; 0 takes it from the threshold dial. Paper: 0.42. Used by preset custom."),
         io.Combo.Input("decay_mode", options=list(DECAYS), default=CALIBRATED.decay_mode, advanced=True,
@@ -70,7 +70,7 @@ def resolve(preset: str, threshold: float, decay: float, max_skip: int, selectiv
     if preset != CUSTOM:
         return PRESETS[preset]
     settings = Settings(
-        tau_c=cache_threshold, tau_p=predict_threshold or CALIBRATED.tau_p * threshold, decay=decay, decay_mode=decay_mode,
+        tau_c=cache_threshold or CALIBRATED.tau_c * threshold, tau_p=predict_threshold or CALIBRATED.tau_p * threshold, decay=decay, decay_mode=decay_mode,
         predictor=predictor, signal=signal, aggregate=aggregate, max_skip=max_skip, warm_up=warm_up, tail=tail, selective=selective)
     _ = settings.policy, settings.gate
     return settings

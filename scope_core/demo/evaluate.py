@@ -1,0 +1,158 @@
+"""Measure the demo model: `python -m scope_core.demo.evaluate`. What good means is in demo-model.md.
+
+Over held-out prompts: is the object there, in the right colour, of the right shape, without flicker? Writes a contact
+sheet for the eye beside the numbers.
+"""
+
+import argparse
+import json
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from ..models.demo_vae import DemoVAE
+from ..models.wan import WanTransformer
+from ..plan import make_control
+from ..presets import PRESETS, Settings
+from ..rollout import compose, rollout, unroll
+from ..schedule import ARSchedule
+from ..solver import UniPC
+from ..term import Guided
+from ..trace import Trace
+from . import WEIGHTS
+from .train import CONFIG, SIZE
+from .world import BACKGROUNDS, COLOURS, FRAMES_PER_LATENT, SHAPES, TOKENS, WINDOW, Clips
+
+GOALS = {"object present": 0.98, "colour right": 0.95, "shape right": 0.85, "steady colour": 0.98}
+HELD_OUT = 990_000
+"""Seed of the prompts judged here; training draws from other seeds."""
+
+
+class Demo:
+    """The shipped model without a host."""
+
+    def __init__(self, folder: Path = WEIGHTS):
+        def load(part: str) -> dict[str, Tensor]:
+            return {key: value.float() for key, value in load_file(folder / f"scope_demo_{part}.safetensors").items()}
+
+        self.transformer, self.vae = WanTransformer(CONFIG).eval(), DemoVAE().eval()
+        self.transformer.load_state_dict(load("df"))
+        self.vae.load_state_dict(load("vae"))
+        self.words = load("text")["weight"]
+
+    @torch.inference_mode()
+    def sample(self, tokens: Tensor, schedule: ARSchedule, settings: Settings, seed: int, cfg: float = 2.5, solver=UniPC) -> tuple[Tensor, Trace]:
+        """Latents [B, 16, F, 8, 8] for prompts [B, TOKENS], and the trace."""
+        term = Guided(self.transformer, self.words[tokens], self.words[torch.zeros(1, TOKENS, dtype=torch.long)], cfg)
+        noise = torch.randn(len(tokens), 16, schedule.frames, 8, 8, generator=torch.Generator().manual_seed(seed))
+        trace = Trace({})
+
+        def segment(segment, noise, known):
+            control = make_control(settings, segment, schedule.causal, term)
+            made = rollout(term, compose(segment, noise, known), segment, schedule, control, solver(schedule.sigmas), trace.begin(segment),
+                           torch.Generator().manual_seed(seed))
+            trace.memory = max(trace.memory, control.peak_bytes)
+            return made
+
+        latents = unroll(segment, noise, schedule)
+        trace.forwards = term.forwards
+        return latents, trace
+
+    @torch.inference_mode()
+    def decode(self, latents: Tensor) -> Tensor:
+        """Video [B, 3, T, 128, 128] in [0, 1]."""
+        return torch.cat([self.vae.decode(z[None]) for z in latents]).add(1).div(2).clamp(0, 1)
+
+
+def shape_classifier() -> nn.Module:
+    """A small network that names the shape in a map of distances to the background [B, 1, 64, 64], trained on the world,
+    with blur and noise so that it forgives the decoder."""
+    torch.manual_seed(0)
+    net = nn.Sequential(
+        nn.Conv2d(1, 16, 3, 2, 1), nn.ReLU(), nn.Conv2d(16, 32, 3, 2, 1), nn.ReLU(), nn.Conv2d(32, 64, 3, 2, 1), nn.ReLU(),
+        nn.Conv2d(64, 64, 3, 2, 1), nn.ReLU(), nn.Flatten(), nn.Linear(1024, len(SHAPES)))
+    optimizer = torch.optim.AdamW(net.parameters(), lr=2e-3)
+    generator = torch.Generator().manual_seed(2)
+    for step in range(400):
+        clips = Clips.sample(48, generator)
+        frames = clips.render(SIZE, torch.rand(1, generator=generator) * 2.5)[:, 0]
+        if step % 2:
+            frames = nn.functional.interpolate(nn.functional.avg_pool2d(frames, 4), scale_factor=4, mode="bilinear")
+        frames = frames + 0.05 * torch.randn(frames.shape, generator=generator)
+        loss = nn.functional.cross_entropy(net(distance_map(frames, clips)), clips.words[:, 0])
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    return net.eval()
+
+
+def distance_map(frames: Tensor, clips: Clips) -> Tensor:
+    """How far each pixel is from the clip's background: frames [B, 3, 128, 128] -> [B, 1, 64, 64]."""
+    axis = (torch.arange(SIZE) + 0.5) / SIZE
+    background = torch.tensor(list(BACKGROUNDS.values()))[clips.words[:, 3]][:, :, None, None] * (1.25 - 0.5 * axis[:, None])
+    return nn.functional.avg_pool2d((frames - background).norm(dim=1, keepdim=True), 2)
+
+
+@torch.no_grad()
+def judge(video: Tensor, clips: Clips, classifier: nn.Module) -> dict[str, float]:
+    """Shares in [0, 1] over the clips: video [B, 3, T, 128, 128]. One frame of each latent frame is looked at."""
+    palette = torch.tensor(list(COLOURS.values()))
+    present, colour, shape, steady = [], [], [], []
+    for i in range(len(video)):
+        frames = video[i, :, ::FRAMES_PER_LATENT].transpose(0, 1)
+        one = Clips(clips.words[i:i + 1].expand(len(frames), -1), clips.radius[:1], clips.start[:1], clips.motion[:1])
+        distance = distance_map(frames, one)
+        mask = (distance > 0.25).float()
+        area = mask.mean((1, 2, 3))
+        present += (area > 0.02).tolist()
+        small = nn.functional.avg_pool2d(frames, 2)
+        inner = -nn.functional.max_pool2d(-mask, 3, 1, 1)
+        mean = (small * inner).sum((2, 3)) / inner.sum((2, 3)).clamp_min(1)
+        seen = mean[area > 0.02]
+        nearest = (seen[:, None] - palette[None]).norm(dim=2).argmin(1)
+        colour.append(len(seen) > 0 and (nearest == clips.words[i, 2]).float().mean().item() > 0.5)
+        steady.append(len(seen) > 1 and seen.diff(dim=0).norm(dim=1).max().item() < 0.15)
+        shape.append(classifier(distance).softmax(1).mean(0).argmax().item() == clips.words[i, 0].item())
+    return {"object present": float(np.mean(present)), "colour right": float(np.mean(colour)), "shape right": float(np.mean(shape)),
+            "steady colour": float(np.mean(steady))}
+
+
+def contact_sheet(video: Tensor, path: Path, clips: int = 16) -> None:
+    """Every seventh frame of some clips, one clip a row."""
+    import imageio.v3 as imageio
+
+    rows = video[:clips, :, ::7].permute(0, 3, 2, 4, 1).flatten(2, 3).flatten(0, 1)
+    imageio.imwrite(path, (rows * 255).byte().numpy())
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--weights", type=Path, default=WEIGHTS)
+    parser.add_argument("--prompts", type=int, default=64)
+    parser.add_argument("--steps", type=int, default=50)
+    parser.add_argument("--out", type=Path, default=Path("scope-output"), help="folder for the contact sheets and the JSON")
+    args = parser.parse_args()
+    args.out.mkdir(parents=True, exist_ok=True)
+    demo = Demo(args.weights)
+    classifier = shape_classifier()
+    clips = Clips.sample(args.prompts, torch.Generator().manual_seed(HELD_OUT))
+    real = torch.cat([Clips(clips.words[i:i + 1], clips.radius[i:i + 1], clips.start[i:i + 1], clips.motion[i:i + 1])
+                      .render(SIZE, torch.arange(4 * WINDOW - 3) / 24).transpose(1, 2) for i in range(args.prompts)])
+    results = {"rendered world": judge(real, clips, classifier)}
+    for name, ar_step in (("synchronous", 0), ("asynchronous", 5)):
+        parts = [demo.sample(clips.tokens()[i:i + 16], ARSchedule(WINDOW, args.steps, WINDOW, 5, 1, ar_step), PRESETS["off"], HELD_OUT + i)[0]
+                 for i in range(0, args.prompts, 16)]
+        video = demo.decode(torch.cat(parts))
+        results[name] = judge(video, clips, classifier)
+        contact_sheet(video, args.out / f"demo_{name}.png")
+    for name, shares in results.items():
+        print(f"{name:>15}: " + ", ".join(f"{what} {share:.1%}" for what, share in shares.items()))
+    print(f"{'wanted':>15}: " + ", ".join(f"{what} {share:.0%}" for what, share in GOALS.items()))
+    (args.out / "demo_quality.json").write_text(json.dumps({"goals": GOALS, "results": results}, indent=1))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,75 @@
+"""Run the tests: `python -m tests`. Finds or builds a ComfyUI, installs what the tests need into it, runs each stage.
+
+    python -m tests                      all stages
+    python -m tests core host            some of them
+    python -m tests --comfyui PATH       with your own ComfyUI
+"""
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from workflows.host import HostError, find_or_build
+
+HERE = Path(__file__).parent
+EXTRAS = ("pytest", "diffusers==0.42.1", "playwright", "scikit-image", "imageio", "av")
+STAGES = {
+    "core": "scope_core alone: schedule, solvers, policies, loop, parity with diffusers",
+    "host": "inside ComfyUI's process: loading, parity, node schemas",
+    "server": "a real ComfyUI server: workflows, caching, cancelling, bad input",
+    "browser": "a real Chromium: every workflow loads, the demo runs and draws",
+    "web": "the browser code under vitest",
+}
+
+
+def run_pytest(stage: str, python: Path, root: Path) -> int:
+    """Each stage is a process of its own, started outside the repository: its folder `nodes` would hide ComfyUI's module."""
+    environment = {**os.environ, "SCOPE_COMFYUI": str(root), "SCOPE_COMFYUI_PYTHON": str(python), "PYTHONDONTWRITEBYTECODE": "1"}
+    command = [str(python), "-m", "pytest", str(HERE / stage), "-q", "-x", "--import-mode=importlib", "-p", "no:cacheprovider", f"--rootdir={HERE / stage}"]
+    return subprocess.run(command, cwd=HERE / stage, env=environment).returncode
+
+
+def run_vitest() -> int:
+    """The dependencies are installed into a cache folder, never into the repository."""
+    if shutil.which("npm") is None:
+        print("npm is not installed: install Node 20 or newer to test the browser code", file=sys.stderr)
+        return 1
+    cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "scope-comfyui" / "web-tests"
+    work = cache / "tests" / "web"
+    shutil.rmtree(cache / "web", ignore_errors=True)
+    shutil.copytree(HERE.parent / "web", cache / "web")
+    work.mkdir(parents=True, exist_ok=True)
+    for file in (HERE / "web").glob("*.js*"):
+        shutil.copy(file, work)
+    for command in (["npm", "install", "--no-audit", "--no-fund", "--loglevel=error"], ["npx", "vitest", "run"]):
+        if code := subprocess.run(command, cwd=work).returncode:
+            return code
+    return 0
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("stages", nargs="*", metavar="STAGE", help=", ".join(STAGES))
+    parser.add_argument("--comfyui", type=Path, help="a ComfyUI to test with; otherwise one is found or built")
+    args = parser.parse_args()
+    if unknown := set(args.stages) - set(STAGES):
+        parser.error(f"no stage {', '.join(sorted(unknown))}; choose from {', '.join(STAGES)}")
+    try:
+        host = find_or_build(args.comfyui, EXTRAS)
+    except HostError as error:
+        print(error, file=sys.stderr)
+        return 1
+    failed = []
+    for stage in args.stages or STAGES:
+        print(f"\n== {stage}: {STAGES[stage]}", flush=True)
+        if run_vitest() if stage == "web" else run_pytest(stage, host.python, host.root):
+            failed.append(stage)
+    print(f"\n{'All stages passed.' if not failed else 'Failed: ' + ', '.join(failed)}")
+    return bool(failed)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,30 @@
+"""Tests inside ComfyUI's process: its modules on the path, the pack loaded as ComfyUI loads it."""
+
+import importlib.util
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+PACK = Path(__file__).parents[2]
+sys.path.insert(0, os.environ["SCOPE_COMFYUI"])
+sys.argv = ["main.py", "--cpu"]
+
+import comfy.options  # noqa: E402
+
+comfy.options.enable_args_parsing()
+
+spec = importlib.util.spec_from_file_location("scope_pack", PACK / "__init__.py", submodule_search_locations=[str(PACK)])
+pack = importlib.util.module_from_spec(spec)
+sys.modules["scope_pack"] = pack
+spec.loader.exec_module(pack)
+
+
+@pytest.fixture(autouse=True)
+def inference_mode():
+    """ComfyUI executes every node in it."""
+    import torch
+
+    with torch.inference_mode():
+        yield

@@ -1,0 +1,137 @@
+"""Law 2 through the host: loaded by our loader, guided by CFGGuider, equal to diffusers within 2e-5."""
+
+import comfy.sample
+import pytest
+import torch
+from diffusers import SkyReelsV2DiffusionForcingPipeline, SkyReelsV2Transformer3DModel, UniPCMultistepScheduler
+from safetensors.torch import save_file
+from scope_pack.nodes.host.loading import complete_model, load_ar_model
+from scope_pack.nodes.host.sampling import sample_video
+from scope_pack.scope_core.presets import PRESETS, Settings
+from scope_pack.scope_core.schedule import ARSchedule
+
+TOLERANCE = 2e-5
+STEPS, H, W = 8, 4, 6
+SKIPPING = (Settings(tau_c=5, tau_p=10, warm_up=1, max_skip=3, decay_mode="none"),
+            Settings(method="teacache", teacache_threshold=10, warm_up=1, max_skip=3))
+"""Settings that skip steps even of a model with random weights."""
+
+
+@pytest.fixture(scope="module", params=[False, True], ids=["no fps branch", "fps branch"])
+def files(request, tmp_path_factory):
+    """A tiny random checkpoint in the diffusers layout, and the pipeline that runs it."""
+    fps = request.param
+    torch.manual_seed(0)
+    transformer = SkyReelsV2Transformer3DModel(
+        num_attention_heads=2, attention_head_dim=128, in_channels=16, out_channels=16, text_dim=4096, freq_dim=256, ffn_dim=512,
+        num_layers=2, cross_attn_norm=True, qk_norm="rms_norm_across_heads", inject_sample_info=fps)
+    with torch.no_grad():
+        for p in transformer.parameters():
+            p.add_(torch.randn_like(p) * 0.02)
+    path = tmp_path_factory.mktemp("model") / "tiny.safetensors"
+    save_file(transformer.state_dict(), path)
+    scheduler = UniPCMultistepScheduler(use_flow_sigmas=True, prediction_type="flow_prediction", flow_shift=8.0, solver_order=2)
+    pipe = SkyReelsV2DiffusionForcingPipeline(tokenizer=None, text_encoder=None, transformer=transformer.eval(), vae=None, scheduler=scheduler)
+    pipe.set_progress_bar_config(disable=True)
+    return path, pipe, fps
+
+
+def contexts():
+    generator = torch.Generator().manual_seed(1)
+    return torch.randn(1, 12, 4096, generator=generator), torch.randn(1, 12, 4096, generator=generator)
+
+
+def reference(pipe, schedule, block):
+    positive, negative = contexts()
+    torch.manual_seed(7)
+    pipe.transformer.eval()
+    overlap = 4 * schedule.overlap - 3 if schedule.frames > schedule.window else None
+    return pipe(
+        None, height=H * 8, width=W * 8, num_frames=4 * schedule.frames - 3, base_num_frames=4 * schedule.window - 3, num_inference_steps=STEPS,
+        guidance_scale=6.0, generator=torch.Generator().manual_seed(3), prompt_embeds=positive, negative_prompt_embeds=negative,
+        output_type="latent", return_dict=False, overlap_history=overlap, addnoise_condition=0, ar_step=schedule.ar_step, causal_block_size=block, fps=24)[0]
+
+
+def ours(model, schedule, settings=PRESETS["off"]):
+    generator = torch.Generator().manual_seed(3)
+    draws = [torch.randn(1, 16, s.frames, H, W, generator=generator) for s in schedule.segments]
+    noise = torch.cat([d[:, :, s.prefix:] for d, s in zip(draws, schedule.segments)], dim=2)
+    positive, negative = contexts()
+    latents, trace = sample_video(model, [[positive, {}]], [[negative, {}]], 6.0, noise, schedule, settings, "unipc", 0, lambda *step: None)
+    return model.model.process_latent_in(latents), trace
+
+
+@pytest.mark.parametrize("frames, window, overlap, block, ar_step, causal", [
+    (8, 8, 0, 1, 0, False), (8, 8, 0, 1, 3, False), (17, 8, 3, 1, 0, False), (8, 8, 0, 4, 2, True), (20, 8, 4, 4, 2, True),
+], ids=["synchronous", "asynchronous", "long", "causal", "long causal"])
+def test_off_equals_diffusers(files, frames, window, overlap, block, ar_step, causal):
+    path, pipe, _ = files
+    schedule = ARSchedule(frames, STEPS, window, overlap, block, ar_step, condition_noise=0, table="diffusers", causal=causal)
+    pipe.transformer._set_ar_attention(1)
+    expected = reference(pipe, schedule, block if causal else None)
+    model = load_ar_model([str(path)], 24, {"dtype": torch.float32})
+    result, trace = ours(model, schedule)
+    assert (result - expected).abs().max() <= TOLERANCE
+    assert trace.forwards == 2 * schedule.iterations
+
+
+def test_model_of_another_loader_gets_its_fps_branch(files, tmp_path):
+    """A stock-loaded MODEL drops the fps branch; completed from the file it equals our own loader's, and diffusers."""
+    import comfy.sd
+    from safetensors.torch import load_file
+    from scope_pack.scope_core.models.layout import to_official
+
+    path, pipe, fps = files
+    official = tmp_path / "official.safetensors"
+    save_file(to_official(load_file(path)), official)
+    stock = comfy.sd.load_diffusion_model(str(official), {"dtype": torch.float32})
+    schedule = ARSchedule(4, STEPS, 4, 0, 1, 0, condition_noise=0, table="diffusers")
+    expected, _ = ours(load_ar_model([str(path)], 24, {"dtype": torch.float32}), schedule)
+    completed, _ = ours(complete_model(stock, None, 24), schedule)
+    assert (completed - expected).abs().max() <= TOLERANCE
+    if fps:
+        other, _ = ours(load_ar_model([str(path)], 16, {"dtype": torch.float32}), schedule)
+        assert (other - expected).abs().max() > 1e-3
+
+
+def test_settings_that_cannot_skip_are_off(files):
+    """Law 1: preset off, thresholds 0 and max skip 0 give the bit-identical latent."""
+    path, _, _ = files
+    model = load_ar_model([str(path)], 24, {"dtype": torch.float32})
+    schedule = ARSchedule(6, STEPS, 6, 0, 1, 2)
+    off, _ = ours(model, schedule)
+    for settings in (Settings(tau_c=0, tau_p=0), Settings(max_skip=0), Settings(method="teacache", teacache_threshold=0)):
+        assert torch.equal(ours(model, schedule, settings)[0], off)
+
+
+def test_runs_do_not_know_each_other(files):
+    """Law 4: a run after other runs, and after an aborted one, equals a fresh run, bit for bit."""
+    path, _, _ = files
+    model = load_ar_model([str(path)], 24, {"dtype": torch.float32})
+    schedule = ARSchedule(6, STEPS, 6, 0, 1, 2)
+    for settings in SKIPPING:
+        fresh, trace = ours(model, schedule, settings)
+        assert trace.totals["computed"] < schedule.iterations
+        ours(model, ARSchedule(9, STEPS, 5, 2, 1, 0), SKIPPING[0])
+        with pytest.raises(KeyboardInterrupt):
+            positive, negative = contexts()
+            sample_video(model, [[positive, {}]], [[negative, {}]], 6.0, torch.randn(1, 16, 6, H, W), schedule, settings, "unipc", 0, abort)
+        assert torch.equal(ours(model, schedule, settings)[0], fresh)
+
+
+def abort(segment, step, x0, trace):
+    if step.index == 3:
+        raise KeyboardInterrupt
+
+
+def test_counted_forwards_are_those_of_the_model(files):
+    """Law 6: block calls seen by hooks, weighted by guidance branches, equal the trace's forwards."""
+    path, _, _ = files
+    model = load_ar_model([str(path)], 24, {"dtype": torch.float32})
+    schedule = ARSchedule(6, STEPS, 6, 0, 1, 2)
+    for settings in (PRESETS["off"], *SKIPPING):
+        calls = []
+        hook = model.model.diffusion_model.blocks[1].register_forward_hook(lambda module, args, out: calls.append(out.shape[0]))
+        _, trace = ours(model, schedule, settings)
+        hook.remove()
+        assert sum(calls) == trace.forwards

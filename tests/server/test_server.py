@@ -1,0 +1,190 @@
+"""The main job through a real server: run, cached re-run, cancel then run, known frames, bad input."""
+
+import json
+from pathlib import Path
+
+import pytest
+from safetensors.numpy import load_file
+from workflows.graph import WorkflowError, to_prompt
+
+SAMPLER = {
+    "seed": 5, "steps": 12, "cfg": 2.5, "shift": 8.0, "preset": "balanced", "threshold": 1.0, "decay": 0.75, "max_skip": 2, "selective": "auto",
+    "warm_up": 0, "tail": 0, "predictor": "taylor1", "cache_threshold": 0.0, "predict_threshold": 0.0, "decay_mode": "inverse",
+    "signal": "modulation", "aggregate": "max", "solver": "unipc"}
+SCHEDULE = {"width": 128, "height": 128, "length": 61, "batch_size": 1, "window": 61, "overlap": 17, "chunk": 1, "ar_step": 0, "causal": False,
+            "condition_noise": 20.0}
+
+
+def prompt(name: str, schedule: dict = {}, **sampler) -> dict:
+    """Demo model to a saved latent and a timeline, in the API format."""
+    return {
+        "demo": {"class_type": "SCOPE_LoadDemo", "inputs": {}},
+        "positive": {"class_type": "CLIPTextEncode", "inputs": {"clip": ["demo", 1], "text": "a red circle bouncing on a navy background"}},
+        "negative": {"class_type": "CLIPTextEncode", "inputs": {"clip": ["demo", 1], "text": ""}},
+        "schedule": {"class_type": "SCOPE_ARSchedule", "inputs": {**SCHEDULE, **schedule}},
+        "sampler": {"class_type": "SCOPE_Sampler", "inputs": {
+            **SAMPLER, "model": ["demo", 0], "positive": ["positive", 0], "negative": ["negative", 0], "latent": ["schedule", 1],
+            "schedule": ["schedule", 0], **sampler}},
+        "timeline": {"class_type": "SCOPE_Timeline", "inputs": {"trace": ["sampler", 1]}},
+        "save": {"class_type": "SaveLatent", "inputs": {"samples": ["sampler", 0], "filename_prefix": name}},
+    }
+
+
+def trace_of(entry: dict) -> dict:
+    return entry["outputs"]["timeline"]["scope_trace"][0]
+
+
+def latent(output, name: str):
+    newest = sorted(output.glob(f"{name}_*.latent"))[-1]
+    return load_file(newest)["latent_tensor"]
+
+
+def test_run_and_cached_run_show_the_same_trace(server, output):
+    cached = []
+    first = trace_of(server.run(prompt("run")))
+    again = trace_of(server.run(prompt("run"), on_event=lambda kind, data: kind == "execution_cached" and cached.extend(data["nodes"])))
+    assert first["totals"]["computed"] < first["totals"]["iterations"] == 12
+    assert first == again and "sampler" in cached
+    assert latent(output, "run").shape == (1, 16, 16, 8, 8)
+
+
+def test_off_computes_every_step(server):
+    totals = trace_of(server.run(prompt("off", preset="off")))["totals"]
+    assert totals["computed"] == totals["iterations"] == 12 and totals["forwards"] == 24
+    assert "SCOPE is off" in totals["skipped_reason"]
+
+
+def test_cancelled_run_leaves_nothing_behind(server, output):
+    """Cancel stops within a step; the next run equals a fresh one bit for bit."""
+    server.run(prompt("fresh", seed=8))
+    fresh = latent(output, "fresh")
+    steps = []
+
+    def cancel(kind, data):
+        if kind == "progress":
+            if not steps:
+                server.request("POST", "/interrupt", {})
+            steps.append(data["value"])
+
+    with pytest.raises(WorkflowError, match="cancelled"):
+        server.run(prompt("cancelled", {"ar_step": 5}, seed=9, steps=50), on_event=cancel)
+    assert max(steps) < 60
+    cached = []
+    server.run(prompt("after", seed=8), on_event=lambda kind, data: kind == "execution_cached" and cached.extend(data["nodes"]))
+    assert "sampler" not in cached
+    assert (latent(output, "after") == fresh).all()
+
+
+def test_progress_counts_every_iteration(server):
+    seen = []
+    server.run(prompt("progress", seed=11), on_event=lambda kind, data: kind == "progress" and seen.append((data["value"], data["max"])))
+    assert seen[-1] == (12, 12)
+
+
+def test_long_video_starts_from_known_frames_and_keeps_them(server, output):
+    """Image-to-video, then a long video of three segments from it, overlap decoded and encoded again."""
+    graph = prompt("long", {"length": 97, "chunk": 1, "start": ["first", 0], "vae": ["demo", 2]}, seed=3)
+    graph["image"] = {"class_type": "EmptyImage", "inputs": {"width": 128, "height": 128, "batch_size": 1, "color": 0x203060}}
+    graph["first"] = {"class_type": "VAEEncode", "inputs": {"pixels": ["image", 0], "vae": ["demo", 2]}}
+    graph["first_saved"] = {"class_type": "SaveLatent", "inputs": {"samples": ["first", 0], "filename_prefix": "first"}}
+    trace = trace_of(server.run(graph))
+    made, first = latent(output, "long"), latent(output, "first")
+    assert made.shape[2] == 25 and len(trace["segments"]) == 2
+    assert trace["segments"][0]["prefix"] == 1 and trace["segments"][1]["prefix"] == 5
+    assert abs(made[:, :, :1] - first).max() < 1e-5
+
+
+def test_end_frame_is_shown_to_the_model_and_cut(server, output):
+    graph = prompt("end", {"length": 29, "end": ["last", 0]}, seed=3)
+    graph["image"] = {"class_type": "EmptyImage", "inputs": {"width": 128, "height": 128, "batch_size": 1, "color": 0x803020}}
+    graph["last"] = {"class_type": "VAEEncode", "inputs": {"pixels": ["image", 0], "vae": ["demo", 2]}}
+    trace = trace_of(server.run(graph))
+    assert trace["segments"][0]["tail"] == 1 and trace["segments"][0]["frames"] == 9
+    assert latent(output, "end").shape[2] == 8
+
+
+def test_batch_of_two(server, output):
+    server.run(prompt("batch", {"batch_size": 2, "length": 29}))
+    assert latent(output, "batch").shape[0] == 2
+
+
+def test_advanced_sampler_writes_a_report_that_timeline_opens(server):
+    graph = prompt("advanced")
+    del graph["sampler"]
+    graph |= {
+        "settings": {"class_type": "SCOPE_Settings", "inputs": {
+            "method": "teacache", "method.threshold": 0.2, "method.polynomial": "none", "method.signal": "modulation", "method.max_skip": 3,
+            "method.warm_up": 1, "method.tail": 1}},
+        "select": {"class_type": "SCOPE_SamplerSelect", "inputs": {
+            "schedule": ["schedule", 0], "settings": ["settings", 0], "preset": "balanced", "solver": "unipc", "report_name": "advanced"}},
+        "noise": {"class_type": "RandomNoise", "inputs": {"noise_seed": 4}},
+        "guider": {"class_type": "CFGGuider", "inputs": {"model": ["demo", 0], "positive": ["positive", 0], "negative": ["negative", 0], "cfg": 2.5}},
+        "sigmas": {"class_type": "BasicScheduler", "inputs": {"model": ["demo", 0], "scheduler": "simple", "steps": 12, "denoise": 1.0}},
+        "empty": {"class_type": "EmptyHunyuanLatentVideo", "inputs": {"width": 64, "height": 64, "length": 61, "batch_size": 1}},
+        "custom": {"class_type": "SamplerCustomAdvanced", "inputs": {
+            "noise": ["noise", 0], "guider": ["guider", 0], "sampler": ["select", 0], "sigmas": ["sigmas", 0], "latent_image": ["empty", 0]}},
+        "timeline": {"class_type": "SCOPE_Timeline", "inputs": {"report_name": "advanced", "after": ["custom", 0]}},
+        "save": {"class_type": "SaveLatent", "inputs": {"samples": ["custom", 0], "filename_prefix": "advanced"}},
+    }
+    trace = trace_of(server.run(graph))
+    assert trace["run"]["method"] == "teacache"
+    assert trace["totals"]["computed"] < 12
+
+
+@pytest.mark.parametrize("change, words", [
+    ({"schedule": {"window": 60}}, ["window is 60", "57 or 61"]),
+    ({"schedule": {"length": 97, "overlap": 61}}, ["overlap is 16", "between 1 and 15"]),
+    ({"schedule": {"length": 97, "chunk": 4, "ar_step": 2}}, ["not a multiple of the chunk of 4", "13 or 29"]),
+    ({"schedule": {"ar_step": 20}}, ["ar_step is 20", "steps = 12"]),
+    ({"preset": "custom", "cache_threshold": 0.6, "predict_threshold": 0.5}, ["tau_c = 0.6", "tau_c <= tau_p"]),
+    ({"latent": ["other", 0]}, ["noise mask", "start"]),
+    ({"preset": "nonsense"}, ["preset"]),
+    ({"model": ["easy", 0]}, ["EasyCache", "remove"]),
+    ({"model": ["shifted", 0]}, ["Load AR Video Model"]),
+])
+def test_bad_input_names_the_value_and_the_way_out(server, change, words):
+    change = dict(change)
+    graph = prompt("bad", change.pop("schedule", {}), seed=77, **change)
+    if "latent" in change:
+        graph["mask"] = {"class_type": "SolidMask", "inputs": {"value": 1.0, "width": 8, "height": 8}}
+        graph["other"] = {"class_type": "SetLatentNoiseMask", "inputs": {"samples": ["schedule", 1], "mask": ["mask", 0]}}
+    graph["easy"] = {"class_type": "EasyCache", "inputs": {
+        "model": ["demo", 0], "reuse_threshold": 0.2, "start_percent": 0.15, "end_percent": 0.95, "verbose": False}}
+    graph["shifted"] = {"class_type": "ModelSamplingSD3", "inputs": {"model": ["demo", 0], "shift": 5.0}}
+    with pytest.raises(WorkflowError) as error:
+        server.run(graph)
+    assert all(word in str(error.value) for word in words), str(error.value)
+
+
+def test_every_node_has_tooltips_and_a_help_page(server):
+    nodes = {name: info for name, info in server.object_info().items() if name.startswith("SCOPE_")}
+    assert set(nodes) == {"SCOPE_LoadModel", "SCOPE_LoadDemo", "SCOPE_ARSchedule", "SCOPE_Settings", "SCOPE_Sampler", "SCOPE_SamplerSelect", "SCOPE_Timeline"}
+    for name, info in nodes.items():
+        assert info["description"] and info["category"] == "SCOPE"
+        for group in ("required", "optional"):
+            for key, spec in info["input"].get(group, {}).items():
+                assert spec[1].get("tooltip"), f"{name}.{key} has no tooltip"
+        assert (Path(__file__).parents[2] / "web" / "docs" / f"{name}.md").exists()
+        status, page = server.request("GET", f"/extensions/scope-for-comfyui/docs/{name}.md")
+        assert status == 200
+
+
+def test_schema_is_frozen(server):
+    """Ids, inputs and defaults that shipped; a change here breaks saved workflows."""
+    seen = {}
+    for name, info in sorted(server.object_info().items()):
+        if name.startswith("SCOPE_"):
+            inputs = {**info["input"].get("required", {}), **info["input"].get("optional", {})}
+            seen[name] = {key: spec[1].get("default") for key, spec in inputs.items()} | {"->": info["output"]}
+    frozen = json.loads((Path(__file__).parent / "schema.json").read_text())
+    assert seen == frozen
+
+
+def test_demo_workflow_writes_a_video(server, output):
+    workflow = json.loads((Path(__file__).parents[2] / "workflows" / "01_demo_text_to_video.json").read_text())
+    graph = to_prompt(workflow, server.object_info())
+    for node in graph.values():
+        if node["class_type"] == "SCOPE_Sampler":
+            node["inputs"]["steps"] = 8
+    server.run(graph)
+    assert list(output.rglob("*.mp4"))
