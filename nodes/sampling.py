@@ -175,6 +175,7 @@ class ScopeSampler(io.ComfyNode):
             keep_finished(error)
             raise
         trace.run["preset"] = speed["preset"] if settings is PRESETS.get(speed["preset"]) else CUSTOM
+        trace.run["warnings"] += [unrolling.note] if unrolling.note else []
         report = trace.to_json()
         if report["totals"]["skipped_reason"] and not settings.off:
             logging.warning("SCOPE: nothing was skipped. %s", report["totals"]["skipped_reason"])

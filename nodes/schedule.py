@@ -1,7 +1,6 @@
 """AR Schedule: how a video is unrolled, and the empty latent that fits."""
 
-import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import comfy.model_management
@@ -28,6 +27,8 @@ class Unrolling:
     end: Tensor | None = None
     vae: Any = None
     """Decodes and re-encodes the overlap between segments; without it the overlap stays latent."""
+    note: str = ""
+    """Why the length is not the one asked for."""
 
     def schedule(self, frames: int, steps: int, shift: float = 8.0, levels: tuple[float, ...] | None = None) -> ARSchedule:
         return ARSchedule(
@@ -99,8 +100,7 @@ class ARScheduleNode(io.ComfyNode):
         plan.schedule(latent_frames(length), max(ar_step, 2))
         frames, why = snap_length(length, window=plan.window, overlap=plan.overlap, block=chunk if ar_step or causal else 1,
                                   prefix=0 if start is None else plan.start.shape[2])
-        if why:
-            logging.info("SCOPE: %s.", why)
+        plan = replace(plan, note=why)
         schedule = plan.schedule(latent_frames(frames), max(ar_step, 2))
         samples = torch.zeros([batch_size, 16, schedule.frames, height // 8, width // 8], device=comfy.model_management.intermediate_device())
         text = f"{frames} frames ({frames / 24:.1f} s), {len(schedule.segments)} segment{'s' if len(schedule.segments) > 1 else ''}" + (f". {why}." if why else "")

@@ -4,7 +4,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from .gate import Gate
-from .policy import Off, Policy, Scope, TeaCache
+from .policy import POLICIES, Off, Policy, Scope, TeaCache
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,8 @@ class Settings:
     @property
     def off(self) -> bool:
         """Settings under which no step can be skipped: the run is then exactly the one without SCOPE."""
+        if self.method not in POLICIES:
+            raise ValueError(f"method is {self.method!r}; choose one of {', '.join(POLICIES)}")
         threshold = {"off": 0.0, "scope": self.tau_p, "teacache": self.teacache_threshold}[self.method]
         return threshold == 0 or self.max_skip == 0
 

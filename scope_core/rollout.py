@@ -42,6 +42,7 @@ def rollout(term: Term, x: Tensor, segment: Segment, schedule: ARSchedule, contr
         elif skip:
             residuals.record, residuals.replay = (), skip.replay
             v = widen(term.velocity(inputs, t, cut(blocks, columns), residuals), x)
+            require_finite(v, step)
         else:
             v = control.values(step, decisions, x)
 

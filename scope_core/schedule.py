@@ -194,27 +194,34 @@ class ARSchedule:
         check(0 <= self.ar_step <= self.steps,
               f"ar_step is {self.ar_step}; it must lie between 0 (all chunks together) and steps = {self.steps}")
         check(0 <= self.condition_noise < 1000, f"condition_noise is {self.condition_noise:g}; it must lie in [0, 1000), 20 is usual")
+        check(self.prefix >= 0 and self.tail >= 0, f"prefix is {self.prefix} and tail {self.tail} latent frames; neither can be negative")
         check(self.prefix < min(self.frames, self.window),
               f"the start has {self.prefix} latent frames, which leaves nothing to make in a window of "
               f"{min(self.frames, self.window)}; give fewer start frames, or a longer video and window")
         if self.levels is not None:
-            check(len(self.levels) == self.steps + 1 and self.levels[-1] == 0 and all(a > b for a, b in zip(self.levels, self.levels[1:])),
+            check(len(self.levels) == self.steps + 1 and 0.9 <= self.levels[0] <= 1 and self.levels[-1] == 0 and all(a > b for a, b in zip(self.levels, self.levels[1:])),
                   f"the sigmas have to fall from about 1 to 0 in {self.steps} steps, without repeats; they are "
-                  f"{', '.join(f'{s:.3g}' for s in self.levels[:3])} ... {self.levels[-1]:.3g}. Use a scheduler such as simple, with denoise 1")
+                  f"{', '.join(f'{s:.3g}' for s in self.levels[:3])} ... {', '.join(f'{s:.3g}' for s in self.levels[-1:])}. Use a scheduler such as simple, with denoise 1")
         if self.frames > self.window:
             check(1 <= self.overlap < self.window,
                   f"overlap is {self.overlap} latent frames; for a video longer than the window ({self.frames} > {self.window}) "
                   f"it must lie between 1 and {self.window - 1} ({pixel_frames(self.window - 1)} frames)")
             check(self.overlap % self.block == 0 or not self.ar_step and not self.causal,
                   f"overlap is {self.overlap} latent frames, not a multiple of the chunk of {self.block}; use "
-                  f"{pixel_frames(max(1, self.overlap // self.block) * self.block)} or "
-                  f"{pixel_frames((self.overlap // self.block + 1) * self.block)} frames, or another chunk")
+                  f"{' or '.join(str(pixel_frames(n)) + ' frames' for n in self.fitting_overlaps()) or 'a larger window'}, or another chunk")
+
+    def fitting_overlaps(self) -> list[int]:
+        """The nearest overlaps below and above that are whole chunks and fit the window, in latent frames."""
+        below = self.overlap // self.block * self.block
+        return [n for n in (below, below + self.block) if 1 <= n < self.window]
 
     @cached_property
     def sigmas(self) -> np.ndarray:
         if self.levels is None:
             return sigma_table(self.steps, self.shift, self.table)
-        return np.minimum(np.array(self.levels), 1 - 1e-4)
+        levels = np.array(self.levels)
+        levels[0] = min(levels[0], max(1 - 1e-4, (1 + levels[1]) / 2))
+        return levels
 
     @cached_property
     def segments(self) -> tuple[Segment, ...]:
@@ -239,28 +246,22 @@ class ARSchedule:
 
 
 def snap_length(pixels: int, *, window: int, overlap: int, block: int, prefix: int = 0) -> tuple[int, str]:
-    """The shortest valid length of at least `pixels` pixel frames, and why it differs (empty if it does not).
+    """A valid length of at least `pixels` pixel frames, and why it differs (empty if it does not).
 
-    Valid is what fills latent frames (4n + 1) and ends with a full block; the released code drops the remainder silently.
-    `window`, `overlap`, `block` and `prefix` in latent frames.
+    Valid is what fills latent frames (4n + 1) and, where that needs no further segment, ends with a full block; otherwise the
+    last block is a short one. The released code drops remaining frames silently. `window`, `overlap`, `block` and `prefix`
+    in latent frames.
     """
     reasons = []
     latents = latent_frames(pixels)
     if pixel_frames(latents) != pixels:
         reasons.append(f"{TEMPORAL_STRIDE} pixel frames make one latent frame, after the first")
-
-    def rest(latents: int) -> int:
-        if latents <= window:
-            return (latents - prefix) % block
-        stride = window - overlap
-        return (latents - overlap - (latents - overlap - 1) // stride * stride) % block
-
-    if rest(latents):
+    stride = window - overlap
+    segments = max(0, -(-(latents - window) // stride))
+    known = segments * stride + overlap if segments else prefix
+    rounded = known + -(-(latents - known) // block) * block
+    if latents < rounded <= segments * stride + window:
+        latents = rounded
         reasons.append(f"the last chunk of {block} latent frames has to be full")
-        whole = next((n for n in range(latents, latents + 2 * block) if not rest(n)), None)
-        if whole is None:
-            raise ScheduleError(f"no length from {pixels} frames on ends with a full chunk of {block}: with a window of {window} and an "
-                                f"overlap of {overlap} latent frames, choose a chunk that divides {window - overlap}")
-        latents = whole
     snapped = pixel_frames(latents)
     return snapped, f"{pixels} frames became {snapped}: " + " and ".join(reasons) if reasons else ""

@@ -37,7 +37,7 @@ def change_table(name: str, sigmas: np.ndarray, term: Term | None) -> np.ndarray
     """Change at each own step 1..S of a unit, [S + 1] with index 0 unused. A unit waits at the level of its first step."""
     levels = np.concatenate([sigmas[:1], sigmas[:-1]])
     if name == "sigma":
-        return np.abs(np.diff(levels, prepend=levels[0])) / levels
+        return np.concatenate([[0.0], np.abs(np.diff(levels)) / levels[:-1]])
     features = term.features(name, timesteps(levels)).float().flatten(1)
     changes = relative_change(features[1:], features[:-1], dim=(1,))
     return np.concatenate([[0.0], changes.double().cpu().numpy()])
@@ -83,4 +83,6 @@ def make_signal(name: str, aggregate: str, segment: Segment, term: Term | None, 
         raise ValueError(f"aggregate is {aggregate!r}; choose one of {', '.join(AGGREGATES)}")
     if name == "latent":
         return LatentSignal(term, segment, aggregate)
+    if name != "sigma" and term is None and table is None:
+        raise ValueError(f"the signal {name!r} needs the model or its change table; without either, use 'sigma'")
     return TableSignal(change_table(name, segment.sigmas, term) if table is None else table, segment, aggregate)

@@ -65,7 +65,7 @@ class Guided:
 
     @torch.no_grad()
     def features(self, name: str, timestep: np.ndarray) -> Tensor:
-        e = self.model.time_embed(torch.as_tensor(timestep, dtype=torch.float32))
+        e = self.model.time_embed(torch.as_tensor(timestep, dtype=torch.float32, device=self.positive.device))
         return e if name == "embedding" else self.model.time_projection(e)
 
     @torch.no_grad()

@@ -85,7 +85,7 @@ def identify(shapes: Mapping[str, tuple[int, ...]], name: str) -> str:
 
 def suspicion(model: str, name: str) -> str:
     """A warning where the weights cannot tell whether a model was trained for diffusion forcing and the name does not say so."""
-    if model == "SkyReels-V2 DF 14B" and not re.search(r"skyreels|[-_ ]df\b|diffusion.?forcing", name, re.IGNORECASE):
+    if model == "SkyReels-V2 DF 14B" and not re.search(r"skyreels|[-_ .]df(?![a-z0-9])|diffusion.?forcing", name, re.IGNORECASE):
         return (f"{name} has the layout that SkyReels-V2 DF 14B shares with Wan2.1 T2V 14B. If it is the latter, "
                 "the result will be noise: plain Wan models are not trained for diffusion forcing.")
     return ""

@@ -15,12 +15,12 @@ from ..schedule import Unit
 from .base import Decision, Mode, Skip
 
 POLYNOMIALS: dict[tuple[str, str], tuple[tuple[float, ...], tuple[float, float]]] = {
-    ("1.3B", "embedding"): ((2396.76752, -1311.10545, 201.331979, -8.29855975, 0.137887774), (0.0, 0.185)),
-    ("1.3B", "modulation"): ((-52186.2437, 9230.41404, -528.275948, 13.6987616, -0.0499875664), (0.0043, 0.102)),
-    ("14B", "embedding"): ((-5784.54975374, 5449.50911966, -1811.16591783, 256.27178429, -13.02252404), (0.130, 0.5)),
-    ("14B", "modulation"): ((-303318.725, 49053.7029, -2655.30556, 58.7365115, -0.315583525), (0.0077, 0.082)),
+    ("1.3B", "embedding"): ((2396.76752, -1311.10545, 201.331979, -8.29855975, 0.137887774), (0.0, 0.119)),
+    ("1.3B", "modulation"): ((-52186.2437, 9230.41404, -528.275948, 13.6987616, -0.0499875664), (0.0044, 0.079)),
+    ("14B", "embedding"): ((-5784.54975374, 5449.50911966, -1811.16591783, 256.27178429, -13.02252404), (0.130, 0.348)),
+    ("14B", "modulation"): ((-303318.725, 49053.7029, -2655.30556, 58.7365115, -0.315583525), (0.0077, 0.066)),
 }
-"""(model, signal) -> coefficients, highest power first, and the range of inputs on which they are not negative."""
+"""(model, signal) -> coefficients, highest power first, and the range of inputs on which they are not negative and do not fall again."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class TeaCache:
     depth = 0
 
     def __post_init__(self) -> None:
-        if self.threshold < 0:
+        if not self.threshold >= 0:
             raise ValueError(f"TeaCache threshold is {self.threshold:g}; it must be at least 0, published values are 0.05 to 0.3")
         if self.model != "none" and (self.model, self.signal) not in POLYNOMIALS:
             known = ", ".join(sorted({f"{model}/{signal}" for model, signal in POLYNOMIALS}))

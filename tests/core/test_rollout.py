@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from scope_core.attention import block_causal
+from scope_core.memory import BlockResiduals
 from scope_core.models.wan import WanConfig, WanTransformer
 from scope_core.plan import make_control, plan
 from scope_core.presets import PRESETS, Settings
@@ -116,13 +117,14 @@ def test_off_is_off(model, name, causal):
 @every_schedule
 def test_predictions_never_enter_the_memory(model, schedule):
     """Law 3: what is kept are velocities that the network returned, at their own noise levels; the latent moves all the same."""
-    term, returned, kept = guided(model), [], []
+    term, returned, kept, told = guided(model), [], [], []
     velocity = term.velocity
 
     class Watched(UniPC):
         def step(self, x, v, k, update, predicted):
             after = super().step(x, v, k, update, predicted)
             assert (after != x).any(dim=4).any(dim=3).any(dim=1)[0].tolist() == update.tolist()
+            told.append(predicted[update].tolist())
             return after
 
     def record(*args):
@@ -140,6 +142,7 @@ def test_predictions_never_enter_the_memory(model, schedule):
     term.velocity = record
     run = Run(term, schedule, SCOPE, solver=Watched, watch=watch)
     assert "P" in run.modes and "C" in run.modes and kept
+    assert [set(each) for each in told] == [{"R" not in step["modes"]} for step in run.steps]
     assert len(returned) == run.trace.totals["computed"] < len(run.steps)
 
 
@@ -362,6 +365,32 @@ def test_bytes_reported_are_bytes_held(schedule, predictor):
     run.controls.clear()
     controls.clear()
     assert term.held == 0
+
+
+def test_residuals_are_replayed_per_branch_however_branches_are_batched():
+    """Blocks that double make a span of two add 3 x; branches recorded together are replayed apart, and in another order."""
+    residuals = BlockResiduals()
+    one, two = torch.ones(1, 2, 3), torch.full((1, 2, 3), 10.0)
+
+    def through(x, branches):
+        for i in range(3):
+            x = residuals(i, x, lambda x: 2 * x, branches)
+        return x
+
+    residuals.record = (range(1, 3),)
+    assert torch.equal(through(torch.cat([one, two]), ("cond", "uncond")), 8 * torch.cat([one, two]))
+    residuals.record, residuals.replay = (), range(1, 3)
+    assert torch.equal(through(0 * one, ("cond",)), 6 * one)
+    assert torch.equal(through(torch.cat([0 * one, one]), ("uncond", "cond")), torch.cat([6 * two, 8 * one]))
+
+
+def test_residuals_are_not_replayed_on_a_window_that_grew(model):
+    """Without warm-up a chunk that enters would reuse a change recorded without it: rule 'entered', and all is computed."""
+    settings = replace(TEACACHE, teacache_threshold=9.0, max_skip=9, warm_up=0, tail=0, selective="paper")
+    run = Run(guided(model), SCHEDULES["asynchronous"], settings)
+    grown = [step for before, step in zip([{"frames": [0, 0]}, *run.steps], run.steps) if step["frames"] != before["frames"]]
+    assert len(grown) == 3 and all(set(step["modes"]) <= {"R", "."} and "e" in step["rules"] for step in grown)
+    assert {step["modes"].strip(".")[0] for step in run.steps if step not in grown} == {"C"}
 
 
 def test_bytes_of_residuals_are_counted(model):

@@ -1,0 +1,116 @@
+"""What the sampling loop itself costs: `python -m tests.efficiency`.
+
+On a model of a few hundred million random parameters: measured speed-up against the speed-up in floating-point operations,
+the share of the loop that is not the network, what is kept in memory, and the unaccelerated loop against diffusers'
+pipeline on the same weights. Every figure is a ratio within one run; prints and writes JSON.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+STEPS, FRAMES, SIZE = 24, 8, 16
+WIDTH, LAYERS = 1024, 16
+
+
+class Timed:
+    """A term that adds up the time and the operations spent in the network."""
+
+    def __init__(self, term, count):
+        self.term, self.count, self.blocks = term, count, term.blocks
+        self.seconds, self.flops = 0.0, 0
+
+    def velocity(self, x, timestep, blocks, residuals):
+        began = time.perf_counter()
+        v = self.term.velocity(x, timestep, blocks, residuals)
+        self.seconds += time.perf_counter() - began
+        self.flops += self.count[x.shape[2]]
+        return v
+
+    def features(self, name, timestep):
+        return self.term.features(name, timestep)
+
+
+def measure(out: Path) -> None:
+    import torch
+    from diffusers import SkyReelsV2DiffusionForcingPipeline, SkyReelsV2Transformer3DModel, UniPCMultistepScheduler
+
+    from scope_core.metrics import count_flops
+    from scope_core.models.layout import to_official
+    from scope_core.models.wan import WanConfig, WanTransformer
+    from scope_core.plan import make_control
+    from scope_core.presets import PRESETS
+    from scope_core.rollout import compose, rollout
+    from scope_core.schedule import ARSchedule
+    from scope_core.solver import UniPC
+    from scope_core.term import Guided, timesteps
+    from scope_core.trace import Trace
+
+    torch.manual_seed(0)
+    reference = SkyReelsV2Transformer3DModel(
+        num_attention_heads=WIDTH // 128, attention_head_dim=128, in_channels=16, out_channels=16, text_dim=256, freq_dim=256, ffn_dim=4 * WIDTH,
+        num_layers=LAYERS, cross_attn_norm=True, qk_norm="rms_norm_across_heads", inject_sample_info=False).eval()
+    model = WanTransformer(WanConfig(WIDTH, 4 * WIDTH, WIDTH // 128, LAYERS, text_dim=256)).eval()
+    model.load_state_dict(to_official(reference.state_dict()))
+    context = torch.randn(1, 64, 256)
+    noise = torch.randn(1, 16, FRAMES, SIZE, SIZE)
+    plain = Guided(model, context)
+    count = {f: count_flops(lambda: plain.velocity(noise[:, :, :f], timesteps(torch.full((f,), 0.5).numpy()), None, None)) for f in range(1, FRAMES + 1)}
+
+    def loop(schedule, settings) -> tuple[float, Timed, Trace]:
+        segment, = schedule.segments
+        term, trace = Timed(plain, count), Trace({})
+        control = make_control(settings, segment, schedule.causal, term)
+        began = time.perf_counter()
+        with torch.inference_mode():
+            rollout(term, compose(segment, noise, torch.zeros_like(noise)), segment, schedule, control, UniPC(schedule.sigmas), trace.begin(segment),
+                    torch.Generator())
+        seconds = time.perf_counter() - began
+        trace.memory = control.peak_bytes
+        return seconds, term, trace
+
+    report = {"parameters": sum(p.numel() for p in model.parameters()), "steps": STEPS, "torch": torch.__version__, "threads": torch.get_num_threads()}
+    schedule = ARSchedule(FRAMES, STEPS, FRAMES, 0, 1, 0)
+    loop(ARSchedule(FRAMES, 2, FRAMES, 0, 1, 0), PRESETS["off"])
+    full, full_term, _ = loop(schedule, PRESETS["off"])
+    for name in ("balanced", "fast"):
+        seconds, term, trace = loop(schedule, PRESETS[name])
+        report[name] = {
+            "computed": trace.totals["computed"], "time x": full / seconds, "FLOP x": full_term.flops / term.flops,
+            "time x / FLOP x": full / seconds * term.flops / full_term.flops, "loop outside the network, of the full run": (seconds - term.seconds) / full,
+            "bytes kept": trace.memory}
+    report["off"] = {"loop outside the network": 1 - full_term.seconds / full}
+
+    scheduler = UniPCMultistepScheduler(use_flow_sigmas=True, prediction_type="flow_prediction", flow_shift=8.0, solver_order=2)
+    pipe = SkyReelsV2DiffusionForcingPipeline(tokenizer=None, text_encoder=None, transformer=reference, vae=None, scheduler=scheduler)
+    pipe.set_progress_bar_config(disable=True)
+    began = time.perf_counter()
+    pipe(None, height=SIZE * 8, width=SIZE * 8, num_frames=4 * FRAMES - 3, base_num_frames=4 * FRAMES - 3, num_inference_steps=STEPS, guidance_scale=1.0,
+         prompt_embeds=context, output_type="latent", ar_step=0, overlap_history=None, addnoise_condition=0)
+    report["unaccelerated loop / diffusers pipeline"] = full / (time.perf_counter() - began)
+    report["bytes kept at 257 frames, 544x960, fp32, three velocities"] = 3 * 16 * 25 * 68 * 120 * 4
+    print(json.dumps(report, indent=1))
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "efficiency.json").write_text(json.dumps(report, indent=1))
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--comfyui", type=Path, help="a ComfyUI whose Python to use; otherwise one is found or built")
+    parser.add_argument("--out", type=Path, default=Path("scope-output"))
+    parser.add_argument("--here", action="store_true", help="measure in this Python, which has torch and diffusers")
+    args = parser.parse_args()
+    if args.here:
+        measure(args.out)
+        return 0
+    from workflows.host import find_or_build
+
+    host = find_or_build(args.comfyui, ("diffusers==0.42.1",))
+    return subprocess.run([str(host.python), "-m", "tests.efficiency", "--here", "--out", str(args.out)], cwd=Path(__file__).parents[1]).returncode
+
+
+if __name__ == "__main__":
+    sys.exit(main())
