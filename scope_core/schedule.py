@@ -208,7 +208,7 @@ class ARSchedule:
                   f"it must lie between 1 and {self.window - 1} ({pixel_frames(self.window - 1)} frames)")
             check(self.overlap % self.block == 0 or not self.ar_step and not self.causal,
                   f"overlap is {self.overlap} latent frames, not a multiple of the chunk of {self.block}; use "
-                  f"{' or '.join(str(pixel_frames(n)) + ' frames' for n in self.fitting_overlaps()) or 'a larger window'}, or another chunk")
+                  f"{' or '.join(str(pixel_frames(n)) for n in self.fitting_overlaps()) or 'no other'} frames, or another chunk")
 
     def fitting_overlaps(self) -> list[int]:
         """The nearest overlaps below and above that are whole chunks and fit the window, in latent frames."""

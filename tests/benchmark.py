@@ -15,7 +15,7 @@ COLUMNS = ("setting", "iterations", "computed", "forwards", "TFLOP", "FLOP x", "
 STEPS, WINDOW = 50, 16
 
 
-def measure(clips: int, out: Path) -> None:
+def measure(clips: int, out: Path, readme: bool) -> None:
     import torch
 
     from scope_core.demo.evaluate import Demo
@@ -26,7 +26,6 @@ def measure(clips: int, out: Path) -> None:
     from scope_core.solver import Euler, UniPC
     from scope_core.term import Guided, timesteps
 
-    torch.set_num_threads(max(1, torch.get_num_threads()))
     demo = Demo()
     tokens = Clips.sample(clips, torch.Generator().manual_seed(777_000)).tokens()
 
@@ -65,7 +64,18 @@ def measure(clips: int, out: Path) -> None:
               "threads": torch.get_num_threads(), "rows": rows}
     (out / "benchmark.json").write_text(json.dumps(report, indent=1))
     (out / "benchmark.md").write_text(markdown(rows))
+    if readme:
+        into_readme("benchmark", markdown(rows) + f"\n{clips} prompts and seeds held out from training, guidance 2.5, UniPC where not said otherwise, "
+                    f"{torch.get_num_threads()} CPU threads.")
     print(f"\nWritten: {out / 'benchmark.json'}, {out / 'benchmark.md'}")
+
+
+def into_readme(name: str, text: str) -> None:
+    """Put a report between its markers in the README."""
+    readme = Path(__file__).parents[1] / "README.md"
+    before, rest = readme.read_text().split(f"<!-- {name} -->")
+    after = rest.split(f"<!-- /{name} -->")[1]
+    readme.write_text(f"{before}<!-- {name} -->\n{text.strip()}\n<!-- /{name} -->{after}")
 
 
 def show(row: dict, column: str) -> str:
@@ -92,15 +102,16 @@ def main() -> int:
     parser.add_argument("--comfyui", type=Path, help="a ComfyUI whose Python to use; otherwise one is found or built")
     parser.add_argument("--clips", type=int, default=4, help="prompts and seeds to average over")
     parser.add_argument("--out", type=Path, default=Path("scope-output"))
+    parser.add_argument("--readme", action="store_true", help="also put the table into the README")
     parser.add_argument("--here", action="store_true", help="measure in this Python, which has torch and scikit-image")
     args = parser.parse_args()
     if args.here:
-        measure(args.clips, args.out)
+        measure(args.clips, args.out, args.readme)
         return 0
     from workflows.host import find_or_build
 
     host = find_or_build(args.comfyui, ("scikit-image",))
-    command = [str(host.python), "-m", "tests.benchmark", "--here", "--clips", str(args.clips), "--out", str(args.out)]
+    command = [str(host.python), "-m", "tests.benchmark", "--here", "--clips", str(args.clips), "--out", str(args.out), *(["--readme"] if args.readme else [])]
     return subprocess.run(command, cwd=Path(__file__).parents[1]).returncode
 
 
