@@ -158,7 +158,7 @@ class ScopeSampler(io.ComfyNode):
         unrolling.check_size(samples)
         ar_schedule = unrolling.schedule(samples.shape[2], steps, shift)
         model = model.clone()
-        if skyreels.is_prepared(model):
+        if model.get_attachment(skyreels.MODEL_NAME):
             skyreels.set_shift(model, shift)
         noise = comfy.sample.prepare_noise(samples, seed, latent.get("batch_index"))
         preview = FilmstripPreview(model, ar_schedule)

@@ -138,7 +138,7 @@ def check_model(model, settings: Settings) -> None:
     """Raises UnsuitableError or NotPreparedError for models that cannot be sampled this way."""
     if not is_prepared(model):
         raise NotPreparedError("this MODEL does not know a noise level per frame. Load it with Load AR Video Model, or connect it to that "
-                               "node's `model` input; a ModelSampling node after it has to be removed, the sampler has a shift of its own")
+                               "node's `model` input, and remove any ModelSampling node behind it")
     if "easycache" in model.model_options.get("transformer_options", {}) and not settings.off:
         raise UnsuitableError("EasyCache or LazyCache is applied to this MODEL. They look at the whole window at once and would reuse steps "
                               "behind SCOPE's back; remove the node, or set the preset to off")

@@ -213,7 +213,7 @@ def main() -> None:
     parser.add_argument("--work", type=Path, required=True, help="folder for checkpoints; a later call goes on from them")
     parser.add_argument("--out", type=Path, default=WEIGHTS, help="folder the finished weights are written to")
     parser.add_argument("--decoder-minutes", type=float, default=12)
-    parser.add_argument("--steps", type=int, default=11_000, help=f"transformer steps of {BATCH} clips")
+    parser.add_argument("--steps", type=int, default=5_000, help=f"transformer steps of {BATCH} clips")
     parser.add_argument("--only", choices=("decoder", "transformer", "export"), help="one stage instead of all")
     args = parser.parse_args()
     args.work.mkdir(parents=True, exist_ok=True)

@@ -1,0 +1,33 @@
+"""Metrics against values worked out by hand, and LPIPS with weights from a folder."""
+
+import math
+
+import torch
+from scope_core.metrics import count_flops, drift, lpips, mean_psnr, psnr, ssim
+
+
+def test_psnr_and_drift_of_a_constant_offset():
+    a = torch.full((2, 3, 4, 16, 16), 0.5)
+    b = a.clone()
+    b[1, :, 2:] += 0.1
+    assert torch.isinf(psnr(a, b)[0]).all() and torch.isinf(psnr(a, b)[1, :2]).all()
+    assert torch.allclose(psnr(a, b)[1, 2:], torch.full((2,), 20.0), atol=1e-3)
+    assert math.isclose(mean_psnr(a, b)[1].item(), 20 + 10 * math.log10(2), abs_tol=1e-3)
+    assert torch.allclose(drift(a, b)[1], torch.tensor([0.0, 0.0, 0.1, 0.1]), atol=1e-6)
+
+
+def test_ssim_is_one_for_equal_videos_and_falls_with_noise():
+    generator = torch.Generator().manual_seed(0)
+    video = torch.rand(1, 3, 2, 24, 24, generator=generator)
+    noisy = (video + 0.2 * torch.randn(video.shape, generator=generator)).clamp(0, 1)
+    assert torch.allclose(ssim(video, video).double(), torch.ones(1, 2).double())
+    assert (ssim(video, noisy) < 0.95).all()
+
+
+def test_flops_of_a_matrix_product():
+    assert count_flops(lambda: torch.ones(4, 8) @ torch.ones(8, 16)) == 2 * 4 * 8 * 16
+
+
+def test_lpips_says_what_is_missing(tmp_path):
+    measure, why = lpips(tmp_path)
+    assert measure is None and ("pip install lpips" in why or str(tmp_path) in why)
