@@ -128,6 +128,12 @@ def contact_sheet(video: Tensor, path: Path, clips: int = 16) -> None:
     imageio.imwrite(path, (rows * 255).byte().numpy())
 
 
+def table(results: dict[str, dict[str, float]]) -> str:
+    """Markdown."""
+    lines = ["| | " + " | ".join(GOALS) + " |", "|---|" + "---|" * len(GOALS)]
+    return "\n".join(lines + [f"| {name} | " + " | ".join(f"{shares[what]:.1%}" for what in GOALS) + " |" for name, shares in results.items()])
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--weights", type=Path, default=WEIGHTS)
@@ -148,9 +154,9 @@ def main() -> None:
         video = demo.decode(torch.cat(parts))
         results[name] = judge(video, clips, classifier)
         contact_sheet(video, args.out / f"demo_{name}.png")
-    for name, shares in results.items():
+    for name, shares in (results | {"wanted": GOALS}).items():
         print(f"{name:>15}: " + ", ".join(f"{what} {share:.1%}" for what, share in shares.items()))
-    print(f"{'wanted':>15}: " + ", ".join(f"{what} {share:.0%}" for what, share in GOALS.items()))
+    (args.out / "demo_quality.md").write_text(table(results | {"wanted": GOALS}))
     (args.out / "demo_quality.json").write_text(json.dumps({"goals": GOALS, "results": results}, indent=1))
 
 
