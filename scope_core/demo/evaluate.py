@@ -8,6 +8,7 @@ import argparse
 import json
 from pathlib import Path
 
+import imageio.v3 as imageio
 import numpy as np
 import torch
 from safetensors.torch import load_file
@@ -17,6 +18,7 @@ from ..models.demo_vae import DemoVAE
 from ..models.wan import WanTransformer
 from ..plan import make_control
 from ..presets import PRESETS, Settings
+from ..preview import write_clip
 from ..rollout import compose, rollout, unroll
 from ..schedule import ARSchedule
 from ..solver import UniPC
@@ -122,8 +124,6 @@ def judge(video: Tensor, clips: Clips, classifier: nn.Module) -> dict[str, float
 
 def contact_sheet(video: Tensor, path: Path, clips: int = 16) -> None:
     """Every seventh frame of some clips, one clip a row."""
-    import imageio.v3 as imageio
-
     rows = video[:clips, :, ::7].permute(0, 3, 2, 4, 1).flatten(2, 3).flatten(0, 1)
     imageio.imwrite(path, (rows * 255).byte().numpy())
 
@@ -154,6 +154,7 @@ def main() -> None:
         video = demo.decode(torch.cat(parts))
         results[name] = judge(video, clips, classifier)
         contact_sheet(video, args.out / f"demo_{name}.png")
+        write_clip(video[0], args.out / f"demo_{name}.mp4")
     for name, shares in (results | {"wanted": GOALS}).items():
         print(f"{name:>15}: " + ", ".join(f"{what} {share:.1%}" for what, share in shares.items()))
     (args.out / "demo_quality.md").write_text(table(results | {"wanted": GOALS}))
