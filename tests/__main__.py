@@ -17,19 +17,20 @@ from workflows.host import HostError, find_or_build
 HERE = Path(__file__).parent
 EXTRAS = ("pytest", "diffusers==0.42.1", "playwright", "scikit-image", "imageio", "av")
 STAGES = {
-    "core": "scope_core alone: schedule, solvers, policies, loop, parity with diffusers",
-    "host": "inside ComfyUI's process: loading, parity, node schemas",
-    "server": "a real ComfyUI server: workflows, caching, cancelling, bad input",
-    "browser": "a real Chromium: every workflow loads, the demo runs and draws",
-    "web": "the browser code under vitest",
+    "core": ("core", "scope_core alone: schedule, solvers, policies, loop, parity with diffusers"),
+    "host": ("host", "inside ComfyUI's process: loading, parity, laws"),
+    "server": ("live/test_server.py", "a real ComfyUI server: runs, caching, cancelling, bad input, frozen schema"),
+    "browser": ("live/test_workflows.py", "a real Chromium: every workflow loads, the demo runs and draws"),
+    "web": ("web", "the browser code under vitest"),
 }
 
 
-def run_pytest(stage: str, python: Path, root: Path) -> int:
+def run_pytest(target: Path, python: Path, root: Path) -> int:
     """Each stage is a process of its own, started outside the repository: its folder `nodes` would hide ComfyUI's module."""
     environment = {**os.environ, "SCOPE_COMFYUI": str(root), "SCOPE_COMFYUI_PYTHON": str(python), "PYTHONDONTWRITEBYTECODE": "1"}
-    command = [str(python), "-m", "pytest", str(HERE / stage), "-q", "-x", "--import-mode=importlib", "-p", "no:cacheprovider", f"--rootdir={HERE / stage}"]
-    return subprocess.run(command, cwd=HERE / stage, env=environment).returncode
+    folder = target if target.is_dir() else target.parent
+    command = [str(python), "-m", "pytest", str(target), "-q", "-x", "--import-mode=importlib", "-p", "no:cacheprovider", f"--rootdir={folder}"]
+    return subprocess.run(command, cwd=folder, env=environment).returncode
 
 
 def run_vitest() -> int:
@@ -64,8 +65,9 @@ def main() -> int:
         return 1
     failed = []
     for stage in args.stages or STAGES:
-        print(f"\n== {stage}: {STAGES[stage]}", flush=True)
-        if run_vitest() if stage == "web" else run_pytest(stage, host.python, host.root):
+        target, what = STAGES[stage]
+        print(f"\n== {stage}: {what}", flush=True)
+        if run_vitest() if stage == "web" else run_pytest(HERE / target, host.python, host.root):
             failed.append(stage)
     print(f"\n{'All stages passed.' if not failed else 'Failed: ' + ', '.join(failed)}")
     return bool(failed)

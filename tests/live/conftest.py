@@ -1,4 +1,4 @@
-"""Tests in a real Chromium against a real ComfyUI server."""
+"""Tests against a real ComfyUI server in a process of its own, some of them in a real Chromium."""
 
 import os
 import shutil
