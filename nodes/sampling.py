@@ -2,12 +2,7 @@
 
 import json
 import logging
-import os
 
-import comfy.sample
-import comfy.utils
-import folder_paths
-import torch
 from comfy_api.latest import io
 
 from ..scope_core.policy.scope import AUTO, DECAYS
@@ -149,18 +144,13 @@ class ScopeSampler(io.ComfyNode):
     def execute(cls, model, positive, negative, latent, seed: int, steps: int, cfg: float, shift: float, solver: str, schedule: Unrolling | None = None,
                 settings: Settings | None = None, **speed) -> io.NodeOutput:
         settings = settings or resolve(**speed)
-        if "noise_mask" in latent:
-            raise sampling.UnsuitableError("the latent has a noise mask, which SCOPE does not use. Give the known frames to AR Schedule as `start` or `end`")
-        if latent["samples"].count_nonzero():
-            raise sampling.UnsuitableError("the latent is not empty. To continue or animate known frames, connect them to AR Schedule as `start`, and its LATENT here")
-        samples = comfy.sample.fix_empty_latent_channels(model, latent["samples"], latent.get("downscale_ratio_spacial"))
+        noise = sampling.start_noise(model, latent, seed)
         unrolling = schedule or Unrolling()
-        unrolling.check_size(samples)
-        ar_schedule = unrolling.schedule(samples.shape[2], steps, shift)
+        unrolling.check_size(noise)
+        ar_schedule = unrolling.schedule(noise.shape[2], steps, shift)
         model = model.clone()
         if model.get_attachment(skyreels.MODEL_NAME):
             skyreels.set_shift(model, shift)
-        noise = comfy.sample.prepare_noise(samples, seed, latent.get("batch_index"))
         preview = FilmstripPreview(model, ar_schedule)
 
         def on_step(segment, step, x0, record) -> None:
@@ -170,9 +160,9 @@ class ScopeSampler(io.ComfyNode):
         try:
             made, trace = sampling.sample_video(
                 model, positive, negative, cfg, noise, ar_schedule, settings, solver, seed, on_step,
-                repeat(unrolling.start, noise), repeat(unrolling.end, noise), overlap_bridge(unrolling, ar_schedule.overlap))
+                unrolling.start, unrolling.end, sampling.overlap_bridge(unrolling.vae, unrolling.window, unrolling.overlap))
         except Exception as error:
-            keep_finished(error)
+            sampling.keep_finished(error)
             raise
         trace.run["preset"] = speed["preset"] if settings is PRESETS.get(speed["preset"]) else CUSTOM
         trace.run["warnings"] += [unrolling.note] if unrolling.note else []
@@ -214,35 +204,3 @@ class ScopeSamplerSelect(io.ComfyNode):
                 path.write_text(json.dumps(trace.to_json()))
 
         return io.NodeOutput(sampling.VideoSampler(unrolling, settings or PRESETS[preset], solver, write))
-
-
-def repeat(frames: torch.Tensor | None, noise: torch.Tensor) -> torch.Tensor | None:
-    """Known frames for every video of a batch."""
-    return None if frames is None else comfy.utils.repeat_to_batch_size(frames, noise.shape[0])
-
-
-def overlap_bridge(unrolling: Unrolling, overlap: int):
-    """Decode the end of the video made so far and encode it again, as published; None keeps the overlap latent."""
-    vae = unrolling.vae
-    if vae is None:
-        return None
-
-    def bridge(video: torch.Tensor) -> torch.Tensor:
-        """[B, C, F, H, W] -> [B, C, overlap, H, W]."""
-        pixels = vae.decode(video[:, :, -unrolling.window:])
-        frames = pixels.shape[1] - 1 - (overlap - 1) * 4
-        return torch.cat([vae.encode(clip[frames:, :, :, :3]) for clip in pixels]).to(video)
-
-    return bridge
-
-
-def keep_finished(error: Exception) -> None:
-    """Write the segments that were finished before an error to a .latent file that core's Load Latent reads, and say so."""
-    finished = getattr(error, "finished", None)
-    if finished is None:
-        return
-    folder, name, counter, _, _ = folder_paths.get_save_image_path("scope/unfinished", folder_paths.get_output_directory())
-    path = os.path.join(folder, f"{name}_{counter:05}_.latent")
-    comfy.utils.save_torch_file({"latent_tensor": finished.contiguous(), "latent_format_version_0": torch.tensor([])}, path)
-    logging.warning("SCOPE: the %d latent frames made before the error are in %s; copy it to the input folder and open it with Load Latent.",
-                    finished.shape[2], path)

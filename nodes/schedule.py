@@ -3,12 +3,11 @@
 from dataclasses import dataclass, replace
 from typing import Any
 
-import comfy.model_management
-import torch
 from comfy_api.latest import io
 from torch import Tensor
 
 from ..scope_core.schedule import TEMPORAL_STRIDE, ARSchedule, ScheduleError, latent_frames, pixel_frames, snap_length
+from .host import sampling
 
 ScheduleType = io.Custom("SCOPE_SCHEDULE")
 
@@ -102,7 +101,5 @@ class ARScheduleNode(io.ComfyNode):
                                   prefix=0 if start is None else plan.start.shape[2])
         plan = replace(plan, note=why)
         schedule = plan.schedule(latent_frames(frames), max(ar_step, 2))
-        samples = torch.zeros([batch_size, 16, schedule.frames, height // 8, width // 8], device=comfy.model_management.intermediate_device())
         text = f"{frames} frames ({frames / 24:.1f} s), {len(schedule.segments)} segment{'s' if len(schedule.segments) > 1 else ''}" + (f". {why}." if why else "")
-        latent = {"samples": samples, "downscale_ratio_spacial": 8}
-        return io.NodeOutput(plan, latent, pixel_frames(schedule.frames), ui={"text": [text]})
+        return io.NodeOutput(plan, sampling.empty_latent(batch_size, schedule.frames, height, width), pixel_frames(schedule.frames), ui={"text": [text]})

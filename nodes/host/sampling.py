@@ -1,6 +1,7 @@
 """Samplers of the host that own SCOPE's loop, and a whole run from a MODEL to latents and a trace."""
 
 import logging
+import os
 import platform
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,18 +10,21 @@ from typing import Any
 import comfy.model_management
 import comfy.sample
 import comfy.samplers
+import comfy.utils
 import comfyui_version
+import folder_paths
 import torch
 from torch import Tensor
 
 from ...scope_core.plan import make_control
 from ...scope_core.presets import Settings
 from ...scope_core.rollout import compose, rollout, unroll
-from ...scope_core.schedule import ARSchedule, Segment, Step
+from ...scope_core.schedule import ARSchedule, Segment, Step, pixel_frames
 from ...scope_core.solver import SOLVERS
 from ...scope_core.trace import SegmentTrace, Trace, describe
 from .skyreels import MODEL_NAME, HostTerm, NotPreparedError, is_prepared
 
+NO_MASK = "the latent has a noise mask, which SCOPE does not use. Give the known frames to AR Schedule as `start` or `end`"
 OnStep = Callable[[Segment, Step, Tensor, SegmentTrace], None]
 """Called after every iteration with segment, step, clean estimate [B, C, F, H, W] and the trace so far."""
 
@@ -84,7 +88,7 @@ class VideoSampler(comfy.samplers.Sampler):
     def sample(self, guider, sigmas, extra_args, callback, noise, latent_image=None, denoise_mask=None, disable_pbar=False) -> Tensor:
         check_model(guider.model_patcher, self.settings)
         if denoise_mask is not None:
-            raise UnsuitableError("the latent has a noise mask, which SCOPE does not use. Give the known frames to AR Schedule as `start` or `end`")
+            raise UnsuitableError(NO_MASK)
         self.unrolling.check_size(noise)
         levels = tuple(float(s) for s in sigmas)
         schedule = self.unrolling.schedule(noise.shape[2], len(levels) - 1, levels=levels)
@@ -102,6 +106,22 @@ class VideoSampler(comfy.samplers.Sampler):
         return video
 
 
+def empty_latent(batch: int, frames: int, height: int, width: int) -> dict[str, Any]:
+    """LATENT of zeros for pixels `height` x `width`; samplers adapt it to models whose latents are smaller."""
+    samples = torch.zeros([batch, 16, frames, height // 8, width // 8], device=comfy.model_management.intermediate_device())
+    return {"samples": samples, "downscale_ratio_spacial": 8}
+
+
+def start_noise(model, latent: dict[str, Any], seed: int) -> Tensor:
+    """Noise [B, C, L, H, W] in the shape of an empty LATENT, adapted to the model. Raises UnsuitableError for other latents."""
+    if "noise_mask" in latent:
+        raise UnsuitableError(NO_MASK)
+    if latent["samples"].count_nonzero():
+        raise UnsuitableError("the latent is not empty. To continue or animate known frames, connect them to AR Schedule as `start`, and its LATENT here")
+    samples = comfy.sample.fix_empty_latent_channels(model, latent["samples"], latent.get("downscale_ratio_spacial"))
+    return comfy.sample.prepare_noise(samples, seed, latent.get("batch_index"))
+
+
 def sample_video(model, positive, negative, cfg: float, noise: Tensor, schedule: ARSchedule, settings: Settings, solver: str, seed: int,
                  on_step: OnStep, start: Tensor | None = None, end: Tensor | None = None,
                  bridge: Callable[[Tensor], Tensor] | None = None) -> tuple[Tensor, Trace]:
@@ -111,6 +131,7 @@ def sample_video(model, positive, negative, cfg: float, noise: Tensor, schedule:
     Raises UnsuitableError, NotPreparedError; a segment's exception leaves with `finished` set to the latents made before it.
     """
     check_model(model, settings)
+    start, end = (None if known is None else comfy.utils.repeat_to_batch_size(known, noise.shape[0]) for known in (start, end))
     trace = begin_trace(model, schedule, settings, solver)
     run = Run(schedule, settings, solver, seed, trace, on_step)
     guider = comfy.samplers.CFGGuider(model)
@@ -132,6 +153,33 @@ def sample_video(model, positive, negative, cfg: float, noise: Tensor, schedule:
         return made
 
     return unroll(sample, noise, schedule, start, end, bridge), trace
+
+
+def overlap_bridge(vae, window: int, overlap: int) -> Callable[[Tensor], Tensor] | None:
+    """Decode the end of the video made so far and encode it again, as published; None, without a VAE, keeps the overlap latent.
+    Lengths in latent frames."""
+    if vae is None:
+        return None
+
+    def bridge(video: Tensor) -> Tensor:
+        """[B, C, F, H, W] -> [B, C, overlap, H, W]."""
+        clips = vae.decode(video[:, :, -window:])
+        first = clips.shape[1] - pixel_frames(overlap)
+        return torch.cat([vae.encode(clip[first:, :, :, :3]) for clip in clips]).to(video)
+
+    return bridge
+
+
+def keep_finished(error: Exception) -> None:
+    """Write the segments that were finished before an error to a .latent file that core's Load Latent reads, and say so."""
+    finished = getattr(error, "finished", None)
+    if finished is None:
+        return
+    folder, name, counter, _, _ = folder_paths.get_save_image_path("scope/unfinished", folder_paths.get_output_directory())
+    path = os.path.join(folder, f"{name}_{counter:05}_.latent")
+    comfy.utils.save_torch_file({"latent_tensor": finished.contiguous(), "latent_format_version_0": torch.tensor([])}, path)
+    logging.warning("SCOPE: the %d latent frames made before the error are in %s; copy it to the input folder and open it with Load Latent.",
+                    finished.shape[2], path)
 
 
 def check_model(model, settings: Settings) -> None:
