@@ -2,12 +2,17 @@
 
 from comfy_api.latest import ComfyExtension, io
 
+from .host import routes
 from .loaders import LoadARModel, LoadDemo
+from .planning import plan_node
 from .sampling import ScopeSampler, ScopeSamplerSelect, ScopeSettings
 from .schedule import ARScheduleNode
 from .timeline import Timeline
 
 
 class ScopeExtension(ComfyExtension):
+    async def on_load(self) -> None:
+        routes.serve_plans(plan_node)
+
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
         return [LoadARModel, LoadDemo, ARScheduleNode, ScopeSettings, ScopeSampler, ScopeSamplerSelect, Timeline]

@@ -2,6 +2,7 @@
 
 import json
 import logging
+from typing import Any
 
 from comfy_api.latest import io
 
@@ -13,6 +14,7 @@ from ..scope_core.presets import CALIBRATED, PRESETS, Settings
 from ..scope_core.signal import AGGREGATES, SIGNALS
 from ..scope_core.solver import SOLVERS
 from ..scope_core.trace import Trace
+from .graph import Graph
 from .host import events, sampling, skyreels
 from .host.preview import FilmstripPreview
 from .schedule import ScheduleType, Unrolling
@@ -27,36 +29,49 @@ def speed_inputs() -> list[io.Input]:
     return [
         io.Combo.Input("preset", options=[*PRESETS, CUSTOM], default="balanced",
                        tooltip="off: exactly the model, every step computed. quality, balanced, fast: how many steps may be skipped. paper_slow, paper_fast: the "
-                               "operating points printed in the SCOPE paper. custom: the sliders below decide; otherwise the preset does."),
+                               "operating points printed in the SCOPE paper. custom: the sliders below decide; otherwise the preset does, and moves them.",
+                       extra_dict={"presets": {name: widgets_of(settings) for name, settings in PRESETS.items()}}),
         io.Float.Input("threshold", default=1.0, min=0.0, max=2.0, step=0.05, display_mode=io.NumberDisplay.slider,
-                       tooltip="How much change to tolerate before a step is computed again. 1 is the calibrated point, 0 never skips. Used by preset custom."),
+                       tooltip="How much change to tolerate before a step is computed again. 1 is the calibrated point, 0 never skips."),
         io.Float.Input("decay", default=CALIBRATED.decay, min=0.05, max=1.0, step=0.05, display_mode=io.NumberDisplay.slider,
-                       tooltip="How the accumulated change is scaled after a predicted step (predict_decay). 1 leaves it alone; see decay_mode. Used by preset custom."),
+                       tooltip="How the accumulated change is scaled after a predicted step (predict_decay). 1 leaves it alone; see decay_mode."),
         io.Int.Input("max_skip", default=CALIBRATED.max_skip, min=0, max=12, display_mode=io.NumberDisplay.slider,
-                     tooltip="Longest run of steps without computing. The strongest speed control; 0 never skips. Used by preset custom."),
+                     tooltip="Longest run of steps without computing. The strongest speed control; 0 never skips."),
         io.Combo.Input("selective", options=list(INTERVALS), default="auto",
                        tooltip="Leave out frames that have not started yet. auto: only where that cannot change the result (causal attention). paper: always, as "
-                               "the paper does. full: never. Used by preset custom."),
+                               "the paper does. full: never."),
         io.Int.Input("warm_up", default=CALIBRATED.warm_up, min=0, max=50, advanced=True,
-                     tooltip="First steps of every chunk that are always computed. Used by preset custom."),
+                     tooltip="First steps of every chunk that are always computed."),
         io.Int.Input("tail", default=CALIBRATED.tail, min=0, max=50, advanced=True,
-                     tooltip="Last steps of every chunk that are always computed. Used by preset custom."),
+                     tooltip="Last steps of every chunk that are always computed."),
         io.Combo.Input("predictor", options=[*PREDICTORS, AUTO], default=CALIBRATED.predictor, advanced=True,
                        tooltip="How a skipped step's velocity is extrapolated. taylor1: a line (paper Eq. 6). taylor2_paper: Eq. 7 as printed. newton2: a "
-                               "parabola. ab2: momentum. hold: not at all. auto: whichever erred least so far. Used by preset custom."),
+                               "parabola. ab2: momentum. hold: not at all. auto: whichever erred least so far."),
         io.Float.Input("cache_threshold", default=0.0, min=0.0, max=10.0, step=0.01, round=0.001, advanced=True,
-                       tooltip="tau_c: below it the last velocity is reused as it is. Absolute; 0 takes it from the threshold dial. Paper: 0.18. Used by preset custom."),
+                       tooltip="tau_c: below it the last velocity is reused as it is. Absolute; 0 takes it from the threshold dial. Paper: 0.18."),
         io.Float.Input("predict_threshold", default=0.0, min=0.0, max=10.0, step=0.01, round=0.001, advanced=True,
-                       tooltip="tau_p: below it the velocity is predicted. Absolute; 0 takes it from the threshold dial. Paper: 0.42. Used by preset custom."),
+                       tooltip="tau_p: below it the velocity is predicted. Absolute; 0 takes it from the threshold dial. Paper: 0.42."),
         io.Combo.Input("decay_mode", options=list(DECAYS), default=CALIBRATED.decay_mode, advanced=True,
                        tooltip="paper: multiply the accumulated change by decay after a prediction, as printed, which puts the next computed step off. inverse: "
-                               "divide, which brings it closer, as the paper's text intends. none: neither. Used by preset custom."),
+                               "divide, which brings it closer, as the paper's text intends. none: neither."),
         io.Combo.Input("signal", options=list(SIGNALS), default=CALIBRATED.signal, advanced=True,
                        tooltip="What the change is measured on. modulation, embedding: the model's view of the noise level. sigma: the noise level itself. latent: "
-                               "the video, which costs a read-back per step. Used by preset custom."),
+                               "the video, which costs a read-back per step."),
         io.Combo.Input("aggregate", options=list(AGGREGATES), default=CALIBRATED.aggregate, advanced=True,
-                       tooltip="How chunks at different noise levels decide together. max: the neediest decides. mean_active, mean_all: their mean. Used by preset custom."),
+                       tooltip="How chunks at different noise levels decide together. max: the neediest decides. mean_active, mean_all: their mean."),
     ]
+
+
+def widgets_of(settings: Settings) -> dict[str, Any] | None:
+    """Positions of the speed widgets at which `resolve` gives these settings; None where the widgets cannot express them."""
+    calibrated = (settings.tau_c, settings.tau_p) == (CALIBRATED.tau_c, CALIBRATED.tau_p)
+    widgets = {
+        "threshold": 0.0 if settings.off else 1.0, "decay": settings.decay, "max_skip": settings.max_skip, "selective": settings.selective,
+        "warm_up": settings.warm_up, "tail": settings.tail, "predictor": settings.predictor,
+        "cache_threshold": 0.0 if calibrated or settings.off else settings.tau_c, "predict_threshold": 0.0 if calibrated or settings.off else settings.tau_p,
+        "decay_mode": settings.decay_mode, "signal": settings.signal, "aggregate": settings.aggregate}
+    found = resolve(CUSTOM, **widgets)
+    return widgets if found == settings or found.off and settings.off else None
 
 
 def resolve(preset: str, threshold: float, decay: float, max_skip: int, selective: str, warm_up: int, tail: int, predictor: str,
@@ -67,6 +82,17 @@ def resolve(preset: str, threshold: float, decay: float, max_skip: int, selectiv
     settings = Settings(
         tau_c=cache_threshold or CALIBRATED.tau_c * threshold, tau_p=predict_threshold or CALIBRATED.tau_p * threshold, decay=decay, decay_mode=decay_mode,
         predictor=predictor, signal=signal, aggregate=aggregate, max_skip=max_skip, warm_up=warm_up, tail=tail, selective=selective)
+    _ = settings.policy, settings.gate
+    return settings
+
+
+def settings_of(method: dict[str, Any]) -> Settings:
+    """Settings of the widgets of SCOPE Settings. Raises ValueError out of range."""
+    knobs = dict(method)
+    if knobs.pop("method") == "scope":
+        return resolve(**knobs)
+    settings = Settings(method="teacache", teacache_threshold=knobs["threshold"], teacache_model=knobs["polynomial"], signal=knobs["signal"],
+                        max_skip=knobs["max_skip"], warm_up=knobs["warm_up"], tail=knobs["tail"])
     _ = settings.policy, settings.gate
     return settings
 
@@ -100,13 +126,7 @@ class ScopeSettings(io.ComfyNode):
 
     @classmethod
     def execute(cls, method: dict) -> io.NodeOutput:
-        knobs = dict(method)
-        if knobs.pop("method") == "scope":
-            return io.NodeOutput(resolve(**knobs))
-        settings = Settings(method="teacache", teacache_threshold=knobs["threshold"], teacache_model=knobs["polynomial"], signal=knobs["signal"],
-                            max_skip=knobs["max_skip"], warm_up=knobs["warm_up"], tail=knobs["tail"])
-        _ = settings.policy, settings.gate
-        return io.NodeOutput(settings)
+        return io.NodeOutput(settings_of(method))
 
 
 class ScopeSampler(io.ComfyNode):
@@ -137,7 +157,7 @@ class ScopeSampler(io.ComfyNode):
                 io.Latent.Output(tooltip="For VAE Decode."),
                 TraceType.Output(display_name="trace", tooltip="For SCOPE Timeline."),
             ],
-            hidden=[io.Hidden.unique_id],
+            hidden=[io.Hidden.unique_id, io.Hidden.dynprompt],
         )
 
     @classmethod
@@ -152,6 +172,7 @@ class ScopeSampler(io.ComfyNode):
         if model.get_attachment(skyreels.MODEL_NAME):
             skyreels.set_shift(model, shift)
         preview = FilmstripPreview(model, ar_schedule)
+        key = Graph(cls.hidden.dynprompt.get_node).identity(cls.hidden.unique_id, "model")
 
         def on_step(segment, step, x0, record) -> None:
             preview(segment, step, x0)
@@ -159,7 +180,7 @@ class ScopeSampler(io.ComfyNode):
 
         try:
             made, trace = sampling.sample_video(
-                model, positive, negative, cfg, noise, ar_schedule, settings, solver, seed, on_step,
+                model, positive, negative, cfg, noise, ar_schedule, settings, solver, seed, on_step, key,
                 unrolling.start, unrolling.end, sampling.overlap_bridge(unrolling.vae, unrolling.window, unrolling.overlap))
         except Exception as error:
             sampling.keep_finished(error)

@@ -7,6 +7,7 @@ from comfy_api.latest import io
 from torch import Tensor
 
 from ..scope_core.schedule import TEMPORAL_STRIDE, ARSchedule, ScheduleError, latent_frames, pixel_frames, snap_length
+from .graph import Graph
 from .host import sampling
 
 ScheduleType = io.Custom("SCOPE_SCHEDULE")
@@ -41,6 +42,20 @@ class Unrolling:
             if frames is not None and (frames.ndim != 5 or frames.shape[1] != latent.shape[1] or frames.shape[3:] != latent.shape[3:]):
                 raise ScheduleError(f"`{name}` has latents of shape {list(frames.shape)}, the video has {list(latent.shape)} (batch, channels, frames, "
                                     "height, width). Scale the image to the video's width and height before VAE Encode, with the model's own VAE")
+
+
+def unroll(length: int, window: int, overlap: int, chunk: int, ar_step: int, causal: bool, condition_noise: float,
+           start: Tensor | None, end: Tensor | None, vae: Any = None) -> tuple[Unrolling, int]:
+    """What the widgets of AR Schedule stand for, and the length in frames that fits. Raises ScheduleError."""
+    for name, value in (("window", window), ("overlap", overlap)):
+        if (value - 1) % TEMPORAL_STRIDE:
+            low = value - (value - 1) % TEMPORAL_STRIDE
+            raise ScheduleError(f"{name} is {value} frames; frames come in groups of four after the first, so use {low} or {low + TEMPORAL_STRIDE}")
+    unrolling = Unrolling(latent_frames(window), latent_frames(overlap), chunk, ar_step, causal, condition_noise, start, end, vae)
+    unrolling.schedule(latent_frames(length), max(ar_step, 2))
+    frames, why = snap_length(length, window=unrolling.window, overlap=unrolling.overlap, block=chunk if ar_step or causal else 1,
+                              prefix=0 if start is None else start.shape[2])
+    return replace(unrolling, note=why), frames
 
 
 class ARScheduleNode(io.ComfyNode):
@@ -85,21 +100,18 @@ class ARScheduleNode(io.ComfyNode):
                 io.Latent.Output(tooltip="Empty latent of the size and the rounded length."),
                 io.Int.Output(display_name="length", tooltip="Frames of the result."),
             ],
+            hidden=[io.Hidden.unique_id, io.Hidden.dynprompt],
         )
 
     @classmethod
     def execute(cls, width: int, height: int, length: int, batch_size: int, window: int, overlap: int, chunk: int, ar_step: int, causal: bool,
                 condition_noise: float, start=None, end=None, vae=None) -> io.NodeOutput:
-        for name, value in (("window", window), ("overlap", overlap)):
-            if (value - 1) % TEMPORAL_STRIDE:
-                low = value - (value - 1) % TEMPORAL_STRIDE
-                raise ScheduleError(f"{name} is {value} frames; frames come in groups of four after the first, so use {low} or {low + TEMPORAL_STRIDE}")
-        plan = Unrolling(latent_frames(window), latent_frames(overlap), chunk, ar_step, causal, condition_noise,
-                         None if start is None else start["samples"], None if end is None else end["samples"], vae)
-        plan.schedule(latent_frames(length), max(ar_step, 2))
-        frames, why = snap_length(length, window=plan.window, overlap=plan.overlap, block=chunk if ar_step or causal else 1,
-                                  prefix=0 if start is None else plan.start.shape[2])
-        plan = replace(plan, note=why)
+        start, end = (None if known is None else known["samples"] for known in (start, end))
+        plan, frames = unroll(length, window, overlap, chunk, ar_step, causal, condition_noise, start, end, vae)
+        graph = Graph(cls.hidden.dynprompt.get_node)
+        for name, known in (("start", start), ("end", end)):
+            if known is not None:
+                sampling.knowledge().learn_length(graph.identity(cls.hidden.unique_id, name), known.shape[2])
         schedule = plan.schedule(latent_frames(frames), max(ar_step, 2))
-        text = f"{frames} frames ({frames / 24:.1f} s), {len(schedule.segments)} segment{'s' if len(schedule.segments) > 1 else ''}" + (f". {why}." if why else "")
+        text = f"{frames} frames ({frames / 24:.1f} s), {len(schedule.segments)} segment{'s' if len(schedule.segments) > 1 else ''}" + (f". {plan.note}." if plan.note else "")
         return io.NodeOutput(plan, sampling.empty_latent(batch_size, schedule.frames, height, width), pixel_frames(schedule.frames), ui={"text": [text]})

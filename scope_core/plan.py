@@ -1,6 +1,6 @@
 """The timeline of a run before it runs: the same decisions, without a single tensor.
 
-Exact where the signal depends on the schedule alone, which on SkyReels-V2 is every signal but `latent`.
+Exact where the signal depends on the schedule alone, which on SkyReels-V2 is every signal but `latent`; see `known`.
 """
 
 import numpy as np
@@ -22,19 +22,25 @@ def make_control(settings: Settings, segment: Segment, causal: bool, term: Term 
 
 
 def plan(schedule: ARSchedule, settings: Settings, table: np.ndarray | None = None) -> Trace:
-    """Trace of the run to come, with no seconds in it. `table` is `signal.change_table` of the model, not needed for 'sigma'.
+    """Trace of the run to come, with no seconds in it. `table` holds the signal's change at each own step, see `known`; only
+    'sigma' can do without. Segments of one shape have one plan.
 
-    Raises ValueError for a signal that looks at the content.
+    Raises ValueError for a signal that looks at the content and has no table.
     """
-    if settings.policy.signal == "latent":
+    if settings.policy.signal == "latent" and table is None:
         raise ValueError("the 'latent' signal looks at the video itself, so its run cannot be planned; choose modulation, embedding or sigma")
-    trace = Trace({"planned": True, "settings": settings.to_json(), "schedule": describe(schedule)})
+    trace = Trace({"planned": True, "method": "off" if settings.off else settings.method, "settings": settings.to_json(), "schedule": describe(schedule)})
+    planned: dict[tuple[int, int, int], list] = {}
     for segment in schedule.segments:
-        control = make_control(settings, segment, schedule.causal, table=table)
         record = trace.begin(segment)
-        for step in segment.iterations:
-            decisions = control.decide(step, None)
-            if computed(decisions):
-                control.observe(step, None)
-            record.add(step, control.columns[step.index], decisions, 0.0)
+        shape = (segment.prefix, segment.free, segment.tail)
+        if shape not in planned:
+            control = make_control(settings, segment, schedule.causal, table=table)
+            for step in segment.iterations:
+                decisions = control.decide(step, None)
+                if computed(decisions):
+                    control.observe(step, None)
+                record.add(step, control.columns[step.index], decisions, 0.0)
+            planned[shape] = record.steps
+        record.steps = planned[shape]
     return trace

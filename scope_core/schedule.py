@@ -7,6 +7,8 @@ Source: skyreels.md section 4; arXiv 2504.13074.
 
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import repeat
+from typing import NamedTuple
 
 import numpy as np
 
@@ -54,8 +56,7 @@ def step_matrix(steps: int, blocks: int, ar_step: int) -> np.ndarray:
     return np.clip(rows - ar_step * np.arange(blocks)[None], 0, steps + 1)
 
 
-@dataclass(frozen=True)
-class Unit:
+class Unit(NamedTuple):
     """What decisions are made for: neighbouring frames that share one noise level, at one iteration."""
 
     index: int
@@ -146,11 +147,11 @@ class Segment:
     @cached_property
     def iterations(self) -> tuple[Step, ...]:
         levels = np.concatenate([self.sigmas[:1], self.sigmas])
+        first = [columns.start for columns in self.units]
+        rows = zip(self.matrix, self.update, *(table[:, first].tolist() for table in (self.matrix, levels[self.matrix], self.update)))
         result = []
-        for t, (u, update) in enumerate(zip(self.matrix, self.update)):
-            units = tuple(
-                Unit(i, columns, int(u[columns.start]), self.steps, float(levels[u[columns.start]]), bool(update[columns.start]))
-                for i, columns in enumerate(self.units))
+        for t, (u, update, steps, sigmas, advances) in enumerate(rows):
+            units = tuple(map(Unit, range(len(first)), self.units, steps, repeat(self.steps), sigmas, advances))
             result.append(Step(t, units, levels[u], np.clip(u - 1, 0, self.steps - 1), update))
         return tuple(result)
 

@@ -63,12 +63,16 @@ class LatentSignal:
 
     def __init__(self, term: Term, segment: Segment, aggregate: str):
         self.term, self.aggregate, self.before = term, aggregate, None
+        self.seen: dict[int, list[float]] = {}
+        """Changes so far, by own step."""
 
     def __call__(self, step: Step, x: Tensor | None) -> np.ndarray:
         now = self.term.patch_embedding(x).float()
         before, self.before = now if self.before is None else self.before, now
         per_frame = relative_change(now, before, dim=(0, 1, 3, 4)).tolist()
         own = np.array([np.mean(per_frame[unit.frames]) for unit in step.active])
+        for unit, change in zip(step.active, own):
+            self.seen.setdefault(unit.step, []).append(float(change))
         if self.aggregate == "max":
             return own
         frames = [d for unit in step.active for d in per_frame[unit.frames]] if self.aggregate == "mean_active" else per_frame
@@ -81,7 +85,7 @@ def make_signal(name: str, aggregate: str, segment: Segment, term: Term | None, 
         raise ValueError(f"signal is {name!r}; choose one of {', '.join(SIGNALS)}")
     if aggregate not in AGGREGATES:
         raise ValueError(f"aggregate is {aggregate!r}; choose one of {', '.join(AGGREGATES)}")
-    if name == "latent":
+    if name == "latent" and table is None:
         return LatentSignal(term, segment, aggregate)
     if name != "sigma" and term is None and table is None:
         raise ValueError(f"the signal {name!r} needs the model or its change table; without either, use 'sigma'")

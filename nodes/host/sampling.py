@@ -5,6 +5,7 @@ import os
 import platform
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import comfy.model_management
@@ -16,10 +17,12 @@ import folder_paths
 import torch
 from torch import Tensor
 
+from ...scope_core.known import Known
 from ...scope_core.plan import make_control
 from ...scope_core.presets import Settings
 from ...scope_core.rollout import compose, rollout, unroll
 from ...scope_core.schedule import ARSchedule, Segment, Step, pixel_frames
+from ...scope_core.signal import LatentSignal
 from ...scope_core.solver import SOLVERS
 from ...scope_core.trace import SegmentTrace, Trace, describe
 from .skyreels import MODEL_NAME, HostTerm, NotPreparedError, is_prepared
@@ -43,6 +46,8 @@ class Run:
     seed: int
     trace: Trace
     on_step: OnStep
+    key: str = ""
+    """Identity of the graph behind the model, under which its signals are remembered; empty where no graph is known."""
     done: int = 0
     """Iterations finished, over all segments."""
 
@@ -50,6 +55,8 @@ class Run:
         """Denoise one segment in the model's latent space."""
         term = HostTerm(guider, extra_args["model_options"], extra_args.get("seed"))
         control = make_control(self.settings, segment, self.schedule.causal, term)
+        if self.key and not self.trace.segments:
+            knowledge().learn(self.key, term)
         record = self.trace.begin(segment)
 
         def on_step(step: Step, x0: Tensor) -> None:
@@ -66,6 +73,8 @@ class Run:
         finally:
             self.trace.forwards += term.forwards
             self.trace.memory = max(self.trace.memory, control.peak_bytes)
+            if self.key and isinstance(control.signal, LatentSignal):
+                knowledge().learn_content(self.key, control.policy.signal, segment.sigmas, control.signal.seen)
 
 
 class SegmentSampler(comfy.samplers.Sampler):
@@ -106,6 +115,11 @@ class VideoSampler(comfy.samplers.Sampler):
         return video
 
 
+def knowledge() -> Known:
+    """What earlier runs of this ComfyUI taught about models, in its user folder."""
+    return Known(Path(folder_paths.get_user_directory()) / "scope")
+
+
 def empty_latent(batch: int, frames: int, height: int, width: int) -> dict[str, Any]:
     """LATENT of zeros for pixels `height` x `width`; samplers adapt it to models whose latents are smaller."""
     samples = torch.zeros([batch, 16, frames, height // 8, width // 8], device=comfy.model_management.intermediate_device())
@@ -123,17 +137,17 @@ def start_noise(model, latent: dict[str, Any], seed: int) -> Tensor:
 
 
 def sample_video(model, positive, negative, cfg: float, noise: Tensor, schedule: ARSchedule, settings: Settings, solver: str, seed: int,
-                 on_step: OnStep, start: Tensor | None = None, end: Tensor | None = None,
+                 on_step: OnStep, key: str = "", start: Tensor | None = None, end: Tensor | None = None,
                  bridge: Callable[[Tensor], Tensor] | None = None) -> tuple[Tensor, Trace]:
     """Run a schedule on a prepared MODEL: noise [B, C, L, H, W] -> latents of the VAE, and the trace.
 
-    Each segment is one call of a CFGGuider, so memory is estimated for a window and VAE work can happen in between.
+    `key` names the model where plans look it up. Each segment is one call of a CFGGuider, so memory is estimated for a window and VAE work can happen in between.
     Raises UnsuitableError, NotPreparedError; a segment's exception leaves with `finished` set to the latents made before it.
     """
     check_model(model, settings)
     start, end = (None if known is None else comfy.utils.repeat_to_batch_size(known, noise.shape[0]) for known in (start, end))
     trace = begin_trace(model, schedule, settings, solver)
-    run = Run(schedule, settings, solver, seed, trace, on_step)
+    run = Run(schedule, settings, solver, seed, trace, on_step, key)
     guider = comfy.samplers.CFGGuider(model)
     guider.set_conds(positive, negative)
     guider.set_cfg(cfg)

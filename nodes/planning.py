@@ -1,0 +1,163 @@
+"""Plans of the SCOPE nodes of a graph, from the graph alone: no model is touched and nothing is changed."""
+
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any
+
+import torch
+from comfy_api.latest import io
+
+from ..scope_core.known import Known
+from ..scope_core.plan import plan
+from ..scope_core.presets import PRESETS, Settings
+from ..scope_core.schedule import ARSchedule, latent_frames
+from ..scope_core.trace import Trace
+from .graph import Graph, GraphError
+from .sampling import ScopeSampler, ScopeSettings, resolve, settings_of
+from .schedule import ARScheduleNode, Unrolling, unroll
+
+MOST_DECISIONS = 150_000
+LENGTH_NODES = ("EmptyHunyuanLatentVideo", "Wan22ImageToVideoLatent", "EmptyLTXVLatentVideo", "EmptyCosmosLatentVideo")
+STAIRCASE = {"steps": 50, "shift": 8.0}
+"""What AR Schedule is drawn with while no sampler reads it."""
+
+
+@lru_cache(maxsize=8)
+def shared(schedule: ARSchedule) -> ARSchedule:
+    """An equal schedule of an earlier plan, whose iterations are worked out already: most sliders do not change it."""
+    return schedule
+
+
+@dataclass
+class Planner:
+    """Plans nodes of one graph. Raises ValueError with the sentence to show."""
+
+    graph: Graph
+    known: Known
+    guesses: list[str] = field(default_factory=list)
+    """Why the plan is an estimate; empty if it is exact."""
+    notes: list[str] = field(default_factory=list)
+
+    def sampler(self, node: str) -> Trace:
+        widgets = self.widgets(node, ScopeSampler)
+        return self.plan(self.ar_schedule(node, widgets), self.settings(node, widgets), self.graph.identity(node, "model"))
+
+    def settings(self, node: str, widgets: dict[str, Any]) -> Settings:
+        source = self.graph.source(node, "settings")
+        if source is None:
+            return resolve(**{name: widgets[name] for name in resolve.__annotations__ if name != "return"})
+        if self.graph.node(source)["class_type"] != "SCOPE_Settings":
+            self.guesses.append("the settings come from a node that cannot be read before it runs; balanced is assumed")
+            return PRESETS["balanced"]
+        return settings_of(self.widgets(source, ScopeSettings)["method"])
+
+    def schedule(self, node: str) -> Trace:
+        """Staircase of an AR Schedule, as a sampler that reads it would run it, one that skips if there is one."""
+        readers = [reader for reader in self.graph.ids if self.graph.node(reader)["class_type"] == "SCOPE_Sampler"
+                   and node in (self.graph.source(reader, "schedule"), self.graph.source(reader, "latent"))]
+        if readers:
+            return self.sampler(min(readers, key=lambda reader: self.graph.inputs(reader).get("preset") == "off"))
+        unrolling, frames = self.unrolling(node)
+        return self.plan(unrolling.schedule(frames, **STAIRCASE), PRESETS["off"], "")
+
+    def ar_schedule(self, node: str, widgets: dict[str, Any]) -> ARSchedule:
+        """Schedule of a sampler with `steps` and `shift`."""
+        source = self.graph.source(node, "schedule")
+        unrolling, frames = self.unrolling(source) if source else (Unrolling(), None)
+        latent = self.graph.source(node, "latent")
+        if latent != source or frames is None:
+            frames = self.latent_length(latent, frames)
+        return unrolling.schedule(frames, widgets["steps"], widgets["shift"])
+
+    def plan(self, schedule: ARSchedule, settings: Settings, key: str) -> Trace:
+        schedule = shared(schedule)
+        shapes = {(s.prefix, s.free, s.tail): len(s.units) * len(s.matrix) for s in schedule.segments}
+        if schedule.iterations > MOST_DECISIONS // 10 or sum(shapes.values()) > MOST_DECISIONS:
+            raise ValueError(f"a plan of {schedule.iterations:,} iterations is too large to draw while sliders move; the run itself has no such limit")
+        table, why = self.known.table(key, settings.policy.signal, schedule.sigmas)
+        if why and not settings.off:
+            self.guesses.append(why)
+        return plan(schedule, settings, table)
+
+    def unrolling(self, node: str) -> tuple[Unrolling, int]:
+        """What an AR Schedule node makes, and its length in latent frames."""
+        if self.graph.node(node)["class_type"] != "SCOPE_ARSchedule":
+            self.guesses.append("the schedule comes from a node that cannot be read before it runs")
+            return Unrolling(), 25
+        widgets = self.widgets(node, ARScheduleNode)
+        names = ("length", "window", "overlap", "chunk", "ar_step", "causal", "condition_noise")
+        unrolling, frames = unroll(*(widgets[name] for name in names), self.given(node, "start"), self.given(node, "end"))
+        self.notes += [unrolling.note] if unrolling.note else []
+        return unrolling, latent_frames(frames)
+
+    def given(self, node: str, name: str) -> torch.Tensor | None:
+        """Stand-in for the known frames connected to AR Schedule, of the length they had when this last ran."""
+        if self.graph.source(node, name) is None:
+            return None
+        frames = self.known.length(self.graph.identity(node, name))
+        if frames is None:
+            self.guesses.append(f"`{name}` is taken as one latent frame until it has run once")
+        return torch.empty(1, 16, frames or 1, 1, 1)
+
+    def latent_length(self, node: str | None, fallback: int | None) -> int:
+        """Latent frames of an empty latent."""
+        if node is not None and self.graph.node(node)["class_type"] == "SCOPE_ARSchedule":
+            return self.unrolling(node)[1]
+        if node is not None and self.graph.node(node)["class_type"] in LENGTH_NODES:
+            length = self.graph.inputs(node).get("length")
+            if isinstance(length, int) and 1 <= length <= 8193:
+                return latent_frames(length)
+        self.guesses.append("the length is not known before the latent is made; 97 frames are assumed")
+        return fallback or 25
+
+    def widgets(self, node: str, kind: type[io.ComfyNode]) -> dict[str, Any]:
+        """Values of a node's widgets, as `execute` gets them."""
+        return self.read(kind.define_schema().inputs, self.graph.inputs(node), "")
+
+    def read(self, inputs: list[io.Input], given: dict[str, Any], prefix: str) -> dict[str, Any]:
+        values = {}
+        for spec in inputs:
+            value = given.get(prefix + spec.id)
+            if isinstance(spec, io.DynamicCombo.Input):
+                option = next((option for option in spec.options if option.key == value), None)
+                if option is None:
+                    raise GraphError(f"{spec.id} is {str(value)[:40]!r}; choose one of {', '.join(option.key for option in spec.options)}")
+                values[spec.id] = {spec.id: value, **self.read(option.inputs, given, f"{prefix}{spec.id}.")}
+            elif isinstance(spec, io.WidgetInput):
+                values[spec.id] = self.widget(spec, value)
+        return values
+
+    def widget(self, spec: io.WidgetInput, value: Any) -> Any:
+        """A widget's value, checked; its default where it is fed by another node that is not a primitive."""
+        if isinstance(value, list):
+            fed = self.graph.inputs(value[0]).get("value") if value and isinstance(value[0], str) else None
+            if not isinstance(fed, (int, float, str)):
+                self.guesses.append(f"{spec.id} comes from another node; {spec.default} is assumed")
+            value = fed if isinstance(fed, (int, float, str)) else spec.default
+        value = spec.default if value is None else value
+        if isinstance(spec, io.Combo.Input) and value not in spec.options:
+            raise GraphError(f"{spec.id} is {str(value)[:40]!r}; choose one of {', '.join(spec.options)}")
+        if isinstance(spec, io.Boolean.Input) and not isinstance(value, bool):
+            raise GraphError(f"{spec.id} is {str(value)[:40]!r}; it has to be true or false")
+        if isinstance(spec, (io.Int.Input, io.Float.Input)):
+            if isinstance(value, (str, bool)) or not spec.min <= value <= spec.max:
+                raise GraphError(f"{spec.id} is {str(value)[:40]!r}; it has to be a number from {spec.min} to {spec.max}")
+            value = int(value) if isinstance(spec, io.Int.Input) else float(value)
+        return value
+
+
+def plan_node(node: str, graph: Graph, known: Known) -> dict[str, Any]:
+    """What the browser shows under a node before it runs. Raises ValueError with the sentence to show instead."""
+    planner = Planner(graph, known)
+    kind = graph.node(node)["class_type"]
+    if kind == "SCOPE_Sampler":
+        trace = planner.sampler(node)
+    elif kind == "SCOPE_ARSchedule":
+        trace = planner.schedule(node)
+    else:
+        raise GraphError(f"there is no plan for a {kind[:40]!r} node")
+    return {"trace": trace.to_json(), "settings": trace.run["settings"], **planner_state(planner)}
+
+
+def planner_state(planner: Planner) -> dict[str, Any]:
+    return {"exact": not planner.guesses, "note": " ".join(f"{text[0].upper()}{text[1:]}." for text in dict.fromkeys([*planner.guesses, *planner.notes]))}

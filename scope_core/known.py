@@ -1,0 +1,104 @@
+"""What earlier runs taught about a model's signals, so that the next run can be planned without the model.
+
+A signal that depends on the timestep alone is known for ever after one run: timesteps are whole numbers, so a map of the
+change between every two of them answers for all steps and shifts. One that looks at the content is only remembered.
+"""
+
+import hashlib
+import json
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .signal import EPS, change_table
+from .term import Term, timesteps
+
+LEVELS = 1000
+MOST_ENTRIES = 500
+MAPPED = ("modulation", "embedding")
+PROBES = np.array([1.0, 250.0, 500.0, 750.0, 999.0])
+
+
+def fingerprint(term: Term) -> str:
+    """Identity of a model's time embedding, LoRAs included."""
+    digest = hashlib.sha256()
+    for name in MAPPED:
+        digest.update(term.features(name, PROBES).float().cpu().numpy().tobytes())
+    return digest.hexdigest()[:16]
+
+
+def change_map(features: Tensor) -> np.ndarray:
+    """Relative change (Eq. 4) between every two timesteps: features [T, D] -> [T now, T before], float32."""
+    return (torch.cdist(features, features, p=1) / (features.abs().sum(1) + EPS)).cpu().numpy()
+
+
+class Known:
+    """A folder of change maps by model fingerprint. `key` is whatever tells models apart before they are loaded."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+
+    def models(self) -> dict[str, str]:
+        """Fingerprint by key, the model that ran last at the end."""
+        return self.read("models")
+
+    def learn(self, key: str, term: Term) -> None:
+        """Map the signals of a loaded model, unless they are known, and remember that it is the one behind `key`."""
+        name = fingerprint(term)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        for signal in MAPPED:
+            if not self.map_path(name, signal).exists():
+                features = term.features(signal, np.arange(LEVELS, dtype=float)).float().flatten(1)
+                np.save(self.map_path(name, signal), change_map(features))
+        self.put_last("models", key, name)
+
+    def learn_content(self, key: str, signal: str, sigmas: np.ndarray, seen: dict[int, list[float]]) -> None:
+        """Remember the mean change that a signal of the content had at each own step (`signal.LatentSignal.seen`)."""
+        changes = [np.mean(seen.get(step, 0.0)) for step in range(1, len(sigmas))]
+        np.save(self.map_path(self.models()[key], signal), np.stack([sigmas[:-1], np.cumsum(changes)]))
+
+    def table(self, key: str, signal: str, sigmas: np.ndarray) -> tuple[np.ndarray, str]:
+        """Change at each own step [S + 1] (see `signal.change_table`), and why it is an estimate (empty if it is exact)."""
+        if signal == "sigma":
+            return change_table(signal, sigmas, None), ""
+        models = self.models()
+        name = models.get(key) or next(reversed(models.values()), None)
+        if signal not in MAPPED:
+            path = self.map_path(name, signal)
+            if not path.exists():
+                return change_table("sigma", sigmas, None), "this signal looks at the video; until a first run the noise level stands in for it"
+            levels, total = np.load(path)
+            table = np.diff(np.interp(-sigmas[:-1], -levels, total), prepend=0.0)
+            return np.concatenate([[0.0], table]), "this signal looks at the video; the changes of the last run are used"
+        if name is None:
+            return change_table("sigma", sigmas, None), "nothing has run yet, so the noise level stands in for the model's signal"
+        now = timesteps(sigmas[:-1]).astype(int)
+        changes = np.load(self.map_path(name, signal), mmap_mode="r")[now[1:], now[:-1]]
+        why = "" if key in models else "this model has not run yet; the signal of the last one is used"
+        return np.concatenate([[0.0, 0.0], changes.astype(float)]), why
+
+    def learn_length(self, key: str, frames: int) -> None:
+        """Remember how many latent frames the part of a graph behind `key` makes."""
+        self.put_last("lengths", key, frames)
+
+    def length(self, key: str) -> int | None:
+        return self.read("lengths").get(key)
+
+    def read(self, name: str) -> dict:
+        path = self.folder / f"{name}.json"
+        return json.loads(path.read_text()) if path.exists() else {}
+
+    def put_last(self, name: str, key: str, value: str | int) -> None:
+        """Write one entry of a small table, the newest at the end, in a way that a crash cannot damage."""
+        entries = self.read(name)
+        entries.pop(key, None)
+        entries = dict([*entries.items(), (key, value)][-MOST_ENTRIES:])
+        self.folder.mkdir(parents=True, exist_ok=True)
+        fresh = self.folder / f"{name}.new"
+        fresh.write_text(json.dumps(entries))
+        fresh.replace(self.folder / f"{name}.json")
+
+    def map_path(self, name: str | None, signal: str) -> Path:
+        return self.folder / f"{name}_{signal}.npy"
