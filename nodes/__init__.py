@@ -5,9 +5,12 @@ from comfy_api.latest import ComfyExtension, io
 from .host import routes
 from .loaders import LoadARModel, LoadDemo
 from .planning import plan_node
+from .quality import Compare, Quality
+from .report import SaveReport
 from .sampling import ScopeSampler, ScopeSamplerSelect, ScopeSettings
 from .schedule import ARScheduleNode
 from .timeline import Timeline
+from .tradeoff import Sweep, SweepPoint, SweepRuns, TradeoffChart
 
 
 class ScopeExtension(ComfyExtension):
@@ -15,4 +18,5 @@ class ScopeExtension(ComfyExtension):
         routes.serve_plans(plan_node)
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
-        return [LoadARModel, LoadDemo, ARScheduleNode, ScopeSettings, ScopeSampler, ScopeSamplerSelect, Timeline]
+        return [LoadARModel, LoadDemo, ARScheduleNode, ScopeSettings, ScopeSampler, ScopeSamplerSelect, Timeline,
+                Sweep, SweepPoint, SweepRuns, TradeoffChart, Quality, Compare, SaveReport]

@@ -9,12 +9,13 @@ from comfy_api.latest import io
 
 from ..scope_core.known import Known
 from ..scope_core.plan import plan
-from ..scope_core.presets import PRESETS, Settings
+from ..scope_core.presets import PRESETS, Settings, spread
 from ..scope_core.schedule import ARSchedule, latent_frames
 from ..scope_core.trace import Trace
-from .graph import Graph, GraphError
+from .graph import Graph, GraphError, is_link
 from .sampling import ScopeSampler, ScopeSettings, resolve, settings_of
 from .schedule import ARScheduleNode, Unrolling, unroll
+from .tradeoff import Sweep, point_of
 
 MOST_DECISIONS = 150_000
 LENGTH_NODES = ("EmptyHunyuanLatentVideo", "Wan22ImageToVideoLatent", "EmptyLTXVLatentVideo", "EmptyCosmosLatentVideo")
@@ -44,8 +45,11 @@ class Planner:
 
     def settings(self, node: str, widgets: dict[str, Any]) -> Settings:
         source = self.graph.source(node, "settings")
-        if source is None:
-            return resolve(**{name: widgets[name] for name in resolve.__annotations__ if name != "return"})
+        if source is not None:
+            return self.connected_settings(source)
+        return resolve(**{name: widgets[name] for name in resolve.__annotations__ if name != "return"})
+
+    def connected_settings(self, source: str) -> Settings:
         if self.graph.node(source)["class_type"] != "SCOPE_Settings":
             self.guesses.append("the settings come from a node that cannot be read before it runs; balanced is assumed")
             return PRESETS["balanced"]
@@ -68,6 +72,13 @@ class Planner:
         if latent != source or frames is None:
             frames = self.latent_length(latent, frames)
         return unrolling.schedule(frames, widgets["steps"], widgets["shift"])
+
+    def sweep(self, node: str) -> list[Trace]:
+        """The baseline and every point of a sweep."""
+        widgets = self.widgets(node, Sweep)
+        schedule, key = self.ar_schedule(node, widgets), self.graph.identity(node, "model")
+        connected = [self.connected_settings(value[0]) for name, value in self.graph.inputs(node).items() if name.startswith("settings.") and is_link(value)]
+        return [self.plan(schedule, settings, key) for settings in (PRESETS["off"], *spread(widgets["spread"]), *connected)]
 
     def plan(self, schedule: ARSchedule, settings: Settings, key: str) -> Trace:
         schedule = shared(schedule)
@@ -151,13 +162,13 @@ def plan_node(node: str, graph: Graph, known: Known) -> dict[str, Any]:
     planner = Planner(graph, known)
     kind = graph.node(node)["class_type"]
     if kind == "SCOPE_Sampler":
-        trace = planner.sampler(node)
+        trace = planner.sampler(node).to_json()
+        result = {"trace": trace, "point": point_of(trace)}
     elif kind == "SCOPE_ARSchedule":
-        trace = planner.schedule(node)
+        result = {"trace": planner.schedule(node).to_json()}
+    elif kind == "SCOPE_Sweep":
+        result = {"points": [point_of(trace.to_json()) for trace in planner.sweep(node)]}
     else:
         raise GraphError(f"there is no plan for a {kind[:40]!r} node")
-    return {"trace": trace.to_json(), "settings": trace.run["settings"], **planner_state(planner)}
-
-
-def planner_state(planner: Planner) -> dict[str, Any]:
-    return {"exact": not planner.guesses, "note": " ".join(f"{text[0].upper()}{text[1:]}." for text in dict.fromkeys([*planner.guesses, *planner.notes]))}
+    said = dict.fromkeys([*planner.guesses, *planner.notes])
+    return {**result, "exact": not planner.guesses, "note": " ".join(f"{text[0].upper()}{text[1:]}." for text in said)}

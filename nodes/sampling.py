@@ -24,6 +24,26 @@ SettingsType = io.Custom("SCOPE_SETTINGS")
 CUSTOM = "custom"
 
 
+def sampling_inputs(raw_link: bool = False) -> list[io.Input]:
+    """What every sampler needs. `raw_link`: hand on what is connected as it is, for nodes that expand into samplers."""
+    return [
+        io.Model.Input("model", raw_link=raw_link, tooltip="From Load AR Video Model or Load SCOPE Demo, with LoRAs applied as usual."),
+        io.Conditioning.Input("positive", raw_link=raw_link, tooltip="What the video should show."),
+        io.Conditioning.Input("negative", raw_link=raw_link, tooltip="What it should not."),
+        io.Latent.Input("latent", raw_link=raw_link, tooltip="Empty latent that sets size and length, from AR Schedule or an empty video latent node."),
+        ScheduleType.Input("schedule", optional=True, raw_link=raw_link, tooltip="From AR Schedule. Without it all frames are denoised together, long videos in windows of 97 frames."),
+        io.Int.Input("seed", default=0, min=0, max=0xffffffffffffffff, control_after_generate=True, tooltip="Start of the random noise."),
+        io.Int.Input("steps", default=50, min=2, max=1000, tooltip="Denoising steps of each chunk, 30 to 50. Every one is taken; SCOPE decides which are computed."),
+        io.Float.Input("cfg", default=6.0, min=0.0, max=100.0, step=0.1, round=0.01, tooltip="Guidance. SkyReels: 6, image to video 5. Demo: 2.5."),
+        io.Float.Input("shift", default=8.0, min=0.1, max=100.0, step=0.1, tooltip="How much of the steps is spent at high noise. SkyReels: 8, image to video 5."),
+    ]
+
+
+def solver_input() -> io.Input:
+    return io.Combo.Input("solver", options=list(SOLVERS), default="unipc", advanced=True,
+                          tooltip="unipc: second order, the released models' own. euler: first order.")
+
+
 def speed_inputs() -> list[io.Input]:
     """The widgets that decide speed against fidelity, the same on the sampler and on SCOPE Settings."""
     return [
@@ -139,19 +159,10 @@ class ScopeSampler(io.ComfyNode):
             description="Samples an autoregressive video model and skips the steps whose velocity can be predicted. The trace tells what was skipped and why.",
             search_aliases=["teacache", "easycache", "speed up", "skyreels", "diffusion forcing", "long video", "ksampler"],
             inputs=[
-                io.Model.Input("model", tooltip="From Load AR Video Model or Load SCOPE Demo, with LoRAs applied as usual."),
-                io.Conditioning.Input("positive", tooltip="What the video should show."),
-                io.Conditioning.Input("negative", tooltip="What it should not."),
-                io.Latent.Input("latent", tooltip="Empty latent that sets size and length, from AR Schedule or an empty video latent node."),
-                ScheduleType.Input("schedule", optional=True, tooltip="From AR Schedule. Without it all frames are denoised together, long videos in windows of 97 frames."),
+                *sampling_inputs(),
                 SettingsType.Input("settings", optional=True, tooltip="From SCOPE Settings; replaces the preset and the sliders of this node."),
-                io.Int.Input("seed", default=0, min=0, max=0xffffffffffffffff, control_after_generate=True, tooltip="Start of the random noise."),
-                io.Int.Input("steps", default=50, min=2, max=1000, tooltip="Denoising steps of each chunk, 30 to 50. Every one is taken; SCOPE decides which are computed."),
-                io.Float.Input("cfg", default=6.0, min=0.0, max=100.0, step=0.1, round=0.01, tooltip="Guidance. SkyReels: 6, image to video 5. Demo: 2.5."),
-                io.Float.Input("shift", default=8.0, min=0.1, max=100.0, step=0.1, tooltip="How much of the steps is spent at high noise. SkyReels: 8, image to video 5."),
                 *speed_inputs(),
-                io.Combo.Input("solver", options=list(SOLVERS), default="unipc", advanced=True,
-                               tooltip="unipc: second order, the released models' own. euler: first order."),
+                solver_input(),
             ],
             outputs=[
                 io.Latent.Output(tooltip="For VAE Decode."),
@@ -207,7 +218,7 @@ class ScopeSamplerSelect(io.ComfyNode):
                 ScheduleType.Input("schedule", optional=True, tooltip="From AR Schedule. Without it all frames are denoised together, long videos in windows of 97 frames."),
                 SettingsType.Input("settings", optional=True, tooltip="From SCOPE Settings; replaces the preset."),
                 io.Combo.Input("preset", options=list(PRESETS), default="balanced", tooltip="How many steps may be skipped; off computes all of them."),
-                io.Combo.Input("solver", options=list(SOLVERS), default="unipc", advanced=True, tooltip="unipc: second order, the released models' own. euler: first order."),
+                solver_input(),
                 io.String.Input("report_name", default="scope_run",
                                 tooltip="The trace is written to output/scope under this name; SCOPE Timeline can open it. Empty writes nothing."),
             ],

@@ -4,7 +4,9 @@ PSNR, SSIM and LPIPS measure how close a video stays to another one; a video tha
 """
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,31 +14,48 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 LPIPS_BACKBONE = "alexnet-owt-7be5be79.pth"
+METRICS = {
+    "psnr": {"label": "PSNR", "unit": "dB", "better": "higher"},
+    "ssim": {"label": "SSIM", "unit": "", "better": "higher"},
+    "lpips": {"label": "LPIPS", "unit": "", "better": "lower"},
+    "difference": {"label": "Mean difference", "unit": "of 255 levels", "better": "lower"},
+    "latent_error": {"label": "Latent error", "unit": "relative", "better": "lower"},
+}
+"""How to read each figure."""
+
+
+def squared_error(video: Tensor, reference: Tensor) -> Tensor:
+    """Mean squared error of every frame, [B, T], of videos [B, C, T, H, W]; one frame at a time, since videos are large."""
+    return torch.stack([(a - b).square().mean(dim=(1, 2, 3)) for a, b in zip(video.unbind(2), reference.unbind(2))], dim=1)
 
 
 def psnr(video: Tensor, reference: Tensor) -> Tensor:
     """PSNR in dB of every frame, [B, T], of videos [B, C, T, H, W] in [0, 1]; infinite where they are equal."""
-    return -10 * (video - reference).square().mean(dim=(1, 3, 4)).log10()
+    return -10 * squared_error(video, reference).log10()
 
 
 def mean_psnr(video: Tensor, reference: Tensor) -> Tensor:
     """PSNR in dB over all pixels of each video, [B]."""
-    return -10 * (video - reference).square().mean(dim=(1, 2, 3, 4)).log10()
+    return -10 * squared_error(video, reference).mean(1).log10()
 
 
 def ssim(video: Tensor, reference: Tensor) -> Tensor:
     """SSIM of every frame, [B, T], with the Gaussian window of Wang et al. 2004. Needs scikit-image."""
     from skimage.metrics import structural_similarity
 
-    pairs = zip(video.transpose(1, 2).flatten(0, 1).numpy(), reference.transpose(1, 2).flatten(0, 1).numpy())
-    values = [structural_similarity(a, b, channel_axis=0, data_range=1.0, gaussian_weights=True, sigma=1.5, use_sample_covariance=False)
-              for a, b in pairs]
+    def measure(pair: tuple[Tensor, Tensor]) -> float:
+        a, b = (frame.numpy() for frame in pair)
+        return structural_similarity(a, b, channel_axis=0, data_range=1.0, gaussian_weights=True, sigma=1.5, use_sample_covariance=False)
+
+    pairs = zip(video.transpose(1, 2).flatten(0, 1), reference.transpose(1, 2).flatten(0, 1))
+    with ThreadPoolExecutor() as pool:
+        values = list(pool.map(measure, pairs))
     return torch.tensor(np.array(values)).view(video.shape[0], video.shape[2])
 
 
 def drift(video: Tensor, reference: Tensor) -> Tensor:
     """Mean absolute difference of every frame, [B, T]: in an autoregressive video errors of early chunks grow into later ones."""
-    return (video - reference).abs().mean(dim=(1, 3, 4))
+    return torch.stack([(a - b).abs().mean(dim=(1, 2, 3)) for a, b in zip(video.unbind(2), reference.unbind(2))], dim=1)
 
 
 def lpips(backbones: Path) -> tuple[Callable[[Tensor, Tensor], Tensor] | None, str]:
@@ -62,6 +81,38 @@ def lpips(backbones: Path) -> tuple[Callable[[Tensor, Tensor], Tensor] | None, s
         return net(a, b, normalize=True).view(video.shape[0], video.shape[2])
 
     return measure, ""
+
+
+Lpips = Callable[[Tensor, Tensor], Tensor]
+
+
+def fidelity(video: Tensor, reference: Tensor, perceptual: Lpips | None = None) -> dict[str, dict[str, Any]]:
+    """Every figure that can be measured between two videos [1, 3, T, H, W] in [0, 1], by name: METRICS' entry with its value
+    in each frame (None where the frames are equal and the figure is infinite), the mean and the worst frame.
+
+    The mean of PSNR is that of the whole video, which is not the mean over frames.
+    """
+    curves = {"psnr": psnr(video, reference), "ssim": ssim(video, reference), "difference": 255 * drift(video, reference)}
+    if perceptual is not None:
+        curves["lpips"] = perceptual(video, reference)
+    found = {}
+    for name in METRICS.keys() & curves:
+        curve = curves[name][0].double()
+        worst = int(curve.argmin() if METRICS[name]["better"] == "higher" else curve.argmax())
+        mean = mean_psnr(video, reference)[0] if name == "psnr" else curve.mean()
+        found[name] = {**METRICS[name], "per_frame": [finite(v) for v in curve.tolist()], "mean": finite(float(mean)),
+                       "worst": finite(curve[worst].item()), "worst_frame": worst}
+    return {name: found[name] for name in METRICS if name in found}
+
+
+def finite(value: float) -> float | None:
+    """JSON knows no infinity."""
+    return round(value, 5) if np.isfinite(value) else None
+
+
+def latent_error(latent: Tensor, reference: Tensor) -> float:
+    """Relative error |x - x'| / |x'| of latents, without any decoder."""
+    return float(torch.linalg.vector_norm(latent - reference) / torch.linalg.vector_norm(reference))
 
 
 def count_flops(run: Callable[[], object]) -> int:

@@ -70,3 +70,19 @@ PRESETS: dict[str, Settings] = {
 }
 """`paper_*` are the operating points printed in arXiv 2604.02979 with the readings of methods.md section 4. The others reuse a
 velocity only where the noise level hardly changed, predict along a line otherwise, and let the score grow after a prediction."""
+
+
+def spread(count: int) -> list[Settings]:
+    """Operating points from careful to fast, the most telling ones first, so that a longer list begins like a shorter one."""
+    return [replace(CALIBRATED, max_skip=max_skip) for max_skip in (2, 4, 1, 6, 3, 8, 5, 10, 12, 7, 9, 11)[:count]]
+
+
+def name_of(settings: Settings) -> str:
+    """A preset's name, or what distinguishes the settings from the calibrated ones of their method."""
+    for name, preset in PRESETS.items():
+        if settings == preset or settings.off and preset.off:
+            return name
+    if settings.method != "scope":
+        return f"{settings.method} {getattr(settings, f'{settings.method}_threshold'):g}"
+    changed = {name: value for name, value in settings.to_json().items() if value != getattr(CALIBRATED, name)}
+    return ", ".join(f"{name} {value:g}" if isinstance(value, float) else f"{name} {value}" for name, value in changed.items())

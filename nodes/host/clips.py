@@ -1,0 +1,49 @@
+"""Small clips for the browser to compare, in ComfyUI's temp folder."""
+
+import os
+from collections.abc import Iterable
+from fractions import Fraction
+from typing import Any
+
+import av
+import folder_paths
+from torch import Tensor
+
+GAIN = 8
+"""What differences are multiplied by before they are written."""
+
+
+def write_clip(images: Tensor, fps: float, name: str) -> dict[str, str]:
+    """Write images [T, H, W, C] in [0, 1] as H.264; returns the file as the browser asks for it."""
+    return write_frames(images, images.shape, fps, name)
+
+
+def write_difference(a: Tensor, b: Tensor, fps: float, name: str) -> dict[str, str]:
+    """Write |a - b| times GAIN, made from the frames themselves so that no codec adds to it."""
+    return write_frames(((x - y).abs() * GAIN for x, y in zip(a, b)), a.shape, fps, name)
+
+
+def write_frames(frames: Iterable[Tensor], shape: tuple[int, ...], fps: float, name: str) -> dict[str, str]:
+    """H.264 with a key frame every eight, so that scrubbing is quick; odd sizes lose a row or column."""
+    height, width = (size // 2 * 2 for size in shape[1:3])
+    folder, name, counter, subfolder, _ = folder_paths.get_save_image_path(f"scope/{name}", folder_paths.get_temp_directory())
+    file = f"{name}_{counter:05}_.mp4"
+    with av.open(os.path.join(folder, file), "w", options={"movflags": "faststart"}) as container:
+        stream = container.add_stream("libx264", rate=Fraction(fps).limit_denominator(1000), options={"crf": "10", "preset": "veryfast"})
+        stream.width, stream.height, stream.pix_fmt, stream.gop_size = width, height, "yuv420p", 8
+        for frame in frames:
+            pixels = (frame[:height, :width, :3] * 255).round().clamp(0, 255).byte().cpu().numpy()
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
+        container.mux(stream.encode())
+    return {"filename": file, "subfolder": subfolder, "type": "temp"}
+
+
+def pixel_chunks(trace: dict[str, Any] | None, frames: int) -> list[list[int]]:
+    """Chunks of a trace as ranges of pixel frames, without gaps; one range where there is no trace."""
+    starts = {0, frames}
+    for segment in trace["segments"] if trace else []:
+        for start, _ in segment["units"]:
+            first = segment["start"] + start
+            starts.add(0 if first == 0 else (first - 1) * 4 + 1)
+    edges = sorted(start for start in starts if start <= frames)
+    return [list(pair) for pair in zip(edges, edges[1:])]
