@@ -1,0 +1,290 @@
+"""The MAGI-1 transformer: equal to the release's (fixture: random weights, fp32), and what calls on lists of chunks promise."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from scope_core.models.magi import (
+    MAGI_4_5B, MAGI_24B, ChunkCache, Fp8Linear, MagiConfig, MagiTransformer, attention, config_of, grouped_attention)
+from torch.nn import functional as F
+
+FIXTURE = Path(__file__).parents[1] / "fixtures/magi1/forward_distill.safetensors"
+TINY = MagiConfig(layers=3, hidden=64, ffn=96, heads=16, cond=16, head_dim=8, caption_dim=24, caption_length=12)
+T = (0.5, 0.2, 0.05)
+RANGES = (0, 1), (0, 2), (1, 3)
+
+
+def build(config=TINY, **options):
+    torch.manual_seed(0)
+    model = MagiTransformer(config, **options)
+    with torch.no_grad():
+        for p in model.parameters():
+            p.copy_(torch.randn(p.shape) * (0.02 if p.dtype.itemsize == 1 else 0.2))
+    return model.requires_grad_(False)
+
+
+def inputs(chunks=3, batch=1):
+    g = torch.Generator().manual_seed(1)
+    x = torch.randn(batch, 16, 6 * chunks, 4, 6, generator=g)
+    context = torch.randn(batch, chunks, 12, 24, generator=g)
+    mask = torch.arange(12) < torch.randint(1, 13, (batch, chunks, 1), generator=g)
+    return x, torch.tensor(T[:chunks]).expand(batch, -1), context, mask
+
+
+def shapes(model):
+    return {key: tuple(value.shape) for key, value in model.state_dict().items()}
+
+
+def test_equals_the_release():
+    data = load_file(FIXTURE)
+    weights = {key[2:]: value for key, value in data.items() if key.startswith("w.")}
+    model = MagiTransformer(config_of({key: value.shape for key, value in weights.items()}), device="meta")
+    model.load_state_dict(weights, assign=True)
+    tokens = 6 * 2 * 3
+    ranges = (data["in.kv_range_tokens"] // tokens).tolist()
+    with torch.inference_mode():
+        v = model(data["in.x"], data["in.t"], (0, 1, 2), ranges, data["in.caption"][None], data["in.mask"][None], dt=32)
+    assert (v - data["out.velocity"]).abs().max() <= 1e-5
+
+
+def published(hidden, channels, ffn, fc1, cond):
+    top = {
+        "x_embedder.weight": (hidden, channels, 1, 2, 2),
+        "t_embedder.mlp.0.weight": (cond, 256), "t_embedder.mlp.0.bias": (cond,),
+        "t_embedder.mlp.2.weight": (cond, cond), "t_embedder.mlp.2.bias": (cond,),
+        "y_embedder.null_caption_embedding": (800, 4096),
+        "y_embedder.y_proj_xattn.0.weight": (hidden, 4096), "y_embedder.y_proj_xattn.0.bias": (hidden,),
+        "y_embedder.y_proj_adaln.0.weight": (cond, 4096), "y_embedder.y_proj_adaln.0.bias": (cond,),
+        "rope.bands": (16,), "final_linear.linear.weight": (4 * channels, hidden)}
+    block = {
+        "ada_modulate_layer.proj.0.weight": (2 * hidden, cond), "ada_modulate_layer.proj.0.bias": (2 * hidden,),
+        "self_attention.linear_qkv.q.weight": (hidden, hidden), "self_attention.linear_qkv.qx.weight": (hidden, hidden),
+        "self_attention.linear_qkv.k.weight": (1024, hidden), "self_attention.linear_qkv.v.weight": (1024, hidden),
+        "self_attention.linear_kv_xattn.weight": (2048, hidden), "self_attention.linear_proj.weight": (hidden, 2 * hidden),
+        "mlp.linear_fc1.weight": (fc1, hidden), "mlp.linear_fc2.weight": (hidden, ffn)}
+    norms = {f"self_attention.{name}": 128 for name in ("q_layernorm", "k_layernorm", "q_layernorm_xattn", "k_layernorm_xattn")}
+    norms |= dict.fromkeys(("self_attention.linear_qkv.layer_norm", "self_attn_post_norm", "mlp_post_norm", "mlp.layer_norm"), hidden)
+    block |= {f"{name}.{part}": (size,) for name, size in norms.items() for part in ("weight", "bias")}
+    return top | {f"videodit_blocks.final_layernorm.{part}": (hidden,) for part in ("weight", "bias")}, block
+
+
+FP32 = ("x_embedder", "t_embedder", "y_embedder", "final_linear", "rope", "final_layernorm", ".q_layernorm.", ".k_layernorm.", "_post_norm")
+
+
+@pytest.mark.parametrize("config, dims, parameters, tensors", [
+    (MAGI_4_5B, (3072, 16, 12288, 12288, 768), 4_459_898_128, 898),
+    (MAGI_24B, (6144, 32, 16384, 32768, 1536), 23_899_281_936, 1262),
+], ids=["4.5B", "24B"])
+def test_published_layout(config, dims, parameters, tensors):
+    model = MagiTransformer(config, dtype=torch.bfloat16, device="meta")
+    top, block = published(*dims)
+    expected = top | {f"videodit_blocks.layers.{i}.{key}": shape for i in range(config.layers) for key, shape in block.items()}
+    assert shapes(model) == expected
+    assert sum(p.numel() for p in model.parameters()) == parameters
+    assert len(list(model.parameters())) == tensors
+    assert {key for key, value in model.state_dict().items() if value.dtype == torch.float32} == {
+        key for key in expected if any(name in key for name in FP32)}
+    assert config_of(shapes(model)) == config
+
+
+def test_published_layout_of_fp8_files():
+    config = replace(MAGI_4_5B, quantised=True)
+    model = MagiTransformer(config, dtype=torch.bfloat16, device="meta")
+    assert config_of(shapes(model)) == config
+    plain = shapes(MagiTransformer(MAGI_4_5B, device="meta"))
+    extra = {key: shape for key, shape in shapes(model).items() if plain.get(key) != shape}
+    block = "videodit_blocks.layers.1."
+    assert {key.removeprefix(block): shape for key, shape in extra.items() if key.startswith(block)} == {
+        **{f"self_attention.linear_qkv.{name}.{part}": shape for name, out in (("q", 3072), ("qx", 3072), ("k", 1024), ("v", 1024))
+           for part, shape in (("weight", (1, out, 3072)), ("weight_scale", (1,)), ("input_scale", (3072,)))},
+        "mlp.linear_fc1.weight": (1, 12288, 3072), "mlp.linear_fc1.weight_scale": (1,), "mlp.linear_fc1.input_scale": (3072,),
+        **{f"{name}.{part}": shape for name, outputs, size in (("self_attention.linear_proj", 3072, 6144), ("mlp.linear_fc2", 3072, 12288))
+           for part, shape in (("weight", (1, outputs, size)), ("weight_scale", (1,)), ("input_scale", (1,)), ("smooth_scale", (1, size)))}}
+    assert {key.split(".")[2] for key in extra} == {str(i) for i in range(1, 33)}
+
+
+def test_other_models_are_not_magi():
+    assert config_of({"patch_embedding.weight": (1536, 16, 1, 2, 2), "head.modulation": (1, 2, 1536)}) is None
+    assert config_of(shapes(build())) == TINY
+
+
+def test_a_window_equals_its_chunks_one_by_one():
+    model, (x, t, context, mask) = build(), inputs()
+    joint = model(x, t, (4, 5, 6), [(a + 4, b + 4) for a, b in RANGES], context, mask, dt=32)
+    cache = ChunkCache()
+    for j in range(3):
+        start, end = RANGES[j]
+        one = model(x[:, :, 6 * j:6 * j + 6], t[:, j:j + 1], (4 + j,), [(4 + start, 4 + end)], context[:, j:j + 1], mask[:, j:j + 1],
+                    cache=cache, keep=(4 + j,), dt=32)
+        assert (one - joint[:, :, 6 * j:6 * j + 6]).abs().max() <= 5e-6
+
+
+def test_chunks_may_come_in_any_order_with_gaps():
+    model, (x, t, context, mask) = build(), inputs()
+    joint = model(x, t, (0, 1, 2), RANGES, context, mask)
+    cache = ChunkCache()
+    model(x, t, (0, 1, 2), RANGES, context, mask, cache=cache, keep=(1,))
+    pick = [2, 0]
+    frames = [6 * j + i for j in pick for i in range(6)]
+    some = model(x[:, :, frames], t[:, pick], pick, [RANGES[j] for j in pick], context[:, pick], mask[:, pick], cache=cache)
+    assert (some - joint[:, :, frames]).abs().max() <= 5e-6
+
+
+def test_fresh_keys_go_before_stored_ones():
+    model, (x, t, context, mask) = build(), inputs()
+    fresh = model(x, t, (0, 1, 2), RANGES, context, mask)
+    cache = ChunkCache()
+    model(-x, t, (0, 1, 2), RANGES, context, mask, cache=cache, keep=(0, 1, 2))
+    assert torch.equal(model(x, t, (0, 1, 2), RANGES, context, mask, cache=cache), fresh)
+
+
+def test_a_chunk_that_is_nowhere():
+    model, (x, t, context, mask) = build(), inputs(chunks=1)
+    with pytest.raises(KeyError):
+        model(x, t, (1,), [(0, 2)], context, mask, cache=ChunkCache())
+
+
+def test_a_second_copy_that_sees_only_itself():
+    model, (x, t, context, mask) = build(), inputs()
+    joint = model(x, t, (0, 1, 2), RANGES, context, mask)
+    twice = model(torch.cat([x, x[:, :, 6:12]], 2), torch.cat([t, t[:, 1:2]], 1), (0, 1, 2, 3), [*RANGES, (3, 4)],
+                  torch.cat([context, context[:, 1:2]], 1), torch.cat([mask, mask[:, 1:2]], 1))
+    alone = model(x[:, :, 6:12], t[:, 1:2], (1,), [(1, 2)], context[:, 1:2], mask[:, 1:2])
+    assert (twice[:, :, :18] - joint).abs().max() <= 5e-6
+    assert (twice[:, :, 18:] - alone).abs().max() <= 5e-6
+    assert (alone - joint[:, :, 6:12]).abs().max() > 1e-3
+
+
+def test_cache():
+    model, (x, t, context, mask) = build(), inputs()
+    cache = ChunkCache(device="cpu")
+    model(x, t, (0, 1, 2), RANGES, context, mask, cache=cache, keep=(0, 2))
+    per_chunk = TINY.layers * 2 * 36 * TINY.groups * TINY.head_dim * 4
+    assert cache.bytes() == 2 * per_chunk
+    assert cache.get(0, 2, x.device)[0].shape == (1, 36, TINY.groups * TINY.head_dim)
+    cache.drop(0)
+    assert cache.bytes() == per_chunk
+    with pytest.raises(KeyError):
+        cache.get(0, 0, x.device)
+
+
+def test_captions_act_on_their_chunk_and_masked_tokens_nowhere():
+    model, (x, t, context, mask) = build(), inputs()
+    alone = [(j, j + 1) for j in range(3)]
+    before = model(x, t, (0, 1, 2), alone, context, mask)
+    context[~mask] = 1e4
+    assert torch.equal(model(x, t, (0, 1, 2), alone, context, mask), before)
+    context[:, 1] += 1
+    change = (model(x, t, (0, 1, 2), alone, context, mask) - before).abs().amax((0, 1, 3, 4)).unflatten(0, (3, 6)).amax(1)
+    assert change[0] <= 5e-6 and change[2] <= 5e-6 and change[1] > 1e-3
+
+
+def test_a_batch_equals_its_members():
+    model, (x, t, context, mask) = build(), inputs(batch=2)
+    both = model(x, t, (0, 1, 2), RANGES, context, mask)
+    for i in range(2):
+        one = slice(i, i + 1)
+        assert (model(x[one], t[one], (0, 1, 2), RANGES, context[one], mask[one]) - both[one]).abs().max() <= 5e-6
+
+
+def test_only_time_step_size_and_branch_make_the_condition():
+    model = build()
+    t = torch.tensor([[0.1, 0.7]])
+    plain = model.condition(t)
+    assert plain.shape == (1, 2, TINY.cond)
+    assert torch.allclose(model.condition(t, dropped=True) - plain, (model.condition(t, 32, True) - model.condition(t, 32)), atol=1e-5)
+    assert (model.condition(t, 32) - plain).abs().max() > 1e-2
+
+
+def test_around_replaces_every_block():
+    model, (x, t, context, mask) = build(), inputs()
+    seen = []
+
+    def around(i, hidden, block):
+        seen.append((i, hidden.shape))
+        return block(hidden)
+
+    expected = model(x, t, (0, 1, 2), RANGES, context, mask)
+    assert torch.equal(model(x, t, (0, 1, 2), RANGES, context, mask, around=around), expected)
+    assert seen == [(i, (1, 108, TINY.hidden)) for i in range(len(model.blocks))]
+
+
+def test_shared_keys_need_no_copies():
+    torch.manual_seed(0)
+    q, k, v = torch.randn(2, 10, 6 * 8), torch.randn(2, 7, 2 * 8), torch.randn(2, 7, 2 * 8)
+    copied = (x.unflatten(2, (2, 8)).repeat_interleave(3, 2).flatten(2) for x in (k, v))
+    assert torch.allclose(grouped_attention(attention, q, k, v, 2), attention(q, *copied, 6), atol=1e-6)
+
+
+def test_the_latent_may_enter_twice_and_rescaled():
+    """As in the 24B models. The same as one entry with the sum of both halves of the weights, of which half the outputs are read."""
+    twice, once = (build(replace(TINY, gated=True, doubled=doubled, rescale=0.1)) for doubled in (True, False))
+    state = dict(twice.state_dict())
+    state["x_embedder.weight"] = state["x_embedder.weight"].unflatten(1, (2, 16)).sum(1)
+    state["final_linear.linear.weight"] = state["final_linear.linear.weight"].unflatten(0, (4, 32))[:, :16].flatten(0, 1)
+    once.load_state_dict(state)
+    assert config_of(shapes(twice)) == twice.config
+    x, t, context, mask = inputs()
+    a, b = (model(x, t, (0, 1, 2), RANGES, context, mask) for model in (twice, once))
+    assert (a - b).abs().max() <= 1e-5 * b.abs().max()
+    scaled = replace(TINY, gated=True)
+    unscaled = MagiTransformer(scaled)
+    unscaled.load_state_dict(state)
+    assert (b - 10 * unscaled(0.1 * x, t, (0, 1, 2), RANGES, context, mask)).abs().max() <= 1e-5 * b.abs().max()
+
+
+def test_bf16_stays_near_fp32():
+    exact, rounded = build(), build(dtype=torch.bfloat16)
+    rounded.load_state_dict(exact.state_dict())
+    x, t, context, mask = inputs()
+    cache = ChunkCache()
+    a = exact(x, t, (0, 1, 2), RANGES, context, mask)
+    b = rounded(x, t, (0, 1, 2), RANGES, context, mask, cache=cache, keep=(0,))
+    assert b.dtype == torch.float32 and cache.get(0, 0, x.device)[0].dtype == torch.bfloat16
+    assert F.cosine_similarity(a.flatten(), b.flatten(), 0) > 0.999
+
+
+@pytest.mark.parametrize("smooth", [False, True], ids=["per tensor", "smooth"])
+def test_fp8_linear(smooth):
+    torch.manual_seed(0)
+    layer = Fp8Linear(6, 4, smooth, None)
+    weight = torch.randn(4, 6)
+    divisor = torch.rand(6) + 0.1 if smooth else torch.full((6,), 0.03)
+    layer.weight.copy_((weight / 0.01)[None])
+    layer.weight_scale.fill_(0.01)
+    layer.input_scale.fill_(0.5 if smooth else 0.03)
+    if smooth:
+        layer.smooth_scale.copy_(divisor[None])
+    x = torch.randn(2, 3, 6)
+    x[0, 0, 0] = 1e6
+    scale = layer.input_scale[0] * 0.01
+    expected = torch.zeros(2, 3, 4)
+    for i in range(6):
+        x8 = (x[..., i] / divisor[i]).clamp(-448, 448).bfloat16().to(torch.float8_e4m3fn).float()
+        expected += scale * x8[..., None] * layer.weight[0, :, i].float()
+    y = layer(x)
+    assert y.dtype == torch.bfloat16
+    assert torch.allclose(y.float(), expected, rtol=2**-8, atol=1e-5)
+
+
+def test_quantised_model_follows_the_plain_one():
+    plain = build(dtype=torch.bfloat16)
+    model = build(replace(TINY, quantised=True), dtype=torch.bfloat16)
+    state = dict(plain.state_dict())
+    for key, value in model.state_dict().items():
+        if value.dtype == torch.float8_e4m3fn:
+            name = key.removesuffix("weight")
+            smooth = name + "smooth_scale" in model.state_dict()
+            state[key] = (state[key] / 0.005)[None].to(value.dtype)
+            state[name + "weight_scale"] = torch.tensor([0.005])
+            state[name + "input_scale"] = torch.tensor([0.05]) if smooth else torch.full((value.shape[2],), 0.05)
+            if smooth:
+                state[name + "smooth_scale"] = torch.full((1, value.shape[2]), 0.05)
+    model.load_state_dict(state)
+    assert [any(isinstance(layer, Fp8Linear) for layer in block.modules()) for block in model.blocks] == [False, True, False]
+    x, t, context, mask = inputs()
+    a, b = (m(x, t, (0, 1, 2), RANGES, context, mask) for m in (plain, model))
+    assert F.cosine_similarity(a.flatten(), b.flatten(), 0) > 0.99
+    assert not torch.equal(a, b)

@@ -1,0 +1,139 @@
+"""The MAGI-1 autoencoder: published layout, the formulas of its blocks, tiles in space and time."""
+
+import pytest
+import torch
+from scope_core.models.magi_vae import SCALE, HeadAttention, MagiVAE, MagiVaeConfig, config_of, tiled
+from torch.nn import functional as F
+
+TINY = MagiVaeConfig(dim=512, depth=2, ffn=64, grid=4)
+
+
+@pytest.fixture(scope="module")
+def vae():
+    torch.manual_seed(0)
+    return MagiVAE(TINY).requires_grad_(False)
+
+
+def shapes(model):
+    return {key: tuple(value.shape) for key, value in model.state_dict().items()}
+
+
+def video(frames, height=32, width=40):
+    return torch.rand(1, 3, frames, height, width, generator=torch.Generator().manual_seed(2)) * 2 - 1
+
+
+def test_published_layout():
+    with torch.device("meta"):
+        model = MagiVAE()
+    expected = {
+        "encoder.patch_embed.proj.weight": (1024, 3, 4, 8, 8), "encoder.patch_embed.proj.bias": (1024,),
+        "encoder.last_layer.weight": (32, 1024), "encoder.last_layer.bias": (32,),
+        "decoder.proj_in.weight": (1024, 16), "decoder.proj_in.bias": (1024,),
+        "decoder.last_layer.weight": (3, 4, 3, 3, 3), "decoder.last_layer.bias": (3,)}
+    for half in ("encoder", "decoder"):
+        expected |= {f"{half}.cls_token": (1, 1, 1024), f"{half}.pos_embed": (1, 4097, 1024),
+                     f"{half}.norm.weight": (1024,), f"{half}.norm.bias": (1024,)}
+        for i in range(24):
+            for name, shape in (("attn.qkv", (3072, 1024)), ("attn.proj", (1024, 1024)), ("norm2", (1024,)),
+                                ("mlp.fc1", (4096, 1024)), ("mlp.fc2", (1024, 4096))):
+                expected |= {f"{half}.blocks.{i}.{name}.weight": shape, f"{half}.blocks.{i}.{name}.bias": shape[:1]}
+    assert shapes(model) == expected
+    assert config_of(expected) == MagiVaeConfig()
+
+
+def test_config_of_other_files(vae):
+    assert config_of(shapes(vae)) == TINY
+    assert config_of({"encoder.conv1.weight": (96, 3, 3, 3, 3), "decoder.conv1.weight": (384, 16, 3, 3, 3)}) is None
+
+
+def test_attention_normalises_queries_keys_and_values():
+    torch.manual_seed(1)
+    layer = HeadAttention(TINY)
+    x = torch.randn(1, 5, 512)
+    outputs = []
+    for head in range(8):
+        parts = (y[:, 64 * head:64 * head + 64] for y in layer.qkv(x)[0].split(512, 1))
+        q, k, v = ((y - y.mean(1, keepdim=True)) / (y.var(1, correction=0, keepdim=True).sqrt() + 1e-5) for y in parts)
+        outputs.append((q @ k.T / 8).softmax(1) @ v)
+    assert torch.allclose(layer(x)[0], layer.proj(torch.cat(outputs, 1)), atol=1e-5)
+
+
+def test_decoder_paints_channel_fastest():
+    """Without blocks and with a last layer that copies channel c to colour c, a token is seen to fill its own 4 x 8 x 8 pixels."""
+    model = MagiVAE(MagiVaeConfig(dim=1024, depth=0, ffn=1, grid=2)).requires_grad_(False)
+    decoder = model.decoder
+    decoder.last_layer.weight.zero_()
+    decoder.last_layer.bias.zero_()
+    for c in range(3):
+        decoder.last_layer.weight[c, c, 1, 1, 1] = 1
+    latents = torch.randn(1, 16, 4, 2, 2)
+    tokens = F.layer_norm(decoder.proj_in(latents.movedim(1, -1)).flatten(1, 3) + decoder.pos_embed[:, 1:], (1024,), eps=1e-5)
+    pixels = tokens.view(4, 2, 2, 4, 8, 8, 4)
+    out = decoder(latents)
+    for f, i, j, df, di, dj, c in ((0, 0, 0, 0, 0, 0, 0), (3, 1, 0, 2, 7, 3, 1), (1, 0, 1, 3, 4, 6, 2)):
+        assert torch.isclose(out[0, c, 4 * f + df, 8 * i + di, 8 * j + dj], pixels[f, i, j, df, di, dj, c], atol=1e-5)
+
+
+@pytest.mark.parametrize("frames", [4, 12, 16, 24])
+def test_every_latent_frame_is_four_frames(vae, frames):
+    latents = vae.encode(video(frames))
+    assert latents.shape == (1, 16, frames // 4, 4, 5)
+    assert vae.decode(latents).shape == (1, 3, frames, 32, 40)
+
+
+def test_latents_are_scaled_means(vae):
+    x = video(12)
+    assert torch.allclose(vae.encode(x), SCALE * vae.encoder(x))
+    latents = torch.randn(1, 16, 3, 4, 5)
+    assert torch.allclose(vae.decode(latents), vae.decoder(latents / SCALE))
+
+
+def test_a_chunk_is_two_tiles_in_time(vae):
+    x = video(24)
+    assert torch.equal(vae.encode(x), torch.cat([vae.encode(x[:, :, :12]), vae.encode(x[:, :, 12:])], 2))
+    latents = torch.randn(1, 16, 6, 4, 5)
+    assert torch.equal(vae.decode(latents), torch.cat([vae.decode(latents[:, :, :3]), vae.decode(latents[:, :, 3:])], 2))
+
+
+def test_an_image_is_a_still_of_four_frames(vae):
+    image = video(1)
+    assert torch.equal(vae.encode(image), vae.encode(image.repeat(1, 1, 4, 1, 1)))
+
+
+def test_odd_lengths_are_refused(vae):
+    with pytest.raises(ValueError, match="7 frames.*such as 4"):
+        vae.encode(video(7))
+
+
+def test_large_frames_are_tiled(vae):
+    x = video(4, 264, 256)
+    latents = vae.encode(x)
+    assert latents.shape == (1, 16, 1, 33, 32)
+    assert torch.allclose(latents[..., :24, :], SCALE * vae.encoder(x[..., :256, :])[..., :24, :], atol=1e-5)
+    decoded = vae.decode(latents)
+    assert decoded.shape == x.shape
+    top, bottom = (vae.decoder(part / SCALE) for part in (latents[..., :32, :], latents[..., 24:, :]))
+    weight = (torch.arange(64) / 64)[:, None]
+    expected = torch.cat([top[..., :192, :], top[..., 192:, :] * (1 - weight) + bottom[..., :64, :] * weight, bottom[..., 64:, :]], -2)
+    assert torch.allclose(decoded, expected, atol=1e-5)
+
+
+def test_neighbours_before_or_after_blending():
+    """Four tiles of constants 1 to 4 (row by row), 4 pixels wide with 2 shared."""
+    def run(chained):
+        values = iter((1.0, 2.0, 3.0, 4.0))
+        return tiled(lambda x: torch.full_like(x, next(values)), torch.zeros(6, 6), 4, 2, 2, chained)
+
+    for y in (run(False), run(True)):
+        assert torch.equal(y[:2, :2], torch.tensor([[1.0, 1.0], [1.0, 1.0]]))
+        assert torch.equal(y[0, 2:], torch.tensor([1.0, 1.5, 2.0, 2.0]))
+        assert torch.equal(y[2:, 0], torch.tensor([1.0, 2.0, 3.0, 3.0]))
+    # last tile, from above (2 and 3 at half weight), then from the left: 3, or what the left tile became
+    assert torch.equal(run(False)[2:4, 2:4], torch.tensor([[3.0, 2.5], [3.0, 3.0]]))
+    assert torch.equal(run(True)[2:4, 2:4], torch.tensor([[1.0, 1.25], [2.0, 2.375]]))
+
+
+def test_tiles_of_one_picture_join_without_a_trace():
+    x = torch.rand(1, 1, 448, 700)
+    for chained in (False, True):
+        assert torch.allclose(tiled(lambda y: y, x, 256, 64, 64, chained), x, atol=1e-6)
