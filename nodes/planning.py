@@ -12,10 +12,10 @@ from ..scope_core.plan import plan
 from ..scope_core.presets import PRESETS, Settings, spread
 from ..scope_core.schedule import ARSchedule, latent_frames
 from ..scope_core.trace import Trace
-from .graph import Graph, GraphError, is_link
+from .graph import Graph, GraphError
 from .sampling import ScopeSampler, ScopeSettings, resolve, settings_of
 from .schedule import ARScheduleNode, Unrolling, unroll
-from .tradeoff import Sweep, point_of
+from .tradeoff import CONNECTED, Sweep, point_of
 
 MOST_DECISIONS = 150_000
 LENGTH_NODES = ("EmptyHunyuanLatentVideo", "Wan22ImageToVideoLatent", "EmptyLTXVLatentVideo", "EmptyCosmosLatentVideo")
@@ -77,7 +77,8 @@ class Planner:
         """The baseline and every point of a sweep."""
         widgets = self.widgets(node, Sweep)
         schedule, key = self.ar_schedule(node, widgets), self.graph.identity(node, "model")
-        connected = [self.connected_settings(value[0]) for name, value in self.graph.inputs(node).items() if name.startswith("settings.") and is_link(value)]
+        sources = (self.graph.source(node, name) for name in CONNECTED)
+        connected = [self.connected_settings(source) for source in sources if source is not None]
         return [self.plan(schedule, settings, key) for settings in (PRESETS["off"], *spread(widgets["spread"]), *connected)]
 
     def plan(self, schedule: ARSchedule, settings: Settings, key: str) -> Trace:

@@ -24,14 +24,14 @@ SettingsType = io.Custom("SCOPE_SETTINGS")
 CUSTOM = "custom"
 
 
-def sampling_inputs(raw_link: bool = False) -> list[io.Input]:
-    """What every sampler needs. `raw_link`: hand on what is connected as it is, for nodes that expand into samplers."""
+def sampling_inputs(**link: bool) -> list[io.Input]:
+    """What every sampler needs; `link` tells how its sockets are connected."""
     return [
-        io.Model.Input("model", raw_link=raw_link, tooltip="From Load AR Video Model or Load SCOPE Demo, with LoRAs applied as usual."),
-        io.Conditioning.Input("positive", raw_link=raw_link, tooltip="What the video should show."),
-        io.Conditioning.Input("negative", raw_link=raw_link, tooltip="What it should not."),
-        io.Latent.Input("latent", raw_link=raw_link, tooltip="Empty latent that sets size and length, from AR Schedule or an empty video latent node."),
-        ScheduleType.Input("schedule", optional=True, raw_link=raw_link, tooltip="From AR Schedule. Without it all frames are denoised together, long videos in windows of 97 frames."),
+        io.Model.Input("model", **link, tooltip="From Load AR Video Model or Load SCOPE Demo, with LoRAs applied as usual."),
+        io.Conditioning.Input("positive", **link, tooltip="What the video should show."),
+        io.Conditioning.Input("negative", **link, tooltip="What it should not."),
+        io.Latent.Input("latent", **link, tooltip="Empty latent that sets size and length, from AR Schedule or an empty video latent node."),
+        ScheduleType.Input("schedule", optional=True, **link, tooltip="From AR Schedule. Without it all frames are denoised together, long videos in windows of 97 frames."),
         io.Int.Input("seed", default=0, min=0, max=0xffffffffffffffff, control_after_generate=True, tooltip="Start of the random noise."),
         io.Int.Input("steps", default=50, min=2, max=1000, tooltip="Denoising steps of each chunk, 30 to 50. Every one is taken; SCOPE decides which are computed."),
         io.Float.Input("cfg", default=6.0, min=0.0, max=100.0, step=0.1, round=0.01, tooltip="Guidance. SkyReels: 6, image to video 5. Demo: 2.5."),

@@ -15,7 +15,10 @@ from .timeline import TraceType
 
 RunsType = io.Custom("SCOPE_RUNS")
 PointType = io.Custom("SCOPE_POINT")
-MOST_SETTINGS = 20
+CONNECTED = tuple(f"settings_{i}" for i in range(1, 9))
+PASSED_ON = {"raw_link": True, "lazy": True}
+"""How a sweep is connected: it expands before anything upstream runs, so that ComfyUI sees which kept runs are needed before it
+makes room by forgetting others. (Dynamic inputs cannot be lazy, hence a fixed number of sockets for settings.)"""
 FPS = 24
 FIGURES = {name: figure for name, figure in METRICS.items() if name != "difference"}
 
@@ -51,12 +54,11 @@ class Sweep(io.ComfyNode):
             search_aliases=["xy plot", "grid", "compare settings", "pareto", "benchmark"],
             enable_expand=True,
             inputs=[
-                *sampling_inputs(raw_link=True),
-                io.Vae.Input("vae", optional=True, raw_link=True,
+                *sampling_inputs(**PASSED_ON),
+                io.Vae.Input("vae", optional=True, **PASSED_ON,
                              tooltip="To measure PSNR and SSIM on the frames and to keep clips for A/B. Without it only the error of the latents is measured."),
                 io.Int.Input("spread", default=5, min=0, max=12, tooltip="Points spread from careful to fast. 0: only the connected settings."),
-                io.Autogrow.Input("settings", optional=True, tooltip="Settings of your own, from SCOPE Settings.", template=io.Autogrow.TemplatePrefix(
-                    SettingsType.Input("settings", optional=True, raw_link=True, tooltip="From SCOPE Settings: one more point."), prefix="settings", min=0, max=MOST_SETTINGS)),
+                *(SettingsType.Input(name, optional=True, **PASSED_ON, tooltip="From SCOPE Settings: one more point, of any method.") for name in CONNECTED),
                 solver_input(),
             ],
             outputs=[RunsType.Output(display_name="runs", tooltip="For SCOPE Trade-off Chart and SCOPE Save Report.")],
@@ -69,7 +71,8 @@ class Sweep(io.ComfyNode):
         return float("nan")
 
     @classmethod
-    def execute(cls, spread: int, vae=None, settings: dict[str, Any] | None = None, **run) -> io.NodeOutput:
+    def execute(cls, spread: int, vae=None, **run) -> io.NodeOutput:
+        connected = {name: run.pop(name) for name in CONNECTED if run.get(name) is not None}
         graph = GraphBuilder()
         sweep = str(cls.hidden.unique_id)
 
@@ -80,7 +83,7 @@ class Sweep(io.ComfyNode):
         baseline = measured("off", "off", PRESETS["off"])
         reference = {"baseline_latent": baseline.out(1), "baseline_images": baseline.out(2)}
         points = [measured(f"max_skip {speed.max_skip}", CUSTOM, speed, **reference) for speed in presets.spread(spread)]
-        points += [measured(name, "balanced", PRESETS["balanced"], link, **reference) for name, link in (settings or {}).items() if link is not None]
+        points += [measured(name, "balanced", PRESETS["balanced"], link, **reference) for name, link in connected.items()]
         collected = graph.node("SCOPE_SweepRuns", id="runs", baseline=baseline.out(0), **{f"points.point{i}": point.out(0) for i, point in enumerate(points)})
         return io.NodeOutput(collected.out(0), expand=graph.finalize())
 
@@ -112,7 +115,8 @@ class SweepPoint(io.ComfyNode):
         images = None
         if vae is not None:
             images = quality.decode(vae, latent["samples"])
-            point |= {"clip": clips.write_clip(images, FPS, "sweep"), "frames": len(images), "chunks": clips.pixel_chunks(trace, len(images))}
+            point |= {"clip": clips.write_clip(images, FPS, "sweep"), "frames": len(images), "width": images.shape[2], "height": images.shape[1],
+                      "chunks": clips.pixel_chunks(trace, len(images))}
         if baseline_latent is not None:
             point["latent_error"] = latent_error(latent["samples"], baseline_latent["samples"])
             point["identical"] = point["latent_error"] == 0
@@ -120,7 +124,7 @@ class SweepPoint(io.ComfyNode):
                 found = fidelity(quality.video(images), quality.video(baseline_images), quality.perceptual()[0])
                 for name in FIGURES.keys() & found:
                     point |= {name: found[name]["mean"], f"{name}_worst": found[name]["worst"]}
-                point |= {"difference": clips.write_difference(images, baseline_images, FPS, "sweep"), "gain": clips.GAIN}
+                point |= {"psnr_per_frame": found["psnr"]["per_frame"], "difference": clips.write_difference(images, baseline_images, FPS, "sweep"), "gain": clips.GAIN}
                 images = None
         runs = runs_of(point["model"], [point], [])
         events.send("scope.point", {"node": sweep, "run": {**runs, "points": []}, "point": point})
@@ -139,7 +143,7 @@ class SweepRuns(io.ComfyNode):
             inputs=[
                 PointType.Input("baseline", tooltip="The run without SCOPE."),
                 io.Autogrow.Input("points", tooltip="The other runs.", template=io.Autogrow.TemplatePrefix(
-                    PointType.Input("point", tooltip="A run."), prefix="point", min=0, max=MOST_SETTINGS + 12)),
+                    PointType.Input("point", tooltip="A run."), prefix="point", min=0, max=12 + len(CONNECTED))),
             ],
             outputs=[RunsType.Output()],
         )

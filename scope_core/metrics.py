@@ -68,7 +68,7 @@ def lpips(backbones: Path) -> tuple[Callable[[Tensor, Tensor], Tensor] | None, s
     except ImportError:
         return None, "LPIPS is not available: pip install lpips"
     if not (backbones / LPIPS_BACKBONE).exists():
-        return None, f"LPIPS is not available: put {LPIPS_BACKBONE} (torchvision's AlexNet) into {backbones}"
+        return None, f"LPIPS is not available: put {LPIPS_BACKBONE} (torchvision's AlexNet) into {Path(*backbones.parts[-2:])}"
     net = package.LPIPS(net="alex", pnet_rand=True, verbose=False)
     features = torch.load(backbones / LPIPS_BACKBONE, weights_only=True)
     layers = [parameter for part in net.net.children() for parameter in part.parameters()]

@@ -10,7 +10,7 @@ def markdown(report: dict[str, Any]) -> str:
     trace = report["trace"]
     run, totals = trace["run"], trace["totals"]
     lines = [f"# SCOPE run: {run['model']}, {run['method']}" + (f", {run['preset']}" if "preset" in run else ""), ""]
-    lines += table(("", ""), [
+    lines += table(("figure", "value"), [
         ("evaluations", f"{totals['computed']} of {totals['iterations']}, {totals['iterations'] / max(1, totals['computed']):.2f}x fewer"),
         ("frames through the model", f"{totals['frames_computed']} of {totals['frames_baseline']}"),
         ("forward passes, all guidance branches", totals["forwards"]),
@@ -24,7 +24,7 @@ def markdown(report: dict[str, Any]) -> str:
     lines += runs_lines(report["runs"]) if report.get("runs") else []
     lines += ["## Timeline", ""] + timeline(trace)
     lines += ["## Settings", ""] + table(("setting", "value"), run["settings"].items()) + table(("schedule", "value"), run["schedule"].items())
-    lines += ["## Made with", ""] + table(("", ""), {**run["host"], **report["versions"]}.items())
+    lines += ["## Made with", ""] + table(("what", "version"), {**run["host"], **report["versions"]}.items())
     return "\n".join(lines)
 
 
