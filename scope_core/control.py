@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from .gate import Gate, couple
-from .memory import Memory
+from .memory import BlockResiduals, Memory
 from .policy import Decision, Mode, Policy
-from .schedule import Segment, Step
+from .schedule import Segment, Step, Unit
 from .signal import Signal
 
 Decisions = dict[int, Decision]
@@ -19,9 +19,9 @@ Decisions = dict[int, Decision]
 
 
 class Control:
-    def __init__(self, policy: Policy, gate: Gate, signal: Signal, segment: Segment, columns: list[slice]):
-        """`columns`: what each iteration forwards, see `interval.intervals`."""
-        self.policy, self.gate, self.signal, self.columns = policy, gate, signal, columns
+    def __init__(self, policy: Policy, gate: Gate, signal: Signal, segment: Segment, columns: list[slice], joint: bool = True):
+        """`columns`: what each iteration forwards, see `interval.intervals`. `joint`: one forward computes all units or none."""
+        self.policy, self.gate, self.signal, self.columns, self.joint = policy, gate, signal, columns, joint
         self.memory = Memory(policy.depth)
         self.states: list[Any] = [policy.init() for _ in segment.units]
         self.skipped = [0] * len(segment.units)
@@ -40,33 +40,49 @@ class Control:
             available = bool(history) if self.policy.depth else self.recorded == self.columns[step.index]
             wanted.append(self.gate(unit, decision, self.skipped[unit.index], available))
         decisions = {}
-        for unit, change, decision in zip(step.active, changes, couple(wanted)):
+        for unit, change, decision in zip(step.active, changes, couple(wanted) if self.joint else wanted):
             decisions[unit.index] = decision
             self.states[unit.index] = self.policy.settle(self.states[unit.index], unit, float(change), decision)
             self.skipped[unit.index] = 0 if decision.mode is Mode.RECOMPUTE else self.skipped[unit.index] + 1
         return decisions
 
+    def residuals(self, step: Step, fresh: list[Unit], blocks: int) -> BlockResiduals | None:
+        """What to call around the blocks of a network: set to record where units are computed, to replay where they are not."""
+        skip = self.policy.skip(step.active[0], blocks)
+        if skip is None:
+            return None
+        self.memory.residuals.record, self.memory.residuals.replay = (skip.record, None) if fresh else ((), skip.replay)
+        return self.memory.residuals
+
     def values(self, step: Step, decisions: Decisions, x: Tensor) -> Tensor:
-        """Velocities of a step that is not computed: [B, C, F, H, W], zero where nothing advances."""
+        """Velocities [B, C, F, H, W] of the units that are reused or predicted, zero elsewhere."""
         v = torch.zeros_like(x)
         for unit in step.active:
-            v[:, :, unit.frames] = self.policy.value(self.states[unit.index], unit, decisions[unit.index], self.memory.of(unit.index))
+            if decisions[unit.index].mode is not Mode.RECOMPUTE and self.policy.depth:
+                v[:, :, unit.frames] = self.policy.value(self.states[unit.index], unit, decisions[unit.index], self.memory.of(unit.index))
         return v
 
-    def observe(self, step: Step, v: Tensor | None) -> None:
-        """Take in the computed velocities [B, C, F, H, W] (None in a dry run) of every forwarded unit that is not done."""
+    def observe(self, step: Step, fresh: list[Unit], made: Tensor | None, v: Tensor | None) -> Tensor | None:
+        """Take in what the network made [B, C, F, H, W] (None in a dry run) and put it into v for the units it was made for."""
+        if not fresh:
+            return made if self.policy.depth == 0 else v
+        seen = step.units if self.joint else fresh
         columns = self.recorded = self.columns[step.index]
-        for unit in step.units:
+        for unit in seen:
             if unit.step > unit.steps or unit.frames.start >= columns.stop:
                 self.memory.drop(unit.index)
                 continue
-            value = None if v is None else v[:, :, unit.frames]
+            value = None if made is None else made[:, :, unit.frames]
+            if value is not None and not self.joint:
+                value = v[:, :, unit.frames] = value.clone()
             if unit.advances:
                 history = self.memory.of(unit.index)
                 self.states[unit.index] = self.policy.observe(self.states[unit.index], unit, history, value)
             self.memory.push(unit.index, unit.sigma, value)
         self.peak_bytes = max(self.peak_bytes, self.memory.bytes())
+        return made if self.joint else v
 
 
-def computed(decisions: Decisions) -> bool:
-    return any(decision.mode is Mode.RECOMPUTE for decision in decisions.values())
+def computed(step: Step, decisions: Decisions) -> list[Unit]:
+    """The units that the network has to compute."""
+    return [unit for unit in step.active if decisions[unit.index].mode is Mode.RECOMPUTE]

@@ -2,15 +2,15 @@
 
 from collections.abc import Callable
 from time import perf_counter
+from typing import Protocol
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from .control import Control, computed
-from .schedule import ARSchedule, Segment, Step
+from .memory import BlockResiduals
+from .schedule import ARSchedule, Segment, Step, Unit
 from .solver import Solver, per_frame
-from .term import Term, timesteps
 from .trace import SegmentTrace
 
 
@@ -18,65 +18,56 @@ class NotFiniteError(FloatingPointError):
     """The model returned NaN or infinity."""
 
 
-def rollout(term: Term, x: Tensor, segment: Segment, schedule: ARSchedule, control: Control, solver: Solver, trace: SegmentTrace,
-            noise: torch.Generator, on_step: Callable[[Step, Tensor], None] = lambda step, x0: None) -> Tensor:
+class Field(Protocol):
+    """The velocity field of a segment: a network, and how its family is shown a half-denoised window."""
+
+    blocks: int
+    """Transformer blocks of the network."""
+
+    def show(self, x: Tensor, step: Step) -> Tensor:
+        """Called at every iteration, skipped ones too: prepares what the network would see, and returns the latents that the
+        solver steps from, which differ from x where the family puts known frames back."""
+        ...
+
+    def due(self, step: Step) -> bool:
+        """Whether the network has to run at this iteration even if every unit is skipped."""
+        ...
+
+    def velocity(self, x: Tensor, step: Step, columns: slice, units: list[Unit], residuals: BlockResiduals | None) -> Tensor:
+        """Velocity after guidance [B, C, F, H, W] of the frames of `units`, anything finite elsewhere.
+
+        `x` is what `show` returned, `columns` the frames to forward. `residuals`, where given, is called around every block.
+        """
+        ...
+
+
+def rollout(field: Field, x: Tensor, segment: Segment, control: Control, solver: Solver, trace: SegmentTrace,
+            on_step: Callable[[Step, Tensor], None] = lambda step, x0: None) -> Tensor:
     """Denoise one segment: x [B, C, F, H, W] holds noise in the free columns and clean latents in the others.
 
-    `noise` feeds the conditioning noise of the prefix. `on_step(step, x0)` sees the estimate of the clean latents after
-    every iteration, skipped ones too. Raises NotFiniteError.
+    `on_step(step, x0)` sees the estimate of the clean latents after every iteration, skipped ones too. Raises NotFiniteError.
     """
-    blocks = segment.blocks if schedule.causal else None
     for step, columns in zip(segment.iterations, control.columns):
         began = perf_counter()
+        x = field.show(x, step)
         decisions = control.decide(step, x)
-        inputs, t = condition(x, segment, schedule, step, noise)
-        inputs, t = inputs[:, :, columns], t[columns]
-        residuals = control.memory.residuals
-        skip = control.policy.skip(step.active[0], term.blocks)
+        fresh = computed(step, decisions)
+        residuals = control.residuals(step, fresh, field.blocks)
 
-        if computed(decisions):
-            residuals.record, residuals.replay = skip.record if skip else (), None
-            v = widen(term.velocity(inputs, t, cut(blocks, columns), residuals if skip else None), x)
-            require_finite(v, step)
-            control.observe(step, v)
-        elif skip:
-            residuals.record, residuals.replay = (), skip.replay
-            v = widen(term.velocity(inputs, t, cut(blocks, columns), residuals), x)
-            require_finite(v, step)
-        else:
-            v = control.values(step, decisions, x)
+        v = control.values(step, decisions, x)
+        if fresh or residuals or field.due(step):
+            made = field.velocity(x, step, columns, fresh, residuals).to(x.dtype)
+            require_finite(made, step)
+            v = control.observe(step, fresh, made, v)
 
-        predicted = step.update & (not computed(decisions))
+        predicted = step.update.copy()
+        for unit in fresh:
+            predicted[unit.frames] = False
         x0 = x - per_frame(step.sigma, x) * v
         x = solver.step(x, v, step.k, step.update, predicted)
         trace.add(step, columns, decisions, perf_counter() - began)
         on_step(step, x0)
     return x
-
-
-def condition(x: Tensor, segment: Segment, schedule: ARSchedule, step: Step, noise: torch.Generator) -> tuple[Tensor, np.ndarray]:
-    """What the model is shown: latents and timesteps [F]. Clean prefix frames get a little fresh noise (skyreels.md 4.3)."""
-    t = timesteps(step.sigma)
-    if not segment.prefix or not schedule.condition_noise:
-        return x, t
-    level = schedule.condition_noise / 1000
-    clean = x[:, :, :segment.prefix]
-    shaken = clean * (1 - level) + torch.randn(clean.shape, generator=noise, dtype=x.dtype).to(x.device) * level
-    t[:segment.prefix] = schedule.condition_noise
-    return torch.cat([shaken, x[:, :, segment.prefix:]], dim=2), t
-
-
-def cut(blocks: tuple[slice, ...] | None, columns: slice) -> tuple[slice, ...] | None:
-    """Attention blocks within the forwarded columns."""
-    if blocks is None:
-        return None
-    return tuple(slice(b.start, min(b.stop, columns.stop)) for b in blocks if b.start < columns.stop)
-
-
-def widen(v: Tensor, x: Tensor) -> Tensor:
-    """Velocities of the first columns, with zeros for those that were not forwarded."""
-    v = v.to(x.dtype)
-    return v if v.shape[2] == x.shape[2] else torch.nn.functional.pad(v, (0, 0, 0, 0, 0, x.shape[2] - v.shape[2]))
 
 
 def require_finite(v: Tensor, step: Step) -> None:

@@ -40,6 +40,7 @@ def measure(out: Path, readme: bool) -> None:
     from diffusers import SkyReelsV2DiffusionForcingPipeline, SkyReelsV2Transformer3DModel, UniPCMultistepScheduler
 
     from scope_core.metrics import count_flops
+    from scope_core.forcing import DiffusionForcing
     from scope_core.models.layout import to_official
     from scope_core.models.wan import WanConfig, WanTransformer
     from scope_core.plan import make_control
@@ -67,8 +68,8 @@ def measure(out: Path, readme: bool) -> None:
         control = make_control(settings, segment, schedule.causal, term)
         began = time.perf_counter()
         with torch.inference_mode():
-            rollout(term, compose(segment, noise, torch.zeros_like(noise)), segment, schedule, control, UniPC(schedule.sigmas), trace.begin(segment),
-                    torch.Generator())
+            rollout(DiffusionForcing(term, segment, schedule, torch.Generator()), compose(segment, noise, torch.zeros_like(noise)), segment, control,
+                    UniPC(schedule.sigmas), trace.begin(segment))
         seconds = time.perf_counter() - began
         trace.memory = control.peak_bytes
         return seconds, term, trace

@@ -17,6 +17,7 @@ import folder_paths
 import torch
 from torch import Tensor
 
+from ...scope_core.forcing import DiffusionForcing
 from ...scope_core.known import Known
 from ...scope_core.plan import make_control
 from ...scope_core.presets import Settings
@@ -69,7 +70,7 @@ class Run:
         shake = torch.Generator().manual_seed(self.seed + 7919 * (segment.index + 1))
         solver = SOLVERS[self.solver](self.schedule.sigmas)
         try:
-            return rollout(term, compose(segment, noise, known), segment, self.schedule, control, solver, record, shake, on_step)
+            return rollout(DiffusionForcing(term, segment, self.schedule, shake), compose(segment, noise, known), segment, control, solver, record, on_step)
         finally:
             self.trace.forwards += term.forwards
             self.trace.memory = max(self.trace.memory, control.peak_bytes)

@@ -14,6 +14,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from ..forcing import DiffusionForcing
 from ..models.demo_vae import DemoVAE
 from ..models.wan import WanTransformer
 from ..plan import make_control
@@ -54,8 +55,8 @@ class Demo:
 
         def segment(segment, noise, known):
             control = make_control(settings, segment, schedule.causal, term)
-            made = rollout(term, compose(segment, noise, known), segment, schedule, control, solver(schedule.sigmas), trace.begin(segment),
-                           torch.Generator().manual_seed(seed))
+            field = DiffusionForcing(term, segment, schedule, torch.Generator().manual_seed(seed))
+            made = rollout(field, compose(segment, noise, known), segment, control, solver(schedule.sigmas), trace.begin(segment))
             trace.memory = max(trace.memory, control.peak_bytes)
             return made
 

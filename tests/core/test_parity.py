@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from diffusers import SkyReelsV2DiffusionForcingPipeline, SkyReelsV2Transformer3DModel, UniPCMultistepScheduler
+from scope_core.forcing import DiffusionForcing
 from scope_core.plan import make_control
 from scope_core.presets import PRESETS
 from scope_core.rollout import compose, rollout, unroll
@@ -72,8 +73,8 @@ def ours(pipe, schedule, fps):
 
     def sample(segment, noise, known):
         control = make_control(PRESETS["off"], segment, schedule.causal)
-        return rollout(term, compose(segment, noise, known), segment, schedule, control, UniPC(schedule.sigmas), trace.begin(segment),
-                       torch.default_generator)
+        field = DiffusionForcing(term, segment, schedule, torch.default_generator)
+        return rollout(field, compose(segment, noise, known), segment, control, UniPC(schedule.sigmas), trace.begin(segment))
 
     return unroll(sample, noise, schedule), trace
 

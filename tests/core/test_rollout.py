@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 import torch
 from scope_core.attention import block_causal
+from scope_core.forcing import DiffusionForcing, condition
 from scope_core.memory import BlockResiduals
 from scope_core.models.wan import WanConfig, WanTransformer
 from scope_core.plan import make_control, plan
 from scope_core.presets import PRESETS, Settings
-from scope_core.rollout import NotFiniteError, compose, condition, rollout, unroll
+from scope_core.rollout import NotFiniteError, compose, rollout, unroll
 from scope_core.schedule import ARSchedule
 from scope_core.signal import change_table
 from scope_core.solver import Euler, UniPC
@@ -69,8 +70,9 @@ class Run:
     def sample(self, segment, noise, known):
         control = make_control(self.settings, segment, self.schedule.causal, self.term)
         self.controls.append(control)
-        return rollout(self.term, compose(segment, noise, known), segment, self.schedule, control, self.solver(segment.sigmas),
-                       self.trace.begin(segment), self.noise, partial(self.watch, control))
+        field = DiffusionForcing(self.term, segment, self.schedule, self.noise)
+        return rollout(field, compose(segment, noise, known), segment, control, self.solver(segment.sigmas), self.trace.begin(segment),
+                       partial(self.watch, control))
 
     @property
     def steps(self):
@@ -433,8 +435,8 @@ def test_prefix_and_end_frames_stay_as_given(model):
 
     def sample(segment, noise, known):
         control = make_control(SCOPE, segment, schedule.causal, term)
-        made = rollout(term, compose(segment, noise, known), segment, schedule, control, UniPC(segment.sigmas),
-                       Trace({}).begin(segment), generator)
+        made = rollout(DiffusionForcing(term, segment, schedule, generator), compose(segment, noise, known), segment, control, UniPC(segment.sigmas),
+                       Trace({}).begin(segment))
         shown.append(made)
         return made
 

@@ -5,6 +5,7 @@ import pytest
 import torch
 from diffusers import UniPCMultistepScheduler
 from scope_core.control import Control
+from scope_core.forcing import DiffusionForcing
 from scope_core.gate import Gate
 from scope_core.interval import intervals
 from scope_core.policy import Off, Scope
@@ -111,7 +112,7 @@ def test_frames_that_do_not_advance_are_untouched(make):
     assert not torch.equal(x[:, :, 1:], other)
 
 
-class Field:
+class Smooth:
     """A smooth velocity field in place of a network."""
 
     blocks, forwards = 0, 0
@@ -133,7 +134,7 @@ def test_reuse_with_euler_is_euler_on_the_recomputed_levels(max_skip):
         control = Control(policy, Gate(max_skip, warm_up=1), make_signal("sigma", "max", segment, None), segment,
                           intervals(segment, "full", causal=False))
         trace = SegmentTrace(segment)
-        return rollout(Field(), x, segment, schedule, control, Euler(schedule.sigmas), trace, torch.Generator()), trace
+        return rollout(DiffusionForcing(Smooth(), segment, schedule, torch.Generator()), x, segment, control, Euler(schedule.sigmas), trace), trace
 
     reused, trace = sample(schedule, Scope(tau_c=1e9, tau_p=1e9))
     computed = [k for k, step in enumerate(trace.steps) if step["modes"] == "R"]
