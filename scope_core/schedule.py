@@ -23,8 +23,11 @@ class ScheduleError(ValueError):
 def sigma_table(steps: int, shift: float, table: str = "official") -> np.ndarray:
     """Noise levels [steps + 1], from almost 1 down to 0, float64.
 
-    `official` is the table of the SkyReels-V2 release, `diffusers` the one of its UniPC scheduler (skyreels.md 4.2).
+    `official` is the table of the SkyReels-V2 release, `diffusers` the one of its UniPC scheduler (skyreels.md 4.2), `magi` that of
+    MAGI-1 (magi1.md 4.7), whose shift is 3; its 12 steps are short-cuts of 16, `magi 16,16,8` the other kind of them.
     """
+    if table.startswith("magi"):
+        return 1 - magi_times(steps, table.partition(" ")[2] or "8,16,16")
     if table == "official":
         sigma = np.linspace(0.999, 0, steps + 1)[:-1]
         sigma = shift * sigma / (1 + (shift - 1) * sigma)
@@ -35,6 +38,17 @@ def sigma_table(steps: int, shift: float, table: str = "official") -> np.ndarray
     else:
         raise ScheduleError(f"sigma table {table!r} is unknown; use 'official' or 'diffusers'")
     return np.append(sigma, 0.0)
+
+
+def magi_times(steps: int, shortcut: str) -> np.ndarray:
+    """Times [steps + 1] of MAGI-1 from 0 (noise) to 1 (clean), the released fp32 arithmetic as float64; magi1.md 4.7."""
+    base = np.arange(steps + 1, dtype=np.float32) / np.float32(steps)
+    if steps == 12:
+        within = {"8,16,16": (0, 2, 3), "16,16,8": (0, 1, 2)}[shortcut]
+        base = np.array([*(stage / 4 + step / 16 for stage in range(4) for step in within), 1], dtype=np.float32)
+    square = base**2
+    times = square * np.float32(1 / 3) / (1 + np.float32(1 / 3 - 1) * square)
+    return np.minimum(times, 1).astype(float)
 
 
 def latent_frames(pixel_frames: int) -> int:

@@ -78,11 +78,12 @@ def config_of(shapes: Mapping[str, Sequence[int]]) -> MagiConfig | None:
 class ChunkCache:
     """Keys and values of self-attention, after norm and rotation, by layer and chunk: [B, tokens, groups * head_dim] each.
 
-    `device`, where given, is where they wait (KV offload); `get` brings them to the device that asks.
+    `device`, where given, is where they wait (KV offload); `get` brings them to the device that asks. What is not here is looked for
+    in the cache `behind` this one.
     """
 
-    def __init__(self, device: torch.device | str | None = None):
-        self.device = device
+    def __init__(self, device: torch.device | str | None = None, behind: "ChunkCache | None" = None):
+        self.device, self.behind = device, behind
         self.stored: dict[tuple[int, int], tuple[Tensor, Tensor]] = {}
 
     def put(self, layer: int, chunk: int, key: Tensor, value: Tensor) -> None:
@@ -90,6 +91,8 @@ class ChunkCache:
 
     def get(self, layer: int, chunk: int, device: torch.device) -> tuple[Tensor, Tensor]:
         """Raises KeyError where the chunk was never kept."""
+        if (layer, chunk) not in self.stored and self.behind:
+            return self.behind.get(layer, chunk, device)
         key, value = self.stored[layer, chunk]
         return key.to(device), value.to(device)
 
