@@ -22,7 +22,7 @@ export function readPlan({ error, trace, exact, note }) {
     const grid = gridOf(parseTrace(trace));
     const { evaluations } = headlineOf(trace);
     const { skipped_reason: reason } = trace.totals;
-    const notes = [note, reason && `Nothing is skipped. ${reason}`].filter(Boolean);
+    const notes = [note, trace.run.method !== "off" && reason && `Nothing is skipped. ${reason}`].filter(Boolean);
     return { headline: `Plan: ${evaluations}`, badge: exact ? "exact" : "estimated", note: notes.join(" "), grid };
   } catch (problem) {
     if (!(problem instanceof TraceError)) throw problem;

@@ -88,8 +88,11 @@ onGraphChange(() => replan());
 onServerMessage("execution_success", () => replan());
 
 function attach(node, display, { name, minHeight, size }) {
-  const { element } = display;
-  addElement(node, { name, element, minHeight, size, connect: () => display.connect(), disconnect: () => display.disconnect() });
+  const connect = () => {
+    display.connect();
+    if (node.graph) plans.get(node)?.update();
+  };
+  addElement(node, { name, element: display.element, minHeight, size, connect, disconnect: () => display.disconnect() });
 }
 
 function charts() {

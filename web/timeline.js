@@ -6,7 +6,7 @@
 
 import { LEGEND, drawSwatch, svgOf } from "./draw_trace.js";
 import { button, create, downloadJson, downloadPng, downloadSvg, setText } from "./elements.js";
-import { LOOK, TraceError, applyStep, countLooks, describeCell, grownGrid, headlineOf, parseTrace } from "./trace.js";
+import { LOOK, TraceError, applyStep, countLooks, describeCell, grownGrid, headlineOf, isStepEvent, parseTrace } from "./trace.js";
 import { TracePlot } from "./trace_plot.js";
 
 const EMPTY_TEXT = "Run the workflow to see which steps were computed, predicted or reused, and why.";
@@ -51,6 +51,7 @@ export class Timeline {
 
   /** @param {import("./trace.js").StepEvent} event */
   follow(event) {
+    if (!isStepEvent(event)) return;
     const before = this.trace;
     this.trace = applyStep(this.trace, event);
     if (this.trace !== before) this.plot.release();

@@ -429,6 +429,12 @@ export function applyStep(trace, event) {
   return live;
 }
 
+/** Whether a live event has the shape that Python sends; any other is to be left alone. */
+export function isStepEvent({ segment, step }) {
+  const isHeader = Array.isArray(segment?.units) && Array.isArray(segment.sigmas) && Number.isInteger(segment.index);
+  return (isHeader || Number.isInteger(segment)) && typeof step?.modes === "string" && typeof step.rules === "string" && Array.isArray(step.frames);
+}
+
 /** @returns {Trace} */
 function emptyTrace() {
   return { format: FORMAT, version: VERSION, run: {}, rules: {}, segments: [] };
