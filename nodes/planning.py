@@ -61,6 +61,7 @@ class Planner:
                    and node in (self.graph.source(reader, "schedule"), self.graph.source(reader, "latent"))]
         if readers:
             return self.sampler(min(readers, key=lambda reader: self.graph.inputs(reader).get("preset") == "off"))
+        self.notes.append(f"no sampler reads this schedule; {STAIRCASE['steps']} steps are assumed")
         unrolling, frames = self.unrolling(node)
         return self.plan(unrolling.schedule(frames, **STAIRCASE), PRESETS["off"], "")
 
@@ -119,7 +120,7 @@ class Planner:
             length = self.graph.inputs(node).get("length")
             if isinstance(length, int) and 1 <= length <= 8193:
                 return latent_frames(length)
-        self.guesses.append("the length is not known before the latent is made; 97 frames are assumed")
+        self.guesses.append("the length is not known yet; 97 frames are assumed")
         return fallback or 25
 
     def widgets(self, node: str, kind: type[io.ComfyNode]) -> dict[str, Any]:

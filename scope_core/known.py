@@ -68,15 +68,15 @@ class Known:
         if signal not in MAPPED:
             path = self.map_path(name, signal)
             if not path.exists():
-                return change_table("sigma", sigmas, None), "this signal looks at the video; until a first run the noise level stands in for it"
+                return change_table("sigma", sigmas, None), "the signal looks at the video; until a first run the noise level stands in"
             levels, total = np.load(path)
             table = np.diff(np.interp(-sigmas[:-1], -levels, total), prepend=0.0)
-            return np.concatenate([[0.0], table]), "this signal looks at the video; the changes of the last run are used"
+            return np.concatenate([[0.0], table]), "the signal looks at the video; the changes of the last run are used"
         if name is None:
-            return change_table("sigma", sigmas, None), "nothing has run yet, so the noise level stands in for the model's signal"
+            return change_table("sigma", sigmas, None), "this model has not run yet; the noise level stands in for its signal"
         now = timesteps(sigmas[:-1]).astype(int)
         changes = np.load(self.map_path(name, signal), mmap_mode="r")[now[1:], now[:-1]]
-        why = "" if key in models else "this model has not run yet; the signal of the last one is used"
+        why = "" if key in models else "this model has not run yet; the last one's signal stands in for its own"
         return np.concatenate([[0.0, 0.0], changes.astype(float)]), why
 
     def learn_length(self, key: str, frames: int) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 from .control import Decisions
 from .schedule import ARSchedule, Segment, Step
 
-VERSION = 1
+VERSION = 2
 RULES = {
     "off": ("o", "SCOPE is off"),
     "cache": ("c", "the score is below the cache threshold"),
@@ -20,6 +20,15 @@ RULES = {
     "joint": ("j", "computed because another chunk needed it"),
 }
 """Rule -> letter in the trace, sentence for people."""
+
+
+def score_code(score: float) -> str:
+    """Four digits ABCN for the score ABC * 10^-N: a trace holds a score per unit and step, so they have to be short."""
+    digits, exponent = f"{score:.2e}".split("e")
+    n = 2 - int(exponent)
+    if n > 9:
+        return f"{round(score * 1e9):03d}9"
+    return f"{digits[0]}{digits[2:]}{n}" if n >= 0 else "9990"
 
 
 class SegmentTrace:
@@ -37,7 +46,7 @@ class SegmentTrace:
         marks = [(decisions[u.index].mode.value, RULES[decisions[u.index].rule][0]) if u.advances else (".", ".") for u in step.units]
         self.steps.append({
             "modes": "".join(mode for mode, _ in marks), "rules": "".join(rule for _, rule in marks),
-            "scores": [float(f"{decisions[u.index].score:.3g}") for u in step.active],
+            "scores": "".join(score_code(decisions[u.index].score) for u in step.active),
             "frames": [columns.start, columns.stop], "seconds": round(seconds, 5),
         })
         return self.steps[-1]
@@ -82,7 +91,7 @@ class Trace:
             return ""
         letters = "".join(step["rules"] for segment in self.segments for step in segment.steps)
         counts = {sentence: letters.count(letter) for rule, (letter, sentence) in RULES.items() if rule != "joint"}
-        return f"Every step was computed; most often because {max(counts, key=counts.get)}."
+        return f"Most often because {max(counts, key=counts.get)}."
 
     def to_json(self) -> dict[str, Any]:
         """The whole trace; `rules` maps letters to sentences."""

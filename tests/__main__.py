@@ -17,19 +17,20 @@ from workflows.host import HostError, find_or_build
 HERE = Path(__file__).parent
 EXTRAS = ("pytest", "diffusers==0.42.1", "playwright", "scikit-image", "imageio", "av")
 STAGES = {
-    "core": ("core", "scope_core alone: schedule, solvers, policies, loop, parity with diffusers"),
-    "host": ("host", "inside ComfyUI's process: loading, parity, laws"),
-    "server": ("live/test_server.py", "a real ComfyUI server: runs, caching, cancelling, bad input, frozen schema"),
-    "browser": ("live/test_workflows.py", "a real Chromium: every workflow loads, the demo runs and draws"),
-    "web": ("web", "the browser code under vitest"),
+    "core": (["core"], "scope_core alone: schedule, solvers, policies, loop, parity with diffusers"),
+    "host": (["host"], "inside ComfyUI's process: loading, parity, laws"),
+    "server": (["live", "-m", "not browser"], "a real ComfyUI server: runs, cancelling, plans, sweeps, bad input, schema"),
+    "browser": (["live", "-m", "browser"], "a real Chromium: workflows, nodes and widgets, on both canvases of two frontends"),
+    "web": (["web"], "the browser code under vitest"),
 }
 
 
-def run_pytest(target: Path, python: Path, root: Path) -> int:
+def run_pytest(python: Path, root: Path, name: str, *selection: str) -> int:
     """Each stage is a process of its own, started outside the repository: its folder `nodes` would hide ComfyUI's module."""
     environment = {**os.environ, "SCOPE_COMFYUI": str(root), "SCOPE_COMFYUI_PYTHON": str(python), "PYTHONDONTWRITEBYTECODE": "1"}
-    folder = target if target.is_dir() else target.parent
-    command = [str(python), "-m", "pytest", str(target), "-q", "-x", "--import-mode=importlib", "-p", "no:cacheprovider", f"--rootdir={folder}"]
+    folder = HERE / name
+    options = ["-q", "-x", "-rs", "--import-mode=importlib", "-p", "no:cacheprovider", f"--rootdir={folder}"]
+    command = [str(python), "-m", "pytest", *selection, *options]
     return subprocess.run(command, cwd=folder, env=environment).returncode
 
 
@@ -65,9 +66,9 @@ def main() -> int:
         return 1
     failed = []
     for stage in args.stages or STAGES:
-        target, what = STAGES[stage]
+        selection, what = STAGES[stage]
         print(f"\n== {stage}: {what}", flush=True)
-        if run_vitest() if stage == "web" else run_pytest(HERE / target, host.python, host.root):
+        if run_vitest() if stage == "web" else run_pytest(host.python, host.root, *selection):
             failed.append(stage)
     print(f"\n{'All stages passed.' if not failed else 'Failed: ' + ', '.join(failed)}")
     return bool(failed)

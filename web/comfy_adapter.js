@@ -2,25 +2,31 @@
 
 import { api } from "../../scripts/api.js";
 import { app } from "../../scripts/app.js";
+import { placesOf, promptOf as walkFrom } from "./graph_walk.js";
 
 /**
  * Register what happens to the nodes of some classes.
  *
- * @param {{name: string, nodeClasses: string[], created: (node: any) => void, output: (node: any, output: any) => void}} extension
- *   `output` also runs when ComfyUI restores the outputs of an earlier run.
+ * @param {object} extension
+ * @param {string} extension.name
+ * @param {string[]} extension.nodeClasses
+ * @param {(node: any) => void} extension.created
+ * @param {(node: any) => void} [extension.configured] The node got its values from a workflow or from a copy.
+ * @param {(node: any, output: any) => void} [extension.output] Also when ComfyUI restores the outputs of an earlier run.
  */
-export function registerNodes({ name, nodeClasses, created, output }) {
+export function registerNodes({ name, nodeClasses, created, configured, output }) {
   app.registerExtension({
     name,
     nodeCreated(node) {
       if (!nodeClasses.includes(node.comfyClass)) return;
       created(node);
-      chain(node, "onExecuted", (message) => output(node, message));
+      chain(node, "onExecuted", (message) => output?.(node, message));
+      chain(node, "onConfigure", () => configured?.(node));
     },
     onNodeOutputsUpdated(outputs) {
       for (const [locatorId, message] of Object.entries(outputs)) {
         const node = nodeByLocatorId(locatorId);
-        if (nodeClasses.includes(node?.comfyClass)) output(node, message);
+        if (nodeClasses.includes(node?.comfyClass)) output?.(node, message);
       }
     },
   });
@@ -29,6 +35,66 @@ export function registerNodes({ name, nodeClasses, created, output }) {
 /** Listen to a message that Python sent with `send_sync`. */
 export function onServerMessage(type, handler) {
   api.addEventListener(type, ({ detail }) => handler(detail));
+}
+
+/** Run when links or widgets changed (at the end of a drag) and when a workflow was loaded. */
+export function onGraphChange(handler) {
+  app.registerExtension({ name: "SCOPE.GraphChange", afterConfigureGraph: handler });
+  api.addEventListener("graphChanged", handler);
+}
+
+/** @type {((node: any, widget?: string) => void)[]} */
+const moveHandlers = [];
+const watchedWidgets = new WeakSet();
+
+/** Run at once when a watched widget moves, also during a drag; without a name after `setWidgets`. */
+export function onWidgetMove(handler) {
+  moveHandlers.push(handler);
+}
+
+/** Call again when a node may have got new widgets. */
+export function watchWidgets(node) {
+  for (const widget of node.widgets ?? []) {
+    if (watchedWidgets.has(widget)) continue;
+    watchedWidgets.add(widget);
+    chain(widget, "callback", () => reportMove(node, widget.name));
+  }
+}
+
+function reportMove(node, widget) {
+  for (const handler of moveHandlers) handler(node, widget);
+}
+
+/** @param {Record<string, any>} values By name of the widget; other widgets stay as they are. */
+export function setWidgets(node, values) {
+  for (const widget of node.widgets) if (widget.name in values) widget.value = values[widget.name];
+  node.setDirtyCanvas(true, true);
+  reportMove(node);
+}
+
+/** A node with everything upstream of it, in the API format; see graph_walk.js. */
+export function promptOf(node, readerClass) {
+  return walkFrom(app.rootGraph, node, readerClass);
+}
+
+/** Nodes of a class, those in subgraphs included. */
+export function nodesOfClass(nodeClass) {
+  return [...new Set(placesOf(app.rootGraph).map(({ node }) => node))].filter((node) => node.comfyClass === nodeClass);
+}
+
+/** Answer of one of the pack's own routes; `{error}` where there is none. */
+export async function post(route, body) {
+  try {
+    const headers = { "Content-Type": "application/json" };
+    return await (await api.fetchApi(route, { method: "POST", headers, body: JSON.stringify(body) })).json();
+  } catch {
+    return { error: "ComfyUI does not answer." };
+  }
+}
+
+/** @param {{filename: string, subfolder: string, type: string}} file A file of a node's output. */
+export function viewUrl(file) {
+  return api.apiURL(`/view?${new URLSearchParams(file)}`);
 }
 
 /**
@@ -94,9 +160,9 @@ function nodeByLocatorId(locatorId) {
   return graph?.getNodeById(nodeId) ?? null;
 }
 
-function chain(node, method, handler) {
-  const original = node[method];
-  node[method] = function (...args) {
+function chain(object, method, handler) {
+  const original = object[method];
+  object[method] = function (...args) {
     original?.apply(this, args);
     handler(...args);
   };

@@ -5,7 +5,8 @@
  * @typedef {object} Step One iteration of a segment.
  * @property {string} modes A letter per unit: R recompute, C cache, P predict, "." takes no step.
  * @property {string} rules A letter per unit: the rule that fired (see `Trace.rules`), or ".".
- * @property {(number|null)[]} scores Accumulated discrepancy before the decision, of the advancing units in order.
+ * @property {string|number[]} scores Accumulated discrepancy before the decision, of the advancing units in order: four digits
+ *   ABCN each for ABC * 10^-N; plain numbers in version 1.
  * @property {[number, number]} frames Columns [from, to) that went through the model.
  * @property {number} seconds
  *
@@ -38,7 +39,11 @@
  * @property {Segment[]} segments
  * @property {Totals} [totals] Missing while the run is in progress.
  *
- * @typedef {{segment: Segment, first: number, count: number}} Place Where a segment lies: its first column and how many.
+ * @typedef {object} Place Where a segment lies.
+ * @property {Segment} segment
+ * @property {number} first Its first column.
+ * @property {number} count Its columns.
+ * @property {number} filled Its iterations whose looks are filled in.
  *
  * @typedef {object} Grid
  * @property {Trace} trace
@@ -68,7 +73,7 @@
  */
 
 export const FORMAT = "scope.trace";
-export const VERSION = 1;
+export const VERSION = 2;
 
 /** How a cell looks. */
 export const LOOK = Object.freeze({ empty: 0, waiting: 1, done: 2, context: 3, recompute: 4, predict: 5, cache: 6 });
@@ -127,31 +132,69 @@ export function gridOf(trace) {
   let columns = 0;
   for (const segment of trace.segments) {
     const count = Math.max(segment.planned ?? 0, segment.steps.length);
-    places.push({ segment, first: columns, count });
+    places.push({ segment, first: columns, count, filled: 0 });
     columns += count;
   }
   const rows = Math.max(0, ...trace.segments.map((segment) => segment.units.length));
-  const looks = new Uint8Array(columns * rows);
-  for (const { segment, first } of places) {
-    for (let iteration = 0; iteration < segment.steps.length; iteration++) {
+  return filledGrid({ trace, columns, rows, places, looks: new Uint8Array(columns * rows) });
+}
+
+/**
+ * The grid of a trace that may have grown since: only new iterations are looked at while they fit in.
+ *
+ * @param {Grid|null} grid
+ * @param {Trace} trace
+ * @returns {Grid}
+ */
+export function grownGrid(grid, trace) {
+  const fits =
+    grid?.trace === trace &&
+    grid.places.length === trace.segments.length &&
+    grid.places.every(({ segment, count }) => segment.steps.length <= count);
+  return fits ? filledGrid(grid) : gridOf(trace);
+}
+
+function filledGrid(grid) {
+  for (const place of grid.places) {
+    const { segment, first } = place;
+    for (; place.filled < segment.steps.length; place.filled++) {
+      const forwards = segment.steps[place.filled].modes.includes("R");
       for (let unit = 0; unit < segment.units.length; unit++) {
-        looks[unit * columns + first + iteration] = lookOf(segment, iteration, unit);
+        grid.looks[unit * grid.columns + first + place.filled] = lookOf(segment, place.filled, unit, forwards);
       }
     }
   }
-  return { trace, columns, rows, places, looks };
+  return grid;
 }
 
-function lookOf(segment, iteration, unit) {
-  const step = segment.steps[iteration];
-  const look = LOOK_OF_MODE[step.modes[unit]];
+function lookOf(segment, iteration, unit, forwards) {
+  const { modes, frames } = segment.steps[iteration];
+  const look = LOOK_OF_MODE[modes[unit]];
   if (look) return look;
-  if (isForwarded(step, segment.units[unit])) return LOOK.context;
+  const [from, to] = segment.units[unit];
+  if (forwards && frames[0] < to && frames[1] > from) return LOOK.context;
   return progressOf(segment, iteration, unit) > 0 ? LOOK.done : LOOK.waiting;
 }
 
-function isForwarded(step, [from, to]) {
-  return step.modes.includes("R") && step.frames[0] < to && step.frames[1] > from;
+/**
+ * The active interval of a segment: what goes through the model where an iteration is computed.
+ *
+ * @param {Segment} segment
+ * @returns {{from: number, to: number, rows: [number, number]}[]} Iterations [from, to) and the rows they cover.
+ */
+export function intervalsOf(segment) {
+  const spans = [];
+  segment.steps.forEach(({ frames }, iteration) => {
+    const last = spans.at(-1);
+    if (last?.frames[0] === frames[0] && last.frames[1] === frames[1]) last.to++;
+    else spans.push({ from: iteration, to: iteration + 1, frames });
+  });
+  return spans.map(({ from, to, frames }) => ({ from, to, rows: frames.map((column) => rowOf(segment, column)) }));
+}
+
+/** Row at which a column lies, part of a unit included. */
+function rowOf(segment, column) {
+  return segment.units.reduce((row, [from, to]) => row + Math.min(Math.max((column - from) / (to - from), 0), 1), 0);
 }
 
 /** 0: not started, 1..steps: about to take that step, steps + 1: done. */
@@ -184,14 +227,16 @@ export function cellAt(grid, column, unit) {
   };
 }
 
-function scoreOf(step, unit) {
-  if (step.modes[unit] === ".") return null;
-  const advancingBefore = [...step.modes.slice(0, unit)].filter((mode) => mode !== ".").length;
-  return step.scores[advancingBefore] ?? null;
+function scoreOf({ modes, scores }, unit) {
+  if (modes[unit] === ".") return null;
+  const advancingBefore = [...modes.slice(0, unit)].filter((mode) => mode !== ".").length;
+  if (typeof scores !== "string") return scores[advancingBefore] ?? null;
+  const code = scores.slice(4 * advancingBefore, 4 * advancingBefore + 4);
+  return Number(`${code.slice(0, 3)}e-${code[3]}`);
 }
 
 /**
- * A cell in three lines: where it is, what happened there and why, and the numbers behind it.
+ * A cell in three lines: where and how long, what happened there and why, and the numbers behind it.
  *
  * @param {Grid} grid
  * @param {Cell} cell
@@ -202,15 +247,15 @@ export function describeCell(grid, cell) {
   return [
     describePosition(grid, cell),
     advances ? describeDecision(grid.trace, cell) : describeIdle(cell),
-    [...(advances ? describeStep(grid.trace, cell) : []), ...describeTime(cell)].join(" "),
+    advances ? describeStep(grid.trace, cell) : "",
   ];
 }
 
-function describePosition(grid, { place, column, unit }) {
+function describePosition(grid, { place, column, unit, seconds }) {
   const { segment } = place;
   const parts = [];
   if (grid.places.length > 1) parts.push(`segment ${grid.places.indexOf(place) + 1} of ${grid.places.length}`);
-  parts.push(`iteration ${column + 1} of ${grid.columns}`);
+  parts.push(`iteration ${column + 1} of ${grid.columns}${seconds ? ` (${duration(seconds)})` : ""}`);
   parts.push(`chunk ${unit + 1} of ${segment.units.length} (${framesInWords(segment, unit)})`);
   return capitalised(`${parts.join(", ")}.`);
 }
@@ -232,11 +277,7 @@ function describeIdle({ place, unit, look, progress }) {
 
 function describeStep(trace, { place, progress, sigma, score }) {
   const step = `Step ${progress} of ${place.segment.sigmas.length - 1}, sigma ${decimal(sigma, 4)}.`;
-  return score === null ? [step] : [step, describeScore(trace, score)];
-}
-
-function describeTime({ seconds }) {
-  return seconds ? [`${duration(seconds)}.`] : [];
+  return score === null ? step : `${step} ${describeScore(trace, score)}`;
 }
 
 function sentenceOf(trace, rule) {
@@ -244,11 +285,13 @@ function sentenceOf(trace, rule) {
 }
 
 function describeScore(trace, score) {
-  const { tau_c, tau_p } = trace.run?.settings ?? {};
-  const thresholds = [];
-  if (typeof tau_c === "number") thresholds.push(`cache below ${decimal(tau_c)}`);
-  if (typeof tau_p === "number") thresholds.push(`predict below ${decimal(tau_p)}`);
+  const thresholds = thresholdsOf(trace.run?.settings ?? {});
   return `Score ${decimal(score)}${thresholds.length ? ` (${thresholds.join(", ")})` : ""}.`;
+}
+
+function thresholdsOf({ method = "scope", tau_c, tau_p, ...others }) {
+  const limits = method === "scope" ? [["cache", tau_c], ["predict", tau_p]] : [["cache", others[`${method}_threshold`]]];
+  return limits.filter(([, limit]) => typeof limit === "number").map(([what, limit]) => `${what} below ${decimal(limit)}`);
 }
 
 /** Latent frames of a unit in the whole video, such as "5–9". */
@@ -275,16 +318,20 @@ function framesInWords(segment, unit) {
  * The numbers above the picture. Evaluations and time stay apart: overheads make 2x fewer evaluations less than 2x faster.
  *
  * @param {Trace} trace
- * @returns {{evaluations: string, frames: string, time: string, note: string}}
+ * @returns {{evaluations: string, frames: string, time: string, timing: string, note: string}} `frames` and `timing` explain
+ *   `evaluations` and `time`.
  */
 export function headlineOf(trace) {
   const running = !trace.totals;
   const totals = trace.totals ?? totalsSoFar(trace);
   const skipped = totals.computed < totals.iterations;
+  const timed = totals.seconds > 0 && totals.estimated_baseline_seconds > 0;
+  const compared = timed && (skipped || totals.frames_computed < totals.frames_baseline);
   return {
     evaluations: evaluationsText(totals) + (running ? " so far" : ""),
     frames: framesText(totals),
-    time: timeText(totals, skipped),
+    time: timeText(totals, compared),
+    timing: compared ? timingText(totals) : "",
     note: running || skipped ? "" : nothingSkippedText(trace, totals),
   };
 }
@@ -302,10 +349,17 @@ function framesText({ frames_computed: computed, frames_baseline: baseline }) {
 }
 
 /** @param {Totals} totals */
-function timeText({ seconds, estimated_baseline_seconds: baseline }, skipped) {
+function timeText({ seconds, estimated_baseline_seconds: baseline }, compared) {
   if (!seconds) return "";
-  if (!baseline || !skipped) return duration(seconds);
-  return `${duration(seconds)}; ${comparison(baseline / seconds)} computing every step`;
+  return compared ? `${duration(seconds)}, ${comparison(baseline / seconds)} computing every step` : duration(seconds);
+}
+
+/** @param {Totals} totals */
+function timingText({ seconds, estimated_baseline_seconds: baseline }) {
+  return (
+    `Measured: this run's iterations took ${duration(seconds)}. Computing every step would have taken about ${duration(baseline)}, ` +
+    "judged by the iterations of this run that were computed (without the first, which warms up)."
+  );
 }
 
 function comparison(speedup) {
@@ -325,7 +379,7 @@ function commonestRule(trace) {
     for (const rule of rules) if (rule !== ".") counts[rule] = (counts[rule] ?? 0) + 1;
   }
   const [commonest] = Object.keys(counts).sort((a, b) => counts[b] - counts[a]);
-  return commonest && `Most often: ${sentenceOf(trace, commonest)}`;
+  return commonest && `Most often because ${sentenceOf(trace, commonest)}`;
 }
 
 /** @returns {Totals} */
@@ -347,9 +401,9 @@ function allSteps(trace) {
  * @returns {Record<number, number>} Counts by LOOK.
  */
 export function countLooks(grid) {
-  const counts = { [LOOK.recompute]: 0, [LOOK.predict]: 0, [LOOK.cache]: 0 };
-  for (const look of grid.looks) if (look in counts) counts[look]++;
-  return counts;
+  const counts = new Uint32Array(Object.keys(LOOK).length);
+  for (const look of grid.looks) counts[look]++;
+  return Object.fromEntries([LOOK.recompute, LOOK.predict, LOOK.cache].map((look) => [look, counts[look]]));
 }
 
 /**
@@ -373,6 +427,12 @@ export function applyStep(trace, event) {
   if (!segment) return trace;
   if (event.step) segment.steps.push(event.step);
   return live;
+}
+
+/** Whether a live event has the shape that Python sends; any other is to be left alone. */
+export function isStepEvent({ segment, step }) {
+  const isHeader = Array.isArray(segment?.units) && Array.isArray(segment.sigmas) && Number.isInteger(segment.index);
+  return (isHeader || Number.isInteger(segment)) && typeof step?.modes === "string" && typeof step.rules === "string" && Array.isArray(step.frames);
 }
 
 /** @returns {Trace} */

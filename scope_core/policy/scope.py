@@ -77,11 +77,11 @@ class Scope:
     def settle(self, state: State, unit: Unit, change: float, decision: Decision) -> State:
         r = state.r + change
         if decision.mode is Mode.RECOMPUTE:
-            return replace(state, r=0.0, predicting=False)
+            return State(0.0, False, state.errors)
         if decision.mode is Mode.REUSE:
-            return replace(state, r=r)
+            return State(r, state.predicting, state.errors)
         factor = {"paper": self.decay, "inverse": 1 / self.decay, "none": 1.0}[self.decay_mode]
-        return replace(state, r=factor * r, predicting=True)
+        return State(factor * r, True, state.errors)
 
     def value(self, state: State, unit: Unit, decision: Decision, history: Sequence[Entry]) -> Tensor:
         if decision.mode is Mode.REUSE:

@@ -478,7 +478,7 @@ def test_trace_is_versioned_json_whose_totals_are_its_steps(model):
     run = Run(guided(model), replace(SCHEDULES["long"], causal=True), SCOPE)
     trace = json.loads(json.dumps(run.trace.to_json()))
     assert trace == run.trace.to_json()
-    assert (trace["format"], trace["version"]) == ("scope.trace", 1)
+    assert (trace["format"], trace["version"]) == ("scope.trace", 2)
     steps = [step for segment in trace["segments"] for step in segment["steps"]]
     made = [step for step in steps if "R" in step["modes"]]
     totals = trace["totals"]
@@ -494,4 +494,4 @@ def test_trace_is_versioned_json_whose_totals_are_its_steps(model):
         assert parts["units"] == [[u.start, u.stop] for u in segment.units]
         for step, record in zip(segment.iterations, parts["steps"]):
             assert [mode != "." for mode in record["modes"]] == [unit.advances for unit in step.units]
-            assert len(record["scores"]) == len(step.active)
+            assert len(record["scores"]) == 4 * len(step.active)

@@ -1,17 +1,72 @@
-"""Tests against a real ComfyUI server in a process of its own, some of them in a real Chromium."""
+"""Tests against a real ComfyUI server in a process of its own, some of them in a real Chromium.
+
+Tests that ask for `page` run in four cells: the frontend that ComfyUI pins and the newest one published, each with the classic
+canvas and with Nodes 2.0. Set SCOPE_OFFLINE to leave the newest one out.
+"""
 
 import os
 import shutil
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 PACK = Path(__file__).parents[2]
+SHOTS = PACK / "tests" / "output"
 sys.path.insert(0, str(PACK))
 os.environ["COMFYUI_PYTHON"] = os.environ["SCOPE_COMFYUI_PYTHON"]
 
-from workflows.host import find_or_build  # noqa: E402
+from workflows.host import HostError, find_or_build, newest_frontend  # noqa: E402
+
+
+VIEWPORT = {"width": 1900, "height": 1100}
+SETTINGS = {"Comfy.TutorialCompleted": True, "Comfy.Workflow.ShowMissingModelsWarning": False, "Comfy.Minimap.Visible": False,
+            "LiteGraph.Canvas.MinFontSizeForLOD": 0}
+"""Nothing covers the graph, and its text is drawn at any zoom."""
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "browser: needs a browser")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if "browser" in item.fixturenames:
+            item.add_marker("browser")
+
+
+def pytest_generate_tests(metafunc):
+    if "server" in metafunc.fixturenames:
+        frontends = ["pinned", "newest"] if "page" in metafunc.fixturenames else ["pinned"]
+        metafunc.parametrize("frontend", frontends, indirect=True, scope="session")
+    if "page" in metafunc.fixturenames:
+        metafunc.parametrize("renderer", ["classic", "nodes2"], indirect=True, scope="session")
+
+
+@pytest.fixture(scope="session")
+def host():
+    return find_or_build(Path(os.environ["SCOPE_COMFYUI"]))
+
+
+@pytest.fixture(scope="session")
+def frontend(request, host):
+    """What the server has to be told to use this frontend."""
+    if request.param == "pinned":
+        return []
+    if os.environ.get("SCOPE_OFFLINE"):
+        pytest.skip("SCOPE_OFFLINE is set: the newest frontend is left out")
+    try:
+        return ["--front-end-root", str(newest_frontend(host))]
+    except HostError as error:
+        pytest.fail(f"The newest frontend could not be fetched: {error} Set SCOPE_OFFLINE=1 to test without it.", pytrace=False)
+
+
+@pytest.fixture(scope="session")
+def renderer(request):
+    return request.param
 
 
 @pytest.fixture(scope="session")
@@ -20,8 +75,8 @@ def output(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def server(output):
-    with find_or_build(Path(os.environ["SCOPE_COMFYUI"])).serve(output=output, log=output / "comfyui.log") as server:
+def server(host, frontend, output):
+    with host.serve(output=output, log=output / "comfyui.log", arguments=frontend) as server:
         yield server
 
 
@@ -37,20 +92,37 @@ def browser():
         browser.close()
 
 
-@pytest.fixture(params=[False, True], ids=["classic", "nodes 2.0"])
-def page(request, browser, server):
-    """ComfyUI, loaded and empty, in each of its two renderers. `page.problems` collects what the console reports."""
-    context = browser.new_context(viewport={"width": 1900, "height": 1100})
+@pytest.fixture(scope="session")
+def cell(browser, server, frontend, renderer):
+    """ComfyUI, loaded, in one of the four cells."""
+    server.request("POST", "/settings", SETTINGS | {"Comfy.VueNodes.Enabled": renderer == "nodes2"})
+    context = browser.new_context(viewport=VIEWPORT)
     page = context.new_page()
     page.problems = []
     page.on("console", lambda message: message.type in ("error", "warning") and page.problems.append(message.text))
     page.on("pageerror", lambda error: page.problems.append(str(error)))
     page.goto(server.url)
     page.wait_for_function("window.app && window.app.graph && window.app.extensionManager", timeout=120_000)
-    page.evaluate(f"app.extensionManager.setting.set('Comfy.VueNodes.Enabled', {str(request.param).lower()})")
-    page.evaluate("app.extensionManager.setting.set('Comfy.Workflow.ShowMissingModelsWarning', false)")
     page.wait_for_timeout(1500)
-    page.problems.clear()
-    page.renderer = "nodes2" if request.param else "classic"
+    version = page.evaluate("window.__COMFYUI_FRONTEND_VERSION__")
+    assert not frontend or f"/{version}/" in frontend[1], f"the server shows frontend {version}"
+    page.name = f"{version}_{renderer}"
     yield page
     context.close()
+
+
+@pytest.fixture
+def page(cell):
+    """The page of a cell with an empty graph. `page.problems` collects what the console reports, `page.shot` writes screenshots."""
+    cell.set_viewport_size(VIEWPORT)
+    cell.evaluate("app.graph.clear()")
+    cell.problems.clear()
+    cell.shot = lambda name, target=cell: screenshot(target, f"{name}_{cell.name}")
+    return cell
+
+
+def screenshot(target, name: str) -> np.ndarray:
+    """Of a page or a locator, kept in tests/output for people to look at."""
+    SHOTS.mkdir(exist_ok=True)
+    target.screenshot(path=SHOTS / f"{name}.png")
+    return np.array(Image.open(SHOTS / f"{name}.png").convert("RGB"))

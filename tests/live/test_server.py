@@ -165,7 +165,8 @@ def test_bad_input_names_the_value_and_the_way_out(server, change, words):
 
 def test_every_node_has_tooltips_and_a_help_page(server):
     nodes = {name: info for name, info in server.object_info().items() if name.startswith("SCOPE_")}
-    assert set(nodes) == {"SCOPE_LoadModel", "SCOPE_LoadDemo", "SCOPE_ARSchedule", "SCOPE_Settings", "SCOPE_Sampler", "SCOPE_SamplerSelect", "SCOPE_Timeline"}
+    assert set(nodes) == {"SCOPE_LoadModel", "SCOPE_LoadDemo", "SCOPE_ARSchedule", "SCOPE_Settings", "SCOPE_Sampler", "SCOPE_SamplerSelect", "SCOPE_Timeline",
+                          "SCOPE_Sweep", "SCOPE_SweepPoint", "SCOPE_SweepRuns", "SCOPE_TradeoffChart", "SCOPE_Quality", "SCOPE_Compare", "SCOPE_SaveReport"}
     for name, info in nodes.items():
         assert info["description"] and info["category"] == "SCOPE"
         for group in ("required", "optional"):

@@ -5,30 +5,21 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
 
-PACK = Path(__file__).parents[2]
-SHOTS = PACK / "tests" / "output"
+WORKFLOWS = Path(__file__).parents[2] / "workflows"
+NAMES = sorted(path.stem for path in WORKFLOWS.glob("*.json"))
 LOADERS = ("SCOPE_LoadModel", "CLIPLoader", "VAELoader", "LoadImage")
 """Marked by the browser where the file they name is not there."""
-WORKFLOWS = sorted(path.stem for path in (PACK / "workflows").glob("*.json"))
 
 
 def load(page, name: str) -> dict:
-    workflow = json.loads((PACK / "workflows" / f"{name}.json").read_text())
+    workflow = json.loads((WORKFLOWS / f"{name}.json").read_text())
     page.evaluate("workflow => app.loadGraphData(workflow)", workflow)
     page.wait_for_timeout(1500)
     return workflow
 
 
-def shot(page, name: str) -> np.ndarray:
-    SHOTS.mkdir(exist_ok=True)
-    path = SHOTS / f"{name}_{page.renderer}.png"
-    page.screenshot(path=path)
-    return np.array(Image.open(path).convert("RGB"))
-
-
-@pytest.mark.parametrize("name", WORKFLOWS)
+@pytest.mark.parametrize("name", NAMES)
 def test_workflow_loads_without_a_warning(page, name):
     workflow = load(page, name)
     types = page.evaluate("app.graph._nodes.map(node => [node.type, !!node.has_errors])")
@@ -39,7 +30,7 @@ def test_workflow_loads_without_a_warning(page, name):
     seen = {node["id"]: node.get("widgets_values") for node in page.evaluate("app.graph.serialize().nodes") if node["type"].startswith("SCOPE_")}
     assert {key: [v for v in value or [] if v is not None] for key, value in seen.items()} == {key: value or [] for key, value in saved.items()}
     page.evaluate("app.canvas.ds.scale = 0.5")
-    shot(page, name)
+    page.shot(name)
     ours = [text for text in page.problems if "scope" in text.lower()]
     assert not ours, ours
 
@@ -48,18 +39,21 @@ def test_demo_runs_and_draws(page):
     load(page, "01_demo_text_to_video")
     page.evaluate("""() => app.graph._nodes.filter(n => n.type === 'SCOPE_Sampler')
         .forEach(n => { n.widgets.find(w => w.name === 'steps').value = 10 })""")
-    page.evaluate("""() => { window.finished = new Promise(done => app.api.addEventListener('execution_success', done, {once: true})) }""")
     before = picture_of_timeline(page, "empty")
-    page.evaluate("app.queuePrompt(0)")
-    page.evaluate("window.finished")
-    page.wait_for_timeout(2000)
+    run(page)
     after = picture_of_timeline(page, "drawn")
     assert len(np.unique(after.reshape(-1, 3), axis=0)) > 30
     assert before.shape != after.shape or (before != after).any(axis=2).mean() > 0.05
     text = page.locator(".scope-timeline").first.inner_text()
     assert "evaluations" in text and "fewer" in text
-    shot(page, "demo_finished")
+    page.shot("demo_finished")
     assert not [text for text in page.problems if "scope" in text.lower()]
+
+
+def run(page):
+    page.evaluate("""() => new Promise(done => {
+        app.api.addEventListener('execution_success', done, {once: true}); app.queuePrompt(0) })""")
+    page.wait_for_timeout(2000)
 
 
 def picture_of_timeline(page, name: str) -> np.ndarray:
@@ -67,7 +61,4 @@ def picture_of_timeline(page, name: str) -> np.ndarray:
     page.evaluate("""() => { const node = app.graph._nodes.find(n => n.type === 'SCOPE_Timeline');
         app.canvas.ds.scale = 1; app.canvas.centerOnNode(node); app.canvas.setDirty(true, true) }""")
     page.wait_for_timeout(800)
-    SHOTS.mkdir(exist_ok=True)
-    path = SHOTS / f"timeline_{name}_{page.renderer}.png"
-    page.locator(".scope-timeline").first.screenshot(path=path)
-    return np.array(Image.open(path).convert("RGB"))
+    return page.shot(f"timeline_{name}", page.locator(".scope-timeline").first)

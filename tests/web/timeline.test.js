@@ -1,7 +1,9 @@
 // @vitest-environment jsdom
 import { beforeEach, describe, expect, it, vi } from "vitest";
 
+import { svgOf } from "../../web/draw_trace.js";
 import { Timeline } from "../../web/timeline.js";
+import { gridOf } from "../../web/trace.js";
 
 class ObserverStub {
   observe() {}
@@ -10,7 +12,7 @@ class ObserverStub {
 
 const TRACE = {
   format: "scope.trace",
-  version: 1,
+  version: 2,
   run: { settings: { tau_c: 0.1, tau_p: 0.3 } },
   rules: { w: "warm-up", p: "score below the predict threshold" },
   segments: [
@@ -24,9 +26,9 @@ const TRACE = {
       units: [[0, 1], [1, 2]],
       sigmas: [0.9, 0.5, 0.0],
       steps: [
-        { modes: "R.", rules: "w.", scores: [0], frames: [0, 2], seconds: 0.1 },
-        { modes: "PR", rules: "pw", scores: [0.2, 0], frames: [0, 2], seconds: 0.1 },
-        { modes: ".P", rules: ".p", scores: [0.2], frames: [0, 0], seconds: 0.001 },
+        { modes: "R.", rules: "w.", scores: "0009", frames: [0, 2], seconds: 0.1 },
+        { modes: "PR", rules: "pw", scores: "20030009", frames: [0, 2], seconds: 0.1 },
+        { modes: ".P", rules: ".p", scores: "2003", frames: [0, 0], seconds: 0.001 },
       ],
     },
   ],
@@ -37,7 +39,7 @@ let timeline;
 
 function press(key) {
   const event = new KeyboardEvent("keydown", { key, bubbles: true, cancelable: true });
-  timeline.plot.dispatchEvent(event);
+  timeline.plot.element.dispatchEvent(event);
   return event;
 }
 
@@ -55,7 +57,7 @@ describe("Timeline", () => {
   it("invites to a first run while it is empty", () => {
     expect(timeline.empty.hidden).toBe(false);
     expect(timeline.empty.textContent).toContain("Run the workflow");
-    expect(timeline.plot.hidden).toBe(true);
+    expect(timeline.plot.element.hidden).toBe(true);
   });
 
   it("shows the numbers of a trace", () => {
@@ -69,13 +71,13 @@ describe("Timeline", () => {
     timeline.show({ format: "other" });
     expect(timeline.empty.textContent).toBe("This is not a SCOPE trace.");
     timeline.show(TRACE);
-    expect(timeline.plot.hidden).toBe(false);
+    expect(timeline.plot.element.hidden).toBe(false);
   });
 
   it("moves through the cells with the keyboard and stops at the edges", () => {
     timeline.show(TRACE);
     expect(press("ArrowRight").defaultPrevented).toBe(true);
-    expect(details()).toMatch(/^Iteration 2 of 3, chunk 1 of 2 .*\nPredicted: score below the predict threshold\./);
+    expect(details()).toMatch(/^Iteration 2 of 3 \(100 ms\), chunk 1 of 2 .*\nPredicted: score below the predict threshold\./);
     press("ArrowDown");
     press("ArrowDown");
     expect(details()).toContain("chunk 2 of 2");
@@ -94,18 +96,51 @@ describe("Timeline", () => {
     timeline.show(TRACE);
     press("ArrowRight");
     press("Enter");
-    timeline.plot.dispatchEvent(new Event("pointerleave"));
+    timeline.plot.element.dispatchEvent(new Event("pointerleave"));
     expect(details()).toMatch(/^Held\. Iteration 2/);
     press("Escape");
     expect(details()).toContain("Point at a cell");
   });
 
-  it("follows a run and then shows its result", () => {
+  it("follows a run once per screen frame, and then shows its result", async () => {
     const { steps, ...header } = TRACE.segments[0];
+    const drawn = vi.spyOn(timeline, "refresh");
     timeline.follow({ node: "1", segment: header, step: steps[0] });
     timeline.follow({ node: "1", segment: 0, step: steps[1] });
+    await new Promise(requestAnimationFrame);
+    expect(drawn).toHaveBeenCalledTimes(1);
     expect(timeline.evaluations.textContent).toBe("2 of 2 evaluations so far");
     timeline.show(TRACE);
     expect(timeline.evaluations.textContent).toBe("2 of 3 evaluations, 1.50x fewer");
+  });
+
+  it("says on pointing what a number and a colour mean", () => {
+    timeline.show(TRACE);
+    const [recompute] = timeline.legend.children;
+    expect(recompute.title).toBe("The model computed the velocity: 2 of 4 chunk steps");
+    expect(timeline.legend.textContent).toContain("Active interval");
+  });
+});
+
+describe("the exported picture", () => {
+  const pictureOf = (trace) => svgOf(gridOf(trace), { width: 1280, tallest: 480 });
+  const texts = (svg) => [...svg.querySelectorAll("text")].map((text) => text.textContent);
+
+  it("stands alone: cells with patterns, the outline, the numbers and the legend", () => {
+    const svg = pictureOf(TRACE);
+    const parsed = new DOMParser().parseFromString(new XMLSerializer().serializeToString(svg), "image/svg+xml");
+    expect(parsed.querySelector("parsererror")).toBeNull();
+    const patterns = [...parsed.querySelectorAll("pattern")].map(({ id }) => `url(#${id})`);
+    expect(patterns).toHaveLength(2);
+    expect(parsed.querySelectorAll(`path[fill="${patterns[0]}"]`)).toHaveLength(1);
+    expect(texts(svg)).toEqual(expect.arrayContaining(["Recompute", "Active interval", "iteration", "0", "1"]));
+    expect(texts(svg).join()).toContain("2 of 3 evaluations");
+    expect(svg.outerHTML).not.toMatch(/NaN|undefined|href/);
+  });
+
+  it("escapes what users wrote", () => {
+    const svg = pictureOf({ ...TRACE, run: { model: "<b> & co" } });
+    expect(texts(svg)).toContain("<b> & co");
+    expect(new XMLSerializer().serializeToString(svg)).toContain("&lt;b&gt; &amp; co");
   });
 });

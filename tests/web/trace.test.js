@@ -11,7 +11,9 @@ import {
   duration,
   frameRange,
   gridOf,
+  grownGrid,
   headlineOf,
+  intervalsOf,
   parseTrace,
   progressOf,
   segmentRange,
@@ -38,10 +40,10 @@ function staircase(overrides = {}) {
     ],
     sigmas: SIGMAS,
     steps: [
-      step("R.", "w.", [0.0], [0, 5]),
-      step("RC", "wc", [0.5, 0.01], [0, 5]),
-      step("PP", "pp", [0.2, 0.25], [0, 0], 0.001),
-      step(".R", ".z", [0.31], [1, 5]),
+      step("R.", "w.", "0009", [0, 5]),
+      step("RC", "wc", "50031004", [0, 5]),
+      step("PP", "pp", "20032503", [0, 0], 0.001),
+      step(".R", ".z", "3103", [1, 5]),
     ],
     ...overrides,
   };
@@ -50,7 +52,7 @@ function staircase(overrides = {}) {
 function trace(overrides = {}) {
   return {
     format: "scope.trace",
-    version: 1,
+    version: 2,
     run: { settings: { tau_c: 0.1, tau_p: 0.3 } },
     rules: { w: "warm-up", z: "last step", p: "score below the predict threshold" },
     segments: [staircase()],
@@ -70,7 +72,7 @@ describe("parseTrace", () => {
   });
 
   it("says what to do about a newer format", () => {
-    expect(() => parseTrace(trace({ version: 2 }))).toThrow("Update SCOPE");
+    expect(() => parseTrace(trace({ version: 3 }))).toThrow("Update SCOPE");
   });
 });
 
@@ -94,20 +96,20 @@ describe("gridOf", () => {
   });
 
   it("tells finished from not started where a chunk was not forwarded", () => {
-    const steps = [step("R.", "w.", [0], [0, 3]), step(".R", ".w", [0], [3, 5])];
+    const steps = [step("R.", "w.", "0009", [0, 3]), step(".R", ".w", "0009", [3, 5])];
     const grid = gridOf(trace({ segments: [staircase({ ar_step: 3, steps: [steps[0], steps[0], steps[0], steps[1]] })] }));
     expect(grid.looks[grid.columns]).toBe(LOOK.waiting);
     expect(grid.looks[3]).toBe(LOOK.done);
   });
 
   it("counts a forwarded interval only where something was computed", () => {
-    const skipped = step("P.", "p.", [0.2], [0, 5]);
+    const skipped = step("P.", "p.", "2003", [0, 5]);
     const grid = gridOf(trace({ segments: [staircase({ steps: [skipped] })] }));
     expect(grid.looks[1]).toBe(LOOK.waiting);
   });
 
   it("puts segments one after the other and leaves the units empty that a segment lacks", () => {
-    const short = staircase({ index: 1, units: [[1, 5]], steps: [step("R", "w", [0], [0, 5])] });
+    const short = staircase({ index: 1, units: [[1, 5]], steps: [step("R", "w", "0009", [0, 5])] });
     const grid = gridOf(trace({ segments: [staircase(), short] }));
     expect(grid.places.map(({ first, count }) => [first, count])).toEqual([[0, 4], [4, 1]]);
     expect(grid.looks[4]).toBe(LOOK.recompute);
@@ -118,8 +120,44 @@ describe("gridOf", () => {
     expect(gridOf(trace({ segments: [] }))).toMatchObject({ columns: 0, rows: 0 });
   });
 
+  it("grows with its trace and looks at new steps only", () => {
+    const growing = trace({ segments: [{ ...staircase({ steps: [] }), planned: 4 }] });
+    const { steps } = growing.segments[0];
+    const grid = grownGrid(null, growing);
+    steps.push(...staircase().steps.slice(0, 2));
+    expect(grownGrid(grid, growing)).toBe(grid);
+    steps.push(...staircase().steps.slice(2));
+    expect([...grownGrid(grid, growing).looks]).toEqual([...gridOf(trace()).looks]);
+  });
+
+  it("is made anew for another trace, another segment, or more steps than were planned", () => {
+    const growing = trace();
+    const grid = gridOf(growing);
+    expect(grownGrid(grid, trace())).not.toBe(grid);
+    growing.segments[0].steps.push(staircase().steps[3]);
+    expect(grownGrid(grid, growing)).toMatchObject({ columns: 5 });
+    growing.segments.push(staircase());
+    expect(grownGrid(grid, growing)).toMatchObject({ columns: 9 });
+  });
+
   it("counts chunk steps by mode", () => {
     expect(countLooks(gridOf(trace()))).toEqual({ [LOOK.recompute]: 3, [LOOK.predict]: 2, [LOOK.cache]: 1 });
+  });
+});
+
+describe("intervalsOf", () => {
+  it("joins iterations that forward the same columns, and counts rows in chunks", () => {
+    const widths = [3, 3, 5, 4];
+    const steps = widths.map((to) => step("R.", "w.", "0009", [0, to]));
+    expect(intervalsOf(staircase({ steps }))).toEqual([
+      { from: 0, to: 2, rows: [0, 1] },
+      { from: 2, to: 3, rows: [0, 2] },
+      { from: 3, to: 4, rows: [0, 1.5] },
+    ]);
+  });
+
+  it("is empty before the first step", () => {
+    expect(intervalsOf(staircase({ steps: [] }))).toEqual([]);
   });
 });
 
@@ -130,6 +168,11 @@ describe("cellAt", () => {
     expect(cellAt(grid, 1, 1)).toMatchObject({ mode: "C", rule: "c", progress: 1, sigma: 0.9, score: 0.01 });
     expect(cellAt(grid, 3, 1)).toMatchObject({ mode: "R", progress: 3, sigma: 0.3, score: 0.31 });
     expect(cellAt(grid, 0, 1)).toMatchObject({ mode: ".", progress: 0, score: null });
+  });
+
+  it("reads the scores of version 1, which were numbers", () => {
+    const steps = [step("RC", "wc", [0.5, 0.000123], [0, 5])];
+    expect(cellAt(gridOf(trace({ version: 1, segments: [staircase({ steps })] })), 0, 1).score).toBe(0.000123);
   });
 
   it("finds iterations of later segments", () => {
@@ -148,39 +191,43 @@ describe("describeCell", () => {
 
   it("says where, what, why, the score and the time", () => {
     expect(describeAt(2, 0)).toEqual([
-      "Iteration 3 of 4, chunk 1 of 2 (latent frames 11–12).",
+      "Iteration 3 of 4 (1 ms), chunk 1 of 2 (latent frames 11–12).",
       "Predicted: score below the predict threshold.",
-      "Step 3 of 3, sigma 0.3. Score 0.2 (cache below 0.1, predict below 0.3). 1 ms.",
+      "Step 3 of 3, sigma 0.3. Score 0.2 (cache below 0.1, predict below 0.3).",
     ]);
   });
 
   it("explains rules that the trace has no sentence for", () => {
     expect(describeAt(1, 1)[1]).toContain("Reused from the cache: the score is below the cache threshold.");
-    const unknown = gridOf(trace({ segments: [staircase({ steps: [step("R.", "?.", [0], [0, 5])] })] }));
+    const unknown = gridOf(trace({ segments: [staircase({ steps: [step("R.", "?.", "0009", [0, 5])] })] }));
     expect(describeAt(0, 0, unknown)[1]).toContain('Recomputed: rule "?".');
   });
 
   it("says when an idle chunk starts or finished, and whether it was forwarded", () => {
     expect(describeAt(0, 1).slice(1)).toEqual([
       "Not started; it begins at iteration 2. It went through the model as context and took no step.",
-      "500 ms.",
+      "",
     ]);
     expect(describeAt(3, 0)[1]).toContain("Finished at iteration 3.");
   });
 
   it("names the segment where there are several", () => {
     const two = gridOf(trace({ segments: [staircase(), staircase({ index: 1, start: 14 })] }));
-    expect(describeAt(4, 0, two)[0]).toMatch(/^Segment 2 of 2, iteration 5 of 8, chunk 1 of 2 \(latent frames 15–16\)/);
+    expect(describeAt(4, 0, two)[0]).toMatch(/^Segment 2 of 2, iteration 5 of 8 \(500 ms\), chunk 1 of 2 \(latent frames 15–16\)/);
   });
 
   it("says nothing about the time of a planned run", () => {
-    const planned = gridOf(trace({ segments: [staircase({ steps: [step("R.", "w.", [0], [0, 5], 0)] })] }));
-    expect(describeAt(0, 0, planned)[2]).toBe("Step 1 of 3, sigma 0.9. Score 0 (cache below 0.1, predict below 0.3).");
+    const planned = gridOf(trace({ segments: [staircase({ steps: [step("R.", "w.", "0009", [0, 5], 0)] })] }));
+    expect(describeAt(0, 0, planned)[0]).toBe("Iteration 1 of 1, chunk 1 of 2 (latent frames 11–12).");
   });
 
-  it("leaves thresholds out that the method does not have", () => {
-    const other = gridOf(trace({ run: {} }));
-    expect(describeAt(2, 0, other)[2]).toContain("Score 0.2. ");
+  it("names the threshold of the method", () => {
+    const settings = { method: "teacache", tau_c: 0.1, tau_p: 0.3, teacache_threshold: 0.25 };
+    expect(describeAt(2, 0, gridOf(trace({ run: { settings } })))[2]).toContain("Score 0.2 (cache below 0.25).");
+  });
+
+  it.each([[{}], [{ settings: { method: "off", tau_c: 0.1 } }]])("leaves thresholds out that the method does not have: %j", (run) => {
+    expect(describeAt(2, 0, gridOf(trace({ run })))[2]).toMatch(/Score 0\.2\.$/);
   });
 });
 
@@ -200,19 +247,20 @@ describe("headlineOf", () => {
     expect(headline({ estimated_baseline_seconds: 8.1 })).toEqual({
       evaluations: "48 of 125 evaluations, 2.60x fewer",
       frames: "",
-      time: "3.2 s; about 2.5x faster than computing every step",
+      time: "3.2 s, about 2.5x faster than computing every step",
+      timing: expect.stringContaining("took 3.2 s. Computing every step would have taken about 8.1 s"),
       note: "",
     });
   });
 
   it("claims no speed-up without an estimate of the baseline", () => {
-    expect(headline({}).time).toBe("3.2 s");
+    expect(headline({})).toMatchObject({ time: "3.2 s", timing: "" });
   });
 
   it.each([[1.6, "about 2.0x slower than"], [3.3, "about as fast as"], [3.1, "about as fast as"]])(
     "admits that %d s would have been %s",
     (estimated_baseline_seconds, words) => {
-      expect(headline({ estimated_baseline_seconds }).time).toBe(`3.2 s; ${words} computing every step`);
+      expect(headline({ estimated_baseline_seconds }).time).toBe(`3.2 s, ${words} computing every step`);
     },
   );
 
@@ -222,21 +270,26 @@ describe("headlineOf", () => {
     );
   });
 
+  it("compares times where only frames were saved", () => {
+    const saved = { computed: 125, frames_computed: 900, frames_baseline: 2000, estimated_baseline_seconds: 6.4 };
+    expect(headline(saved).time).toBe("3.2 s, about 2.0x faster than computing every step");
+  });
+
   it("says that nothing was skipped, and why", () => {
     const { evaluations, time, note } = headline({
       computed: 125,
       estimated_baseline_seconds: 3.5,
-      skipped_reason: "SCOPE is off.",
+      skipped_reason: "Most often because SCOPE is off.",
     });
     expect(evaluations).toBe("125 of 125 evaluations");
     expect(time).toBe("3.2 s");
-    expect(note).toBe("Nothing was skipped. SCOPE is off.");
+    expect(note).toBe("Nothing was skipped. Most often because SCOPE is off.");
   });
 
   it("names the commonest rule where nothing was skipped without a reason", () => {
-    const segments = [staircase({ steps: [step("R.", "w.", [0], [0, 5])] })];
+    const segments = [staircase({ steps: [step("R.", "w.", "0009", [0, 5])] })];
     const { note } = headlineOf(trace({ totals: { ...totals, computed: 125 }, segments }));
-    expect(note).toBe("Nothing was skipped. Most often: warm-up.");
+    expect(note).toBe("Nothing was skipped. Most often because warm-up.");
   });
 });
 

@@ -1,0 +1,329 @@
+// @vitest-environment jsdom
+import { beforeEach, describe, expect, it, vi } from "vitest";
+
+import { Compare } from "../../web/compare.js";
+import { chunkAt, curvePoints, describeFrame, describeGain, followingSpeed, frameAt, loopOf, startOf, timeOf } from "../../web/playback.js";
+
+const CLIP = { fps: 24, frames: 61 };
+const COMPARISON = {
+  format: "scope.compare",
+  version: 1,
+  a: { filename: "a.mp4", subfolder: "", type: "temp" },
+  b: { filename: "b.mp4", subfolder: "", type: "temp" },
+  difference: { filename: "d.mp4", subfolder: "", type: "temp" },
+  gain: 8,
+  labels: ["reference", "fast"],
+  width: 128,
+  height: 64,
+  chunks: [[0, 17], [17, 37], [37, 61]],
+  psnr: Array.from({ length: 61 }, (_, frame) => (frame ? 30 + (frame % 10) : null)),
+  ...CLIP,
+};
+
+describe("frames and times", () => {
+  it("seeks to the middle of a frame and finds every frame again", () => {
+    for (const fps of [8, 16, 23.976, 24, 30]) {
+      for (let frame = 0; frame < 61; frame++) {
+        expect(frameAt(timeOf(frame, fps), { fps, frames: 61 })).toBe(frame);
+        expect(frameAt(Math.floor((frame / fps) * 1e6) / 1e6, { fps, frames: 61 })).toBe(frame);
+      }
+    }
+  });
+
+  it("stays inside the clip", () => {
+    expect(frameAt(-1, CLIP)).toBe(0);
+    expect(frameAt(99, CLIP)).toBe(60);
+  });
+
+  it("knows the chunk of a frame", () => {
+    expect([0, 16, 17, 60].map((frame) => chunkAt(frame, COMPARISON.chunks))).toEqual([0, 0, 1, 2]);
+    expect(chunkAt(3, [])).toBe(-1);
+  });
+
+  it("starts over at the end of a loop and outside of it", () => {
+    expect(loopOf(COMPARISON, null)).toEqual([0, 61]);
+    expect(loopOf(COMPARISON, 1)).toEqual([17, 37]);
+    expect([16, 17, 20, 36, 37].map((frame) => startOf(frame, [17, 37]))).toEqual([17, 17, 20, 17, 17]);
+  });
+});
+
+describe("keeping in step", () => {
+  it("slows down a clip that is ahead and speeds up one that lags", () => {
+    expect(followingSpeed(0, 1, 24)).toBe(1);
+    expect(followingSpeed(0.01, 1, 24)).toBeCloseTo(0.9);
+    expect(followingSpeed(-0.01, 0.5, 24)).toBeCloseTo(0.6);
+  });
+
+  it("changes the speed by no more than an eye accepts, and asks for a jump beyond that", () => {
+    expect(followingSpeed(0.1, 1, 24)).toBeCloseTo(0.7);
+    expect(followingSpeed(0.2, 1, 24)).toBeNull();
+    expect(followingSpeed(-0.2, 1, 24)).toBeNull();
+  });
+});
+
+describe("words and curve", () => {
+  it("names frame, time, chunk and PSNR", () => {
+    expect(describeFrame(12, COMPARISON)).toBe("Frame 12 / 60 · 0.50 s · chunk 1 · 32.0 dB");
+    expect(describeFrame(0, COMPARISON)).toContain("identical");
+    expect(describeFrame(0, { ...CLIP, chunks: [], psnr: [] })).toBe("Frame 0 / 60 · 0.00 s");
+  });
+
+  it("says what the difference shows and where it is cut off", () => {
+    expect(describeGain(16, 8)).toContain("times 16");
+    expect(describeGain(16, 8)).not.toContain("look the same");
+    expect(describeGain(2, 8)).toContain("above 32 of 255");
+  });
+
+  it("puts identical frames on the upper edge and the worst one at the bottom", () => {
+    expect(curvePoints([null, 40, 30])).toBe("0.5,0.0000 1.5,0.1500 2.5,1.0000");
+    expect(curvePoints([null])).toBe("0.5,0.0000");
+    expect(curvePoints([33, 33])).toBe("0.5,0.1500 1.5,0.1500");
+  });
+});
+
+/** jsdom has no player: this one seeks and reports frames when a test says so. */
+class Player {
+  seeking = false;
+  readyState = 4;
+  paused = true;
+  time = 0;
+  speed = 1;
+
+  constructor(video) {
+    this.video = video;
+    const player = this;
+    Object.defineProperties(video, {
+      seeking: { get: () => player.seeking },
+      readyState: { get: () => player.readyState },
+      paused: { get: () => player.paused },
+      ended: { value: false },
+      videoWidth: { value: 128 },
+      videoHeight: { value: 64 },
+      playbackRate: { get: () => player.speed, set: (speed) => (player.speed = speed) },
+      currentTime: {
+        get: () => player.time,
+        set(time) {
+          player.time = time;
+          player.seeking = true;
+        },
+      },
+    });
+    video.play = () => {
+      this.paused = false;
+      return Promise.resolve();
+    };
+    video.pause = () => (this.paused = true);
+    video.requestVideoFrameCallback = (callback) => (this.callback = callback);
+  }
+
+  arrive() {
+    this.seeking = false;
+    this.video.dispatchEvent(new Event("seeked"));
+  }
+
+  present(frame) {
+    const { callback } = this;
+    this.callback = null;
+    this.time = timeOf(frame, 24);
+    callback?.(0, { mediaTime: frame / 24 });
+  }
+}
+
+let compare;
+let players;
+
+function arrive() {
+  for (let round = 0; round < 2; round++) for (const player of players) if (player.seeking) player.arrive();
+}
+
+function press(key, target = compare.stage) {
+  const event = new KeyboardEvent("keydown", { key, bubbles: true, cancelable: true });
+  target.dispatchEvent(event);
+  return event;
+}
+
+function button(label) {
+  return [...compare.element.querySelectorAll("button")].find(({ textContent }) => textContent === label);
+}
+
+function frames() {
+  return players.map(({ time }) => frameAt(time, CLIP));
+}
+
+beforeEach(() => {
+  vi.useFakeTimers();
+  HTMLCanvasElement.prototype.getContext = () => ({ drawImage() {} });
+  compare = new Compare({ viewUrl: ({ filename, type }) => `/view?filename=${filename}&type=${type}` });
+  players = compare.panes.map(({ video }) => new Player(video));
+  document.body.replaceChildren(compare.element);
+});
+
+describe("Compare", () => {
+  beforeEach(() => {
+    compare.show(COMPARISON);
+    compare.align();
+    arrive();
+  });
+
+  it("loads the three clips and names them", () => {
+    expect(compare.a.video.getAttribute("src")).toBe("/view?filename=a.mp4&type=temp");
+    expect(compare.difference.video.getAttribute("src")).toContain("d.mp4");
+    expect(compare.b.label.textContent).toBe("fast");
+    expect(compare.panes.every(({ video }) => video.muted && video.playsInline !== false)).toBe(true);
+  });
+
+  it("steps all clips to the same frame", () => {
+    press("ArrowRight");
+    arrive();
+    press("ArrowRight");
+    arrive();
+    press("ArrowLeft");
+    arrive();
+    expect(frames()).toEqual([1, 1, 1]);
+    expect(compare.readout.textContent).toContain("Frame 1 / 60");
+    press("End");
+    arrive();
+    press("ArrowRight");
+    arrive();
+    expect(frames()).toEqual([60, 60, 60]);
+  });
+
+  it("meets the last of many wishes once the clips have arrived", () => {
+    for (const frame of [3, 9, 27]) compare.goTo(frame);
+    expect(frames()).toEqual([3, 3, 3]);
+    arrive();
+    expect(frames()).toEqual([27, 27, 27]);
+  });
+
+  it("plays only after all clips stand on the same frame", () => {
+    press(" ");
+    players[0].arrive();
+    expect(players[0].paused).toBe(true);
+    players[1].arrive();
+    players[2].arrive();
+    expect(players.map(({ paused }) => paused)).toEqual([false, false, true]);
+  });
+
+  it("shows a frame only when both clips have it", () => {
+    press(" ");
+    arrive();
+    players[0].present(1);
+    expect(compare.frame).toBe(0);
+    players[1].present(1);
+    expect(compare.frame).toBe(1);
+  });
+
+  it("jumps when a clip falls too far behind", () => {
+    press(" ");
+    arrive();
+    players[0].present(10);
+    expect(frames()).toEqual([10, 10, 10]);
+    expect(players[0].paused).toBe(true);
+  });
+
+  it("repeats a chunk", () => {
+    compare.chunkStrip.children[1].click();
+    arrive();
+    expect(frames()).toEqual([17, 17, 17]);
+    press(" ");
+    arrive();
+    for (const player of players.slice(0, 2)) player.time = timeOf(36, 24);
+    players[0].present(36);
+    players[1].present(36);
+    expect(compare.frame).toBe(36);
+    vi.advanceTimersByTime(50);
+    arrive();
+    expect(frames()).toEqual([17, 17, 17]);
+    expect(players[0].paused).toBe(false);
+  });
+
+  it("chooses the chunk to repeat with buttons, too", () => {
+    button("Loop clip").click();
+    expect(compare.chunk).toBe(0);
+    button("›").click();
+    expect(compare.loopButton.textContent).toBe("Loop chunk 2 of 3");
+    button("‹").click();
+    button("‹").click();
+    expect(compare.chunk).toBe(0);
+    compare.loopButton.click();
+    expect(compare.chunk).toBeNull();
+  });
+
+  it("moves the wipe with the keys of its handle, and plays with the space bar there", () => {
+    press("ArrowRight", compare.handle);
+    expect(compare.handle.getAttribute("aria-valuenow")).toBe("52");
+    press("Home", compare.handle);
+    expect(compare.wipe).toBe(0);
+    expect(compare.target).toBeNull();
+    press(" ", compare.handle);
+    expect(compare.playing).toBe(true);
+  });
+
+  it("combines the gain of the clip with brightness", () => {
+    button("Difference").click();
+    compare.gain.value = "5";
+    compare.gain.dispatchEvent(new Event("input"));
+    expect(compare.difference.canvas.style.filter).toBe("brightness(4)");
+    expect(compare.note.textContent).toContain("times 32");
+  });
+
+  it("keeps its place when the same output arrives again", () => {
+    compare.goTo(5);
+    arrive();
+    compare.show(structuredClone(COMPARISON));
+    expect(compare.frame).toBe(5);
+  });
+
+  it("pauses when the node leaves the graph", () => {
+    press(" ");
+    arrive();
+    compare.disconnect();
+    expect(compare.playing).toBe(false);
+    expect(players.every(({ paused }) => paused)).toBe(true);
+  });
+
+  it("asks for another run when the clips are gone, and shows them afterwards", () => {
+    compare.a.video.dispatchEvent(new Event("error"));
+    expect(compare.empty.textContent).toContain("Run the workflow again");
+    expect(press(" ").defaultPrevented).toBe(false);
+    compare.show(COMPARISON);
+    expect(compare.player.hidden).toBe(false);
+  });
+
+  it("stops playing when something else arrives", () => {
+    press(" ");
+    arrive();
+    compare.goTo(7);
+    compare.show({ format: "other" });
+    arrive();
+    players[0].present(8);
+    expect(compare.empty.textContent).toBe("This is not a SCOPE comparison.");
+    expect(players.every(({ paused }) => paused)).toBe(true);
+  });
+
+  it("leaves keys alone that it has no use for", () => {
+    expect(press("r").defaultPrevented).toBe(false);
+    expect(press("ArrowLeft", compare.speeds).defaultPrevented).toBe(false);
+  });
+});
+
+describe("Compare without clips", () => {
+  it("invites to a first run", () => {
+    expect(compare.empty.textContent).toContain("Run the workflow");
+    expect(compare.player.hidden).toBe(true);
+  });
+
+  it("says what is wrong with something that is not a comparison", () => {
+    compare.show({ format: "other" });
+    expect(compare.empty.textContent).toBe("This is not a SCOPE comparison.");
+    compare.show({ ...COMPARISON, version: 2 });
+    expect(compare.empty.textContent).toContain("Update SCOPE");
+  });
+
+  it("works without chunks and without PSNR", () => {
+    const { psnr, ...bare } = COMPARISON;
+    compare.show({ ...bare, chunks: [] });
+    expect(compare.loopButton.hidden).toBe(true);
+    expect(compare.curve.querySelector("polyline")).toBeNull();
+  });
+});

@@ -1,0 +1,52 @@
+/** What a click in the trade-off chart does: move the sliders of a sampler, or play a setting against the unaccelerated run. */
+
+import { nodesOfClass, setWidgets, viewUrl } from "./comfy_adapter.js";
+import { Compare } from "./compare.js";
+import { openOverlay } from "./overlay.js";
+import { BASELINE_LABEL } from "./pareto.js";
+import { TradeoffChart } from "./tradeoff.js";
+
+export function createChart() {
+  return new TradeoffChart({ apply, samplers, openCompare, viewUrl });
+}
+
+/** Samplers that compute every step come last, since they are there to compare with. */
+function samplers() {
+  const isOff = (node) => presetOf(node).value === "off";
+  const numbered = nodesOfClass("SCOPE_Sampler").map((node, index) => ({ id: String(index), title: node.title, isOff: isOff(node) }));
+  return numbered.sort((a, b) => a.isOff - b.isOff);
+}
+
+function presetOf(sampler) {
+  return sampler.widgets.find(({ name }) => name === "preset");
+}
+
+function apply({ label, widgets }, samplerId) {
+  const sampler = nodesOfClass("SCOPE_Sampler")[samplerId];
+  setWidgets(sampler, { ...widgets, preset: presetOf(sampler).options.values.includes(label) ? label : "custom" });
+  const isOverruled = sampler.inputs.some(({ name, link }) => name === "settings" && link !== null);
+  const consequence = isOverruled ? "but its sliders have no effect while its settings input is connected" : "run the workflow to use it";
+  return `${sampler.title} is set to "${label}"; ${consequence}.`;
+}
+
+function openCompare(baseline, point, { fps }) {
+  const compare = new Compare({ viewUrl });
+  compare.connect();
+  openOverlay(`A/B: ${BASELINE_LABEL} and ${point.label}`, compare.element, () => compare.disconnect());
+  compare.show({
+    format: "scope.compare",
+    version: 1,
+    a: baseline.clip,
+    b: point.clip,
+    difference: point.difference,
+    gain: point.gain,
+    labels: [BASELINE_LABEL, point.label],
+    fps,
+    frames: point.frames,
+    chunks: point.chunks,
+    width: point.width,
+    height: point.height,
+    psnr: point.psnr_per_frame,
+  });
+  compare.stage.focus();
+}
