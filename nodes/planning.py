@@ -13,6 +13,7 @@ from ..scope_core.presets import PRESETS, Settings, spread
 from ..scope_core.schedule import ARSchedule, latent_frames
 from ..scope_core.trace import Trace
 from .graph import Graph, GraphError
+from .host.demo import demo_signals
 from .sampling import ScopeSampler, ScopeSettings, resolve, settings_of
 from .schedule import ARScheduleNode, Unrolling, unroll
 from .tradeoff import CONNECTED, Sweep, point_of
@@ -41,7 +42,16 @@ class Planner:
 
     def sampler(self, node: str) -> Trace:
         widgets = self.widgets(node, ScopeSampler)
-        return self.plan(self.ar_schedule(node, widgets), self.settings(node, widgets), self.graph.identity(node, "model"))
+        return self.plan(self.ar_schedule(node, widgets), self.settings(node, widgets), self.model(node))
+
+    def model(self, node: str) -> str:
+        """Identity of a sampler's model. The demo's signals are learnt from the shipped file, so that its plans are exact from the start."""
+        key = self.graph.identity(node, "model")
+        source = self.graph.source(node, "model")
+        if source is not None and self.graph.node(source)["class_type"] == "SCOPE_LoadDemo" and key not in self.known.models():
+            with torch.inference_mode():
+                self.known.learn(key, demo_signals())
+        return key
 
     def settings(self, node: str, widgets: dict[str, Any]) -> Settings:
         source = self.graph.source(node, "settings")
@@ -77,7 +87,7 @@ class Planner:
     def sweep(self, node: str) -> list[Trace]:
         """The baseline and every point of a sweep."""
         widgets = self.widgets(node, Sweep)
-        schedule, key = self.ar_schedule(node, widgets), self.graph.identity(node, "model")
+        schedule, key = self.ar_schedule(node, widgets), self.model(node)
         sources = (self.graph.source(node, name) for name in CONNECTED)
         connected = [self.connected_settings(source) for source in sources if source is not None]
         return [self.plan(schedule, settings, key) for settings in (PRESETS["off"], *spread(widgets["spread"]), *connected)]

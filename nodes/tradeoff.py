@@ -17,8 +17,8 @@ RunsType = io.Custom("SCOPE_RUNS")
 PointType = io.Custom("SCOPE_POINT")
 CONNECTED = tuple(f"settings_{i}" for i in range(1, 9))
 PASSED_ON = {"raw_link": True, "lazy": True}
-"""How a sweep is connected: it expands before anything upstream runs, so that ComfyUI sees which kept runs are needed before it
-makes room by forgetting others. (Dynamic inputs cannot be lazy, hence a fixed number of sockets for settings.)"""
+"""How a sweep is connected. It has to expand before any other node runs, for ComfyUI makes room after every node by forgetting
+what the prompt has not asked for yet: hence lazy sockets (dynamic inputs cannot be lazy) and an `async` execute, which goes first."""
 FPS = 24
 FIGURES = {name: figure for name, figure in METRICS.items() if name != "difference"}
 
@@ -71,7 +71,7 @@ class Sweep(io.ComfyNode):
         return float("nan")
 
     @classmethod
-    def execute(cls, spread: int, vae=None, **run) -> io.NodeOutput:
+    async def execute(cls, spread: int, vae=None, **run) -> io.NodeOutput:
         connected = {name: run.pop(name) for name in CONNECTED if run.get(name) is not None}
         graph = GraphBuilder()
         sweep = str(cls.hidden.unique_id)

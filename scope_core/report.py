@@ -29,7 +29,7 @@ def markdown(report: dict[str, Any]) -> str:
 
 
 def quality_lines(quality: dict[str, Any]) -> list[str]:
-    rows = [(figure["label"], value(figure["mean"], figure["unit"]), value(figure["worst"], figure["unit"]), figure["worst_frame"] + 1)
+    rows = [(figure["label"], value(figure["mean"], figure["unit"]), value(figure["worst"], figure["unit"]), figure["worst_frame"])
             for figure in quality["metrics"].values()]
     return ["## Fidelity to the run without SCOPE", "", "A video that differs is not always worse.", "",
             *table(("figure", "mean", "worst frame", "which"), rows), *(f"- {note}" for note in quality["notes"]), ""]

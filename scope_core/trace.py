@@ -89,6 +89,8 @@ class Trace:
     def why_nothing_was_skipped(self, steps: int, made: int) -> str:
         if made < steps or not steps:
             return ""
+        if self.run.get("method") == "off":
+            return f"{RULES['off'][1]}."
         letters = "".join(step["rules"] for segment in self.segments for step in segment.steps)
         counts = {sentence: letters.count(letter) for rule, (letter, sentence) in RULES.items() if rule != "joint"}
         return f"Most often because {max(counts, key=counts.get)}."

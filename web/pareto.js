@@ -55,9 +55,10 @@ export const FONT_SIZE = 11;
 export const SYMBOL_RADIUS = 5;
 export const STAR_RADIUS = 8;
 export const RING_RADIUS = 9;
-export const BASELINE_LABEL = "every step computed";
+export const BASELINE_LABEL = "without SCOPE";
 
 const CURRENT_LABEL = "current setting";
+const OWN_METHOD = "scope";
 const MARGIN = { left: 78, right: 14 };
 const LONGEST_LABEL = 24;
 const LINE_HEIGHT = 15;
@@ -205,7 +206,8 @@ function dominates(a, b) {
  */
 export function layoutChart(view, { width, top = 0, bottom, labelAll = false }) {
   const marks = marksOf(view);
-  const methods = [...new Set([...(view.runs?.points ?? []), ...view.plan].filter((point) => !point.baseline).map(({ method }) => method))];
+  const named = [...(view.runs?.points ?? []), ...view.plan].filter((point) => !point.baseline).map(({ method }) => method);
+  const methods = [...new Set(named)].sort((a, b) => (b === OWN_METHOD) - (a === OWN_METHOD) || a.localeCompare(b));
   const legend = placeLegend(legendOf(marks, methods), width, top);
   const axisX = AXES[view.x];
   const [left, right] = [MARGIN.left, width - MARGIN.right];
@@ -519,7 +521,7 @@ export function describePoint(mark, { runs, plan }) {
 function describeStanding({ point, kind, beatenBy }) {
   if (point.baseline) return "Every step computed.";
   if (kind === "planned") return "";
-  return kind === "front" ? "No other setting beats it." : `Beaten by ${beatenBy.baseline ? BASELINE_LABEL : beatenBy.label}.`;
+  return kind === "front" ? "No other setting beats it." : `Beaten by ${beatenBy.baseline ? `the run ${BASELINE_LABEL}` : beatenBy.label}.`;
 }
 
 /** The numbers of the settings that matter to the point's method: SCOPE's own, or those named after it. */

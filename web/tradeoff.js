@@ -40,7 +40,7 @@ export class TradeoffChart {
   current = null;
   planNote = "";
   problem = "";
-  axis = "seconds";
+  axis = "evaluations";
   metric = "";
   layout = null;
   symbol = null;

@@ -145,6 +145,8 @@ def _report(outputs: dict, out: Path):
         if key == "scope_trace":
             totals = item["totals"]
             print(f"  {totals['iterations']} iterations, {totals['computed']} computed, {totals['seconds']:.1f} s")
+        elif key == "scope_report":
+            print("\n".join(f"  {out / name}" for name in item["files"]))
         elif key == "text":
             print(f"  {item}")
         elif isinstance(item, dict) and item.get("type") == "output":

@@ -14,8 +14,11 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 
 from ...scope_core.demo import WEIGHTS
+from ...scope_core.demo.train import CONFIG
 from ...scope_core.demo.world import TOKENS, WORDS, tokenize
 from ...scope_core.models.demo_vae import SPACE, TIME, DemoVAE
+from ...scope_core.models.wan import WanTransformer
+from ...scope_core.term import Guided
 from .loading import load_ar_model
 from .skyreels import MODEL_NAME
 
@@ -44,6 +47,13 @@ def load_demo_model(disable_dynamic: bool = False):
     patcher.set_attachments(MODEL_NAME, "SCOPE demo")
     patcher.cached_patcher_init = (load_demo_model, ())
     return patcher
+
+
+def demo_signals() -> Guided:
+    """The shipped transformer outside the host, for the signals that a plan needs."""
+    network = WanTransformer(CONFIG)
+    network.load_state_dict({key: value.float() for key, value in load_file(TRANSFORMER).items()})
+    return Guided(network, torch.empty(0))
 
 
 class DemoTokenizer:

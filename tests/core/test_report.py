@@ -34,7 +34,7 @@ def test_figures_and_points_are_named_with_their_units(report):
               {"label": "fast", "baseline": False, "computed": 3, "iterations": 9, "seconds": 0.5, "psnr": 40.0}]
     report["runs"] = {"metrics": {"psnr": METRICS["psnr"]}, "notes": [], "points": points}
     page = markdown(report)
-    assert "| PSNR | identical | 31.24 dB | 5 |" in page and "- no LPIPS" in page
+    assert "| PSNR | identical | 31.24 dB | 4 |" in page and "- no LPIPS" in page
     assert "| off | 9 of 9 | 1.00 s | reference |" in page and "| fast | 3 of 9 | 0.50 s | 40 dB |" in page
 
 

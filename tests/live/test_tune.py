@@ -31,7 +31,7 @@ def run_sweep(server, graph: dict) -> tuple[list[str], dict]:
     sampled = []
 
     def note(kind, data):
-        if kind == "executing" and "sample" in (data["node"] or ""):
+        if kind == "executing" and "sample " in (data["node"] or ""):
             sampled.append(data["node"].split("sample ")[1])
 
     entry = server.run(graph, on_event=note)
@@ -48,8 +48,9 @@ def ask(server, node: str, graph: dict) -> tuple[int, dict]:
 ], ids=["balanced", "staircase", "long", "causal", "custom"])
 def test_the_plan_is_the_run_step_by_step(server, sampler, schedule):
     graph = prompt("planned", schedule, **sampler)
-    trace = trace_of(server.run(graph))
     status, answer = ask(server, "sampler", graph)
+    trace = trace_of(server.run(graph))
+    assert ask(server, "sampler", graph)[1]["trace"] == answer["trace"]
     assert status == 200 and answer["exact"], answer
     assert len(trace["segments"]) == len(answer["trace"]["segments"])
     for planned, made in zip(answer["trace"]["segments"], trace["segments"]):
@@ -120,12 +121,22 @@ def test_a_sweep_measures_points_against_the_baseline_and_keeps_every_run(server
     assert sampled == ["settings_1"] and "teacache 0.2" in [point["label"] for point in runs["points"]]
 
 
+def test_runs_are_kept_beside_other_branches_of_the_graph(server):
+    """A sampler and its timeline, which would run before the sweep, do not make ComfyUI forget the sweep's runs."""
+    def both(preset: str) -> dict:
+        graph = prompt("beside", STAIRCASE, preset=preset)
+        return {**graph, **{name: node for name, node in sweep_prompt(vae=False, seed=9).items() if name not in graph}}
+
+    assert len(run_sweep(server, both("balanced"))[0]) == 3
+    assert run_sweep(server, both("fast"))[0] == []
+
+
 def test_a_sweep_that_was_stopped_goes_on_where_it_stopped(server):
     graph = sweep_prompt(seed=6, vae=False)
     started = []
 
     def stop(kind, data):
-        if kind == "executing" and "sample" in (data["node"] or ""):
+        if kind == "executing" and "sample " in (data["node"] or ""):
             started.append(data["node"])
             if len(started) == 2:
                 server.request("POST", "/interrupt", {})

@@ -363,7 +363,7 @@ describe("words", () => {
 
   it("say slower for what is slower", () => {
     const text = describeLabel("slow", view([baseline(), point("slow", 50, 12.5, 60)]));
-    expect(text).toMatch(/1\.25x slower.*\n.*\nBeaten by every step computed\./);
+    expect(text).toMatch(/1\.25x slower.*\n.*\nBeaten by the run without SCOPE\./);
   });
 
   it("describe the baseline, identical and planned points as what they are", () => {

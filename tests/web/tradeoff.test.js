@@ -88,8 +88,8 @@ describe("TradeoffChart", () => {
 
   it("shows runs, their notes and what quality means", () => {
     chart.show(RUNS);
-    expect(chart.plot.textContent).toContain("every step computed");
-    expect(chart.plot.textContent).toContain("times faster");
+    expect(chart.plot.textContent).toContain("without SCOPE");
+    expect(chart.plot.textContent).toContain("times fewer");
     expect(chart.notes.textContent).toMatch(/^Fidelity to the run without SCOPE.* A note\.$/);
   });
 
