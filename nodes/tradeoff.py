@@ -94,7 +94,7 @@ class SweepPoint(io.ComfyNode):
         return io.Schema(
             node_id="SCOPE_SweepPoint",
             display_name="SCOPE Sweep Point",
-            category="SCOPE/sweep",
+            category="SCOPE",
             description="One point of a trade-off sweep: decodes a run and compares it with the baseline. Made by SCOPE Trade-off Sweep.",
             is_dev_only=True,
             inputs=[
@@ -137,7 +137,7 @@ class SweepRuns(io.ComfyNode):
         return io.Schema(
             node_id="SCOPE_SweepRuns",
             display_name="SCOPE Sweep Runs",
-            category="SCOPE/sweep",
+            category="SCOPE",
             description="The points of a trade-off sweep together. Made by SCOPE Trade-off Sweep.",
             is_dev_only=True,
             inputs=[

@@ -4,7 +4,6 @@ import json
 from pathlib import Path
 
 import numpy as np
-import pytest
 
 WORKFLOWS = Path(__file__).parents[2] / "workflows"
 CHART = "app.graph._nodes.find(node => node.type === 'SCOPE_TradeoffChart')"
@@ -39,7 +38,7 @@ def widget(page, name: str):
 
 
 def test_a_sweep_fills_the_chart_and_a_click_uses_it(page):
-    load(page, "05_demo_tradeoff", steps=12, spread=3)
+    load(page, "05_demo_tradeoff", steps=10, spread=2)
     show(page, CHART)
     chart = display(page, "SCOPE_TradeoffChart")
     page.wait_for_function("element => element.textContent.includes('planned')", arg=chart, timeout=10_000)
@@ -49,7 +48,7 @@ def test_a_sweep_fills_the_chart_and_a_click_uses_it(page):
     show(page, CHART)
     picture = page.shot("chart_measured", chart)
     assert len(np.unique(picture.reshape(-1, 3), axis=0)) > 20
-    assert page.evaluate("window.live") >= 4, "points did not arrive while the sweep ran"
+    assert page.evaluate("window.live") >= 3, "points did not arrive while the sweep ran"
     text = chart.text_content()
     assert "fast" in text and "PSNR" in text and "not always worse" in text
 
@@ -78,7 +77,7 @@ def test_a_sweep_fills_the_chart_and_a_click_uses_it(page):
 
 
 def test_compare_quality_and_report_show_the_pair(page):
-    load(page, "06_demo_ab_compare", steps=12)
+    load(page, "06_demo_ab_compare", steps=10)
     run(page)
     for kind, words in (("SCOPE_Compare", ["frame"]), ("SCOPE_Quality", ["PSNR", "SSIM", "worst"]), ("SCOPE_SaveReport", ["Copy as Markdown", "evaluations"])):
         show(page, f"app.graph._nodes.find(node => node.type === '{kind}')")
@@ -90,16 +89,20 @@ def test_compare_quality_and_report_show_the_pair(page):
     assert not [text for text in page.problems if "scope" in text.lower()]
 
 
-@pytest.mark.parametrize("kind, event", [
+GARBAGE = [
     ("scope.step", {}), ("scope.step", {"node": "999", "segment": 4, "step": {}}), ("scope.step", {"node": None, "segment": None}),
-    ("scope.point", {"node": "../..", "point": 5}), ("scope.point", {"node": {}, "run": [], "point": None}),
-])
-def test_garbage_events_change_nothing(page, kind, event):
+    ("scope.step", {"segment": {"units": [], "sigmas": []}, "step": 3}), ("scope.point", {"node": "../..", "point": 5}),
+    ("scope.point", {"node": {}, "run": [], "point": None}),
+]
+
+
+def test_garbage_events_change_nothing(page):
     load(page, "05_demo_tradeoff")
     before = display(page, "SCOPE_TradeoffChart").text_content(), display(page, "SCOPE_Timeline").text_content()
-    chart_id = page.evaluate(f"String({CHART}.id)")
-    for detail in (event, {**event, "node": chart_id}, {**event, "node": page.evaluate(f"String({SAMPLER}.id)")}):
-        page.evaluate("([kind, detail]) => app.api.dispatchCustomEvent(kind, detail)", [kind, detail])
+    for kind, event in GARBAGE:
+        for target in (None, CHART, SAMPLER, "app.graph._nodes.find(node => node.type === 'SCOPE_Sweep')"):
+            detail = event if target is None else {**event, "node": page.evaluate(f"String({target}.id)")}
+            page.evaluate("([kind, detail]) => app.api.dispatchCustomEvent(kind, detail)", [kind, detail])
     page.wait_for_timeout(200)
     assert (display(page, "SCOPE_TradeoffChart").text_content(), display(page, "SCOPE_Timeline").text_content()) == before
     assert not [text for text in page.problems if "scope" in text.lower() or "TypeError" in text], page.problems
