@@ -7,6 +7,7 @@ change between every two of them answers for all steps and shifts. One that look
 import hashlib
 import json
 from pathlib import Path
+from threading import RLock
 
 import numpy as np
 import torch
@@ -18,6 +19,7 @@ from .term import Term, timesteps
 LEVELS = 1000
 MOST_ENTRIES = 500
 MAPPED = ("modulation", "embedding")
+WRITING = RLock()
 PROBES = np.array([1.0, 250.0, 500.0, 750.0, 999.0])
 
 
@@ -48,11 +50,12 @@ class Known:
         """Map the signals of a loaded model, unless they are known, and remember that it is the one behind `key`."""
         name = fingerprint(term)
         self.folder.mkdir(parents=True, exist_ok=True)
-        for signal in MAPPED:
-            if not self.map_path(name, signal).exists():
-                features = term.features(signal, np.arange(LEVELS, dtype=float)).float().flatten(1)
-                np.save(self.map_path(name, signal), change_map(features))
-        self.put_last("models", key, name)
+        with WRITING:
+            for signal in MAPPED:
+                if not self.map_path(name, signal).exists():
+                    features = term.features(signal, np.arange(LEVELS, dtype=float)).float().flatten(1)
+                    np.save(self.map_path(name, signal), change_map(features))
+            self.put_last("models", key, name)
 
     def learn_content(self, key: str, signal: str, sigmas: np.ndarray, seen: dict[int, list[float]]) -> None:
         """Remember the mean change that a signal of the content had at each own step (`signal.LatentSignal.seen`)."""
@@ -92,13 +95,14 @@ class Known:
 
     def put_last(self, name: str, key: str, value: str | int) -> None:
         """Write one entry of a small table, the newest at the end, in a way that a crash cannot damage."""
-        entries = self.read(name)
-        entries.pop(key, None)
-        entries = dict([*entries.items(), (key, value)][-MOST_ENTRIES:])
-        self.folder.mkdir(parents=True, exist_ok=True)
-        fresh = self.folder / f"{name}.new"
-        fresh.write_text(json.dumps(entries))
-        fresh.replace(self.folder / f"{name}.json")
+        with WRITING:
+            entries = self.read(name)
+            entries.pop(key, None)
+            entries = dict([*entries.items(), (key, value)][-MOST_ENTRIES:])
+            self.folder.mkdir(parents=True, exist_ok=True)
+            fresh = self.folder / f"{name}.new"
+            fresh.write_text(json.dumps(entries))
+            fresh.replace(self.folder / f"{name}.json")
 
     def map_path(self, name: str | None, signal: str) -> Path:
         return self.folder / f"{name}_{signal}.npy"

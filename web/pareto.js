@@ -91,6 +91,11 @@ export function isPoint(point) {
   return typeof point?.label === "string" && Number.isFinite(point.computed) && point.computed > 0;
 }
 
+/** Whether a live event has the shape that Python sends. */
+export function isPointEvent({ run, point }) {
+  return run?.format === FORMAT && run.version <= VERSION && isPoint(point);
+}
+
 /**
  * The runs with one more point, or with a newer measurement of a point. A baseline, or another model, starts anew.
  *

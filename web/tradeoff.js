@@ -15,6 +15,7 @@ import {
   describePoint,
   hasSeconds,
   isPoint,
+  isPointEvent,
   isSamePoint,
   neighbour,
   noteOfPlan,
@@ -83,9 +84,9 @@ export class TradeoffChart {
     this.read(() => parseRuns(runs));
   }
 
-  /** @param {{run: object, point: Point}} event A point that has just been measured. */
+  /** @param {{run: object, point: Point}} event A point that has just been measured; anything else is left alone. */
   add(event) {
-    this.read(() => withPoint(this.runs, event));
+    if (isPointEvent(event)) this.read(() => withPoint(this.runs, event));
   }
 
   /**

@@ -23,12 +23,15 @@ def serve_plans(plan: Callable[[str, Graph, Known], dict[str, Any]]) -> None:
             raise ValueError("a plan needs {\"node\": id, \"prompt\": graph}")
         return plan(request["node"], Graph.of(request.get("prompt")), knowledge())
 
+    one_at_a_time = asyncio.Lock()
+
     async def handle(request: web.Request) -> web.Response:
         if request.content_length is None or request.content_length > MOST_BYTES:
             return web.json_response({"error": f"a plan is made of at most {MOST_BYTES:,} bytes"}, status=413)
         body = await request.read()
         try:
-            return web.json_response(await asyncio.to_thread(answer, body))
+            async with one_at_a_time:
+                return web.json_response(await asyncio.to_thread(answer, body))
         except KeyError as error:
             return web.json_response({"error": f"node {str(error)[:40]} is not in the graph"}, status=400)
         except (ValueError, RecursionError) as error:

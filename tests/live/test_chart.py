@@ -37,11 +37,16 @@ def widget(page, name: str):
     return page.evaluate(f"{SAMPLER}.widgets.find(widget => widget.name === '{name}').value")
 
 
+def wait_for_plan(page, chart):
+    page.wait_for_function("element => element.textContent.includes('settings planned')", arg=chart, timeout=60_000)
+    page.wait_for_timeout(500)
+
+
 def test_a_sweep_fills_the_chart_and_a_click_uses_it(page):
     load(page, "05_demo_tradeoff", steps=10, spread=2)
     show(page, CHART)
     chart = display(page, "SCOPE_TradeoffChart")
-    page.wait_for_function("element => element.textContent.includes('planned')", arg=chart, timeout=10_000)
+    wait_for_plan(page, chart)
     page.shot("chart_planned", chart)
     page.evaluate("window.live = 0; app.api.addEventListener('scope.point', () => window.live++)")
     run(page)
@@ -98,6 +103,7 @@ GARBAGE = [
 
 def test_garbage_events_change_nothing(page):
     load(page, "05_demo_tradeoff")
+    wait_for_plan(page, display(page, "SCOPE_TradeoffChart"))
     before = display(page, "SCOPE_TradeoffChart").text_content(), display(page, "SCOPE_Timeline").text_content()
     for kind, event in GARBAGE:
         for target in (None, CHART, SAMPLER, "app.graph._nodes.find(node => node.type === 'SCOPE_Sweep')"):

@@ -98,7 +98,7 @@ describe("TradeoffChart", () => {
     expect(chart.empty.textContent).toBe("This is not a SCOPE sweep.");
     chart.show(RUNS);
     expect(chart.plot.hidden).toBe(false);
-    chart.add({});
+    chart.show({});
     expect(chart.empty.textContent).toBe("This is not a SCOPE sweep.");
     chart.showPlan({ not: "points" });
     chart.showCurrent({ not: "a point" });
