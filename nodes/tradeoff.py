@@ -149,8 +149,8 @@ class SweepRuns(io.ComfyNode):
         )
 
     @classmethod
-    def execute(cls, baseline: dict[str, Any], points: dict[str, Any]) -> io.NodeOutput:
-        points = sorted(points.values(), key=lambda point: -point["computed"])
+    def execute(cls, baseline: dict[str, Any], points: dict[str, Any] | None = None) -> io.NodeOutput:
+        points = sorted((points or {}).values(), key=lambda point: -point["computed"])
         notes = [] if "clip" not in baseline else [quality.perceptual()[1]]
         if baseline["start_up_seconds"] > 0.05 * baseline["seconds"]:
             notes.append(f"The run without SCOPE came first and contains {baseline['start_up_seconds']:.1f} s of start-up, so speed-ups by the clock are a little too high.")

@@ -144,6 +144,7 @@ def test_a_sweep_that_was_stopped_goes_on_where_it_stopped(server):
     with pytest.raises(WorkflowError, match="cancelled"):
         server.run(graph, on_event=stop)
     sampled, runs = run_sweep(server, graph)
+    assert run_sweep(server, sweep_prompt(seed=6, vae=False, spread=0))[1]["points"] == runs["points"][:1]
     assert len(sampled) == 2 and started[0].split("sample ")[1] not in sampled
     assert set(runs["metrics"]) == {"latent_error"} and runs["points"][0].get("clip") is None
 
