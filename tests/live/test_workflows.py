@@ -36,9 +36,7 @@ def test_workflow_loads_without_a_warning(page, name):
 
 
 def test_demo_runs_and_draws(page):
-    load(page, "01_demo_text_to_video")
-    page.evaluate("""() => app.graph._nodes.filter(n => n.type === 'SCOPE_Sampler')
-        .forEach(n => { n.widgets.find(w => w.name === 'steps').value = 10 })""")
+    load_quick_demo(page)
     before = picture_of_timeline(page, "empty")
     run(page)
     after = picture_of_timeline(page, "drawn")
@@ -48,6 +46,20 @@ def test_demo_runs_and_draws(page):
     assert "evaluations" in text and "fewer" in text
     page.shot("demo_finished")
     assert not [text for text in page.problems if "scope" in text.lower()]
+
+    page.reload()
+    page.wait_for_function("window.app && window.app.graph && window.app.extensionManager", timeout=120_000)
+    load_quick_demo(page)
+    page.evaluate("window.live = 0; app.api.addEventListener('scope.step', () => window.live++)")
+    run(page)
+    assert page.evaluate("window.live") == 0, "the second run did not come from the cache"
+    assert page.locator(".scope-timeline").first.inner_text() == text
+
+
+def load_quick_demo(page):
+    load(page, "01_demo_text_to_video")
+    page.evaluate("""() => app.graph._nodes.filter(n => n.type === 'SCOPE_Sampler')
+        .forEach(n => { n.widgets.find(w => w.name === 'steps').value = 10 })""")
 
 
 def run(page):
