@@ -14,11 +14,11 @@ from .term import Term
 from .trace import Trace, describe
 
 
-def make_control(settings: Settings, segment: Segment, causal: bool, term: Term | None = None, table: np.ndarray | None = None) -> Control:
-    """Decision maker of one segment, fresh."""
+def make_control(settings: Settings, segment: Segment, causal: bool, term: Term | None = None, table: np.ndarray | None = None, joint: bool = True) -> Control:
+    """Decision maker of one segment, fresh. `joint`: one forward computes all units or none, see `Control`."""
     policy = settings.policy
     signal = make_signal(policy.signal, policy.aggregate, segment, term, table)
-    return Control(policy, settings.gate, signal, segment, intervals(segment, settings.interval, causal=causal))
+    return Control(policy, settings.gate, signal, segment, intervals(segment, settings.interval, causal=causal), joint)
 
 
 def plan(schedule: ARSchedule, settings: Settings, table: np.ndarray | None = None) -> Trace:

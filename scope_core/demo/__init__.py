@@ -1,4 +1,4 @@
-"""The demo model: a small world, and how the model that ships with the pack was trained on it.
+"""The demo models: a small world, and how the models that ship with the pack, one a family, were trained on it.
 
 `world` renders captioned clips, `train` makes the weights in `weights/`, `evaluate` measures them.
 """

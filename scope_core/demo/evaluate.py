@@ -1,4 +1,4 @@
-"""Measure the demo model: `python -m scope_core.demo.evaluate`. What good means is in demo-model.md.
+"""Measure a demo model: `python -m scope_core.demo.evaluate [--family magi]`. What good means is in demo-model.md.
 
 Over held-out prompts: is the object there, in the right colour, of the right shape, without flicker? Writes a contact
 sheet for the eye beside the numbers.
@@ -6,45 +6,67 @@ sheet for the eye beside the numbers.
 
 import argparse
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import imageio.v3 as imageio
 import numpy as np
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from ..forcing import DiffusionForcing
+from ..magi import CHUNK, ChunkField, Reach, magi_schedule
 from ..models.demo_vae import DemoVAE
+from ..models.magi import MagiTransformer, config_of
 from ..models.wan import WanTransformer
 from ..plan import make_control
 from ..presets import PRESETS, Settings
 from ..preview import write_clip
 from ..rollout import compose, rollout, unroll
 from ..schedule import ARSchedule
-from ..solver import UniPC
+from ..solver import Euler, UniPC
 from ..term import Guided
 from ..trace import Trace
 from . import WEIGHTS
-from .train import CONFIG, SIZE
-from .world import BACKGROUNDS, COLOURS, FRAMES_PER_LATENT, SHAPES, TOKENS, WINDOW, Clips
+from .train import CHUNKS, CONFIG, NULL_TOKENS, SIZE, MagiDemo, SkyReelsDemo
+from .world import BACKGROUNDS, COLOURS, FPS, FRAMES_PER_LATENT, SHAPES, TOKENS, WINDOW, Clips
 
 GOALS = {"object present": 0.98, "colour right": 0.95, "shape right": 0.85, "steady colour": 0.98}
 HELD_OUT = 990_000
 """Seed of the prompts judged here; training draws from other seeds."""
 
 
-class Demo:
-    """The shipped model without a host."""
+class Shipped:
+    """What the demos share: words and autoencoder. Without a host."""
 
     def __init__(self, folder: Path = WEIGHTS):
-        def load(part: str) -> dict[str, Tensor]:
-            return {key: value.float() for key, value in load_file(folder / f"scope_demo_{part}.safetensors").items()}
+        self.vae = DemoVAE().eval()
+        self.vae.load_state_dict(load(folder / "scope_demo_vae.safetensors"))
+        self.words = load(folder / "scope_demo_text.safetensors")["weight"]
 
-        self.transformer, self.vae = WanTransformer(CONFIG).eval(), DemoVAE().eval()
-        self.transformer.load_state_dict(load("df"))
-        self.vae.load_state_dict(load("vae"))
-        self.words = load("text")["weight"]
+    @torch.inference_mode()
+    def decode(self, latents: Tensor) -> Tensor:
+        """Video [B, 3, T, 128, 128] in [0, 1]."""
+        return torch.cat([self.vae.decode(z[None]) for z in latents]).add(1).div(2).clamp(0, 1)
+
+
+class Demo(Shipped):
+    """The shipped model in the SkyReels-V2 layout."""
+
+    latents = WINDOW
+    report = "demo"
+    """What the names of files about it begin with."""
+
+    def __init__(self, folder: Path = WEIGHTS):
+        super().__init__(folder)
+        self.transformer = WanTransformer(CONFIG).eval()
+        self.transformer.load_state_dict(load(folder / SkyReelsDemo.file))
+
+    def schedules(self, steps: int = 50) -> dict[str, ARSchedule]:
+        """The ways to sample it that are measured."""
+        return {name: ARSchedule(WINDOW, steps, WINDOW, 5, 1, ar_step) for name, ar_step in (("synchronous", 0), ("asynchronous", 5))}
 
     @torch.inference_mode()
     def sample(self, tokens: Tensor, schedule: ARSchedule, settings: Settings, seed: int, cfg: float = 2.5, solver=UniPC) -> tuple[Tensor, Trace]:
@@ -64,10 +86,67 @@ class Demo:
         trace.forwards = term.forwards
         return latents, trace
 
+
+class Magi(Shipped):
+    """The shipped model in the MAGI-1 layout."""
+
+    latents = CHUNKS * CHUNK
+    report = "demo_magi"
+
+    def __init__(self, folder: Path = WEIGHTS):
+        super().__init__(folder)
+        weights = load(folder / MagiDemo.file)
+        with safe_open(folder / MagiDemo.file, "pt") as file:
+            self.settings = json.loads(file.metadata()["config"])
+        config = replace(config_of({key: weight.shape for key, weight in weights.items()}), **self.settings["transformer"])
+        self.transformer = MagiTransformer(config).eval()
+        self.transformer.load_state_dict(weights)
+
+    def schedules(self, steps: int = 64) -> dict[str, ARSchedule]:
+        return {"chunk_by_chunk": magi_schedule(self.latents, steps, self.settings["window_size"])}
+
     @torch.inference_mode()
-    def decode(self, latents: Tensor) -> Tensor:
-        """Video [B, 3, T, 128, 128] in [0, 1]."""
-        return torch.cat([self.vae.decode(z[None]) for z in latents]).add(1).div(2).clamp(0, 1)
+    def sample(self, tokens: Tensor, schedule: ARSchedule, settings: Settings, seed: int, reach: Reach = Reach(),
+               start: Tensor | None = None) -> tuple[Tensor, Trace]:
+        """Latents [B, 16, F, 8, 8] for prompts [B, TOKENS], and the trace. `start` [B, 16, P, 8, 8] are known first frames."""
+        segment, = schedule.segments
+        network = Captioned(self.transformer, self.words[tokens], tokens > 0, schedule.steps)
+        x = torch.randn(len(tokens), 16, schedule.frames, 8, 8, generator=torch.Generator().manual_seed(seed))
+        if start is not None:
+            x[:, :, :segment.prefix] = start[:, :, :segment.prefix]
+        field, control, trace = ChunkField(network, segment, reach, start=start), make_control(settings, segment, True, network, joint=False), Trace({})
+        made = rollout(field, x, segment, control, Euler(segment.sigmas), trace.begin(segment))
+        trace.memory, trace.forwards = control.peak_bytes, field.forwards
+        return made, trace
+
+
+class Captioned:
+    """A distilled MAGI-1 with one caption a clip (magi.Network): `words` [B, L, caption_dim], `known` [B, L]. A prompt without a known
+    word is the null caption."""
+
+    def __init__(self, transformer: MagiTransformer, words: Tensor, known: Tensor, steps: int):
+        null = transformer.y_embedder.null_caption_embedding
+        rest, empty = len(null) - words.shape[1], ~known.any(1)[:, None]
+        self.transformer, self.dt, self.blocks = transformer, steps / 2, len(transformer.blocks)
+        self.null, self.null_mask = null.expand(len(words), -1, -1), (torch.arange(len(null)) < NULL_TOKENS).expand(len(words), -1)
+        self.context = torch.where(empty[..., None], null, nn.functional.pad(words, (0, 0, 0, rest)))
+        self.mask = torch.where(empty, self.null_mask, nn.functional.pad(known, (0, rest)))
+
+    def __call__(self, x, times, chunks, ranges, text, cache, keep, dropped, around):
+        context = torch.stack([self.context if told else self.null for told in text], 1)
+        mask = torch.stack([self.mask if told else self.null_mask for told in text], 1)
+        t = torch.tensor(times).expand(len(x), -1)
+        return self.transformer(x, t, chunks, ranges, context, mask, cache, keep, self.dt, dropped, around)
+
+    def patch_embedding(self, x: Tensor) -> Tensor:
+        return self.transformer.patch_embedding(x)
+
+
+FAMILIES = {"skyreels": Demo, "magi": Magi}
+
+
+def load(file: Path) -> dict[str, Tensor]:
+    return {key: value.float() for key, value in load_file(file).items()}
 
 
 def shape_classifier() -> nn.Module:
@@ -123,6 +202,13 @@ def judge(video: Tensor, clips: Clips, classifier: nn.Module) -> dict[str, float
             "steady colour": float(np.mean(steady))}
 
 
+def rendered(clips: Clips, frames: int) -> Tensor:
+    """The world's own video [B, 3, frames, 128, 128] of the clips."""
+    seconds = torch.arange(frames) / FPS
+    return torch.cat([Clips(clips.words[i:i + 1], clips.radius[i:i + 1], clips.start[i:i + 1], clips.motion[i:i + 1])
+                      .render(SIZE, seconds).transpose(1, 2) for i in range(len(clips.words))])
+
+
 def contact_sheet(video: Tensor, path: Path, clips: int = 16) -> None:
     """Every seventh frame of some clips, one clip a row."""
     rows = video[:clips, :, ::7].permute(0, 3, 2, 4, 1).flatten(2, 3).flatten(0, 1)
@@ -137,29 +223,27 @@ def table(results: dict[str, dict[str, float]]) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--family", choices=FAMILIES, default="skyreels")
     parser.add_argument("--weights", type=Path, default=WEIGHTS)
     parser.add_argument("--prompts", type=int, default=64)
-    parser.add_argument("--steps", type=int, default=50)
+    parser.add_argument("--steps", type=int, help="by default 50, or 64 of magi")
     parser.add_argument("--out", type=Path, default=Path("scope-output"), help="folder for the contact sheets and the JSON")
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
-    demo = Demo(args.weights)
+    demo = FAMILIES[args.family](args.weights)
     classifier = shape_classifier()
     clips = Clips.sample(args.prompts, torch.Generator().manual_seed(HELD_OUT))
-    real = torch.cat([Clips(clips.words[i:i + 1], clips.radius[i:i + 1], clips.start[i:i + 1], clips.motion[i:i + 1])
-                      .render(SIZE, torch.arange(4 * WINDOW - 3) / 24).transpose(1, 2) for i in range(args.prompts)])
-    results = {"rendered world": judge(real, clips, classifier)}
-    for name, ar_step in (("synchronous", 0), ("asynchronous", 5)):
-        parts = [demo.sample(clips.tokens()[i:i + 16], ARSchedule(WINDOW, args.steps, WINDOW, 5, 1, ar_step), PRESETS["off"], HELD_OUT + i)[0]
-                 for i in range(0, args.prompts, 16)]
+    results = {"rendered world": judge(rendered(clips, FRAMES_PER_LATENT * (demo.latents - 1) + 1), clips, classifier)}
+    for name, schedule in (demo.schedules(args.steps) if args.steps else demo.schedules()).items():
+        parts = [demo.sample(clips.tokens()[i:i + 16], schedule, PRESETS["off"], HELD_OUT + i)[0] for i in range(0, args.prompts, 16)]
         video = demo.decode(torch.cat(parts))
         results[name] = judge(video, clips, classifier)
-        contact_sheet(video, args.out / f"demo_{name}.png")
-        write_clip(video[0], args.out / f"demo_{name}.mp4")
+        contact_sheet(video, args.out / f"{demo.report}_{name}.png")
+        write_clip(video[0], args.out / f"{demo.report}_{name}.mp4")
     for name, shares in (results | {"wanted": GOALS}).items():
         print(f"{name:>15}: " + ", ".join(f"{what} {share:.1%}" for what, share in shares.items()))
-    (args.out / "demo_quality.md").write_text(table(results | {"wanted": GOALS}))
-    (args.out / "demo_quality.json").write_text(json.dumps({"goals": GOALS, "results": results}, indent=1))
+    (args.out / f"{demo.report}_quality.md").write_text(table(results | {"wanted": GOALS}))
+    (args.out / f"{demo.report}_quality.json").write_text(json.dumps({"goals": GOALS, "results": results}, indent=1))
 
 
 if __name__ == "__main__":

@@ -1,8 +1,9 @@
-"""Train the demo model from nothing: `python -m scope_core.demo.train --work FOLDER`.
+"""Train the demo models from nothing: `python -m scope_core.demo.train --work FOLDER`, then the same with `--family magi`.
 
 Three stages, each resumed from its checkpoint in the work folder: the autoencoder's fixed encoder (principal
-components), its decoder, and the diffusion-forcing transformer with its word embeddings. Runs on a CPU or a GPU;
-`torchrun --nproc-per-node 2 -m scope_core.demo.train ...` uses two processes. Recipe and findings: demo-model.md.
+components), its decoder, and the diffusion-forcing transformer with its word embeddings. The MAGI-1-shaped model shares
+autoencoder and word embeddings with the SkyReels-V2-shaped one, so it trains the transformer alone. Runs on a CPU or a GPU;
+`torchrun --nproc-per-node 2 -m scope_core.demo.train ...` uses two processes. Recipe and findings: demo-model.md, magi1.md.
 """
 
 import argparse
@@ -11,6 +12,7 @@ import json
 import os
 import time
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 import torch.distributed as dist
@@ -18,28 +20,22 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ..magi import CHUNK, CLEAN
 from ..models.demo_vae import DemoVAE
+from ..models.magi import MagiAttention, MagiConfig, MagiTransformer
 from ..models.wan import WanAttention, WanConfig, WanTransformer
+from ..schedule import magi_times
 from . import WEIGHTS
 from .world import FPS, FRAMES_PER_LATENT, TOKENS, WINDOW, WORDS, Clips, latent_seconds
 
 TEXT_DIM = 64
 SIZE = 128
 CONFIG = WanConfig(dim=192, ffn_dim=768, num_heads=6, num_layers=6, text_dim=TEXT_DIM)
+MAGI_CONFIG = MagiConfig(layers=6, hidden=192, ffn=768, heads=8, head_dim=24, cond=48, caption_dim=TEXT_DIM, caption_length=64)
 BATCH = 16
 SHIFT = 2.0
-
-
-class DemoModel(nn.Module):
-    """Word embeddings and transformer, trained together."""
-
-    def __init__(self):
-        super().__init__()
-        self.words = nn.Embedding(len(WORDS) + 1, TEXT_DIM, padding_idx=0)
-        self.transformer = WanTransformer(CONFIG)
-
-    def forward(self, x: Tensor, t: Tensor, tokens: Tensor, mask: Tensor) -> Tensor:
-        return self.transformer(x, t, self.words(tokens), mask)
+DROPPED = 0.1
+"""Share of clips trained without their caption."""
 
 
 def fit_encoder(vae: DemoVAE, clips: int = 600) -> None:
@@ -128,88 +124,251 @@ def softmax_attention(q: Tensor, k: Tensor, v: Tensor, attn_mask: Tensor | None 
     return scores.softmax(-1).to(v.dtype) @ v
 
 
-def train_transformer(vae: DemoVAE, steps: int, device: str, checkpoint: Path) -> DemoModel:
+class SkyReelsDemo(nn.Module):
+    """Word embeddings and a transformer of the SkyReels-V2 family, trained together."""
+
+    file = "scope_demo_df.safetensors"
+    longest = WINDOW
+    """Latent frames of the longest clips; BATCH counts clips of this length."""
+    metadata = {"transformer": {"num_heads": CONFIG.num_heads, "text_dim": CONFIG.text_dim}}
+
+    def __init__(self):
+        super().__init__()
+        self.words = nn.Embedding(len(WORDS) + 1, TEXT_DIM, padding_idx=0)
+        self.transformer = WanTransformer(CONFIG)
+
+    def compile_parts(self) -> None:
+        WanAttention.attend = staticmethod(softmax_attention)
+        self.compile()
+
+    def frames(self, progress: float, shared: torch.Generator) -> Tensor:
+        """Latent frames [F] of the video that a step at `progress` in [0, 1] trains on."""
+        return torch.arange(WINDOW)
+
+    def forward(self, x: Tensor, t: Tensor, tokens: Tensor, mask: Tensor) -> Tensor:
+        return self.transformer(x, t, self.words(tokens), mask)
+
+    def loss(self, x0: Tensor, tokens: Tensor, frames: Tensor, own: torch.Generator, shared: torch.Generator) -> Tensor:
+        """Error of the velocity of latents x0 [B, 16, F, 8, 8], at noise levels drawn from `own`; `shared` is alike in all processes."""
+        device = x0.device
+        sigma = noise_levels(len(x0), own).to(device)
+        noise = torch.randn(x0.shape, generator=own).to(device)
+        level = sigma[:, None, :, None, None]
+        tokens = tokens.masked_fill(torch.rand(len(x0), 1, generator=own) < DROPPED, 0).to(device)
+        v = self((1 - level) * x0 + level * noise, 1000 * sigma, tokens, attention_mask(shared).to(device))
+        return velocity_error(v, noise - x0, level > 0)
+
+
+def velocity_error(v: Tensor, target: Tensor, counted: Tensor) -> Tensor:
+    """Mean squared error [] of v [B, C, F, H, W] where `counted` [B, 1, F, 1, 1]."""
+    error = (v.float() - target).square() * counted
+    return error.sum() / (counted.expand_as(error).sum() + 1)
+
+
+CHUNKS = 4
+"""Chunks of the clips MAGI is trained on, and of its window."""
+STEPS = 64
+NULL_TOKENS = 50
+"""Rows of the null caption that are read."""
+
+
+class Batch(NamedTuple):
+    """What a MAGI block reads of its call when every clip of a batch has chunk ranges and a caption of its own."""
+
+    angles: Tensor
+    condition: Tensor
+    caption: Tensor
+    """[NULL_TOKENS + B * words, hidden]: the null caption once, then that of every clip."""
+    sees: Tensor
+    """[B, r, r]: which chunks a chunk attends to."""
+    null: Tensor
+    """[B, r]: which chunks read the null caption."""
+
+
+def over_chunks(self: MagiAttention, q: Tensor, k: Tensor, v: Tensor, layer: int, batch: Batch) -> Tensor:
+    tokens = q.shape[1] // batch.sees.shape[1]
+    q, k, v = (x.unflatten(2, (-1, self.head_dim)).transpose(1, 2) for x in (q, k, v))
+    outputs = []
+    for j, query in enumerate(q.split(tokens, 2)):
+        end = (j + 1) * tokens
+        sees = batch.sees[:, j, :j + 1].repeat_interleave(tokens, 1)[:, None, None]
+        outputs.append(softmax_attention(query, k[:, :, :end], v[:, :, :end], sees))
+    return torch.cat(outputs, 2).transpose(1, 2).flatten(2)
+
+
+def over_captions(self: MagiAttention, q: Tensor, batch: Batch) -> Tensor:
+    clips, length = q.shape[:2]
+    keys, values = self.linear_kv_xattn(batch.caption).unflatten(1, (self.groups, 2, self.head_dim)).unbind(2)
+    keys = self.k_layernorm_xattn(keys)
+    keys, values = (torch.cat([x[:NULL_TOKENS].expand(clips, -1, -1, -1), x[NULL_TOKENS:].unflatten(0, (clips, -1))], 1).transpose(1, 2)
+                    for x in (keys, values))
+    is_null = torch.arange(keys.shape[2], device=q.device) < NULL_TOKENS
+    reads = (batch.null[..., None] == is_null).repeat_interleave(length // batch.null.shape[1], 1)[:, None]
+    return softmax_attention(q.unflatten(2, (-1, self.head_dim)).transpose(1, 2), keys, values, reads).transpose(1, 2).flatten(2)
+
+
+def chunk_steps(n: int, chunks: Tensor, steps: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Steps done [n, r] by each of `chunks` [r], `steps` being clean, and which chunks are alone.
+
+    60 % are MAGI's own staircase at a random moment, where a chunk that has not entered the window yet is trained alone; 20 % are
+    independent and 20 % synchronous.
+    """
+    def integers(end, *shape):
+        return torch.randint(end, shape, generator=generator)
+
+    stage = steps // CHUNKS
+    kind = torch.rand(n, 1, generator=generator)
+    independent = integers(steps, n, len(chunks))
+    staircase = (integers(chunks[-1].item() + CHUNKS, n, 1) - chunks) * stage + integers(stage, n, 1)
+    waits = (kind < 0.6) & (staircase < 0)
+    done = torch.where((kind < 0.6) & ~waits, staircase.clamp(max=steps), torch.where(kind < 0.8, independent, independent[:, :1]))
+    return done, waits | (torch.rand(done.shape, generator=generator) < 0.03)
+
+
+class MagiDemo(nn.Module):
+    """A transformer of the distilled MAGI-1 kind (one branch, told the step size), on the words of the SkyReels-shaped demo."""
+
+    file = "scope_demo_magi.safetensors"
+    longest = CHUNKS * CHUNK
+    metadata = {"transformer": {"chunk_frames": CHUNK}, "distilled": True, "num_steps": STEPS, "window_size": CHUNKS}
+
+    def __init__(self):
+        super().__init__()
+        self.words = nn.Embedding(len(WORDS) + 1, TEXT_DIM, padding_idx=0).requires_grad_(False)
+        self.words.load_state_dict(load_file(WEIGHTS / "scope_demo_text.safetensors"))
+        self.transformer = MagiTransformer(MAGI_CONFIG)
+        for name, parameter in self.transformer.named_parameters():
+            if "norm" in name and name.endswith("bias") or "layernorm" in name:
+                nn.init.zeros_(parameter)
+            if "post_norm.weight" in name:
+                nn.init.constant_(parameter, -0.75)
+            if "ada_modulate" in name:
+                nn.init.ones_(parameter) if name.endswith("bias") else nn.init.normal_(parameter, std=0.02)
+        nn.init.normal_(self.transformer.y_embedder.null_caption_embedding)
+        nn.init.zeros_(self.transformer.final_linear["linear"].weight)
+        self.transformer.rope.bands.data = 10 ** (-torch.arange(len(self.transformer.rope.bands)) / 2)
+
+    def compile_parts(self) -> None:
+        MagiAttention.over_chunks, MagiAttention.over_captions = over_chunks, over_captions
+        for block in self.transformer.blocks:
+            block.compile(dynamic=False)
+
+    def frames(self, progress: float, shared: torch.Generator) -> Tensor:
+        """Latent frames [F] of the video that a step at `progress` in [0, 1] trains on: whole chunks, two of them at first and then
+        four, half of the time with gaps, so that a chunk meets all that a window and a clean chunk before it hold."""
+        count, gaps = 2 if progress < 0.5 else CHUNKS, torch.rand((), generator=shared) < 0.5
+        chunks = torch.randperm(CHUNKS + 1, generator=shared)[:count].sort()[0] if gaps else torch.arange(count)
+        return (chunks[:, None] * CHUNK + torch.arange(CHUNK)).flatten()
+
+    def loss(self, x0: Tensor, tokens: Tensor, frames: Tensor, own: torch.Generator, shared: torch.Generator) -> Tensor:
+        """Error of the velocity of latents x0 [B, 16, F, 8, 8], at times drawn from `own`; `shared` is alike in all processes."""
+        device, n, chunks = x0.device, len(x0), frames[::CHUNK] // CHUNK
+        steps = STEPS // 2 ** torch.randint(4, (), generator=shared).item()
+        done, alone = chunk_steps(n, chunks, steps, own)
+        clean = done == steps
+        ranged = torch.rand(n, 1, generator=own) < 0.4
+        reach = torch.where(ranged, torch.where(clean, 1, 5 - 4 * done // steps), 99)
+        distance = chunks[:, None] - chunks
+        sees = (distance >= 0) & (distance < reach[..., None]) & (~alone[..., None] | (distance == 0))
+        null = clean | (torch.rand(n, 1, generator=own) < DROPPED)
+        known = torch.randint(1, 4, (n, 1), generator=own) * (torch.rand(n, 1, generator=own) < 0.1)
+        given = (torch.arange(CHUNK) < known[..., None]) & (clean.cumprod(1).sum(1, keepdim=True) == torch.arange(len(chunks)))[..., None]
+        noise = torch.randn(x0.shape, generator=own).to(device)
+        t = torch.from_numpy(magi_times(steps, "8,16,16")).float()[done].masked_fill(clean, CLEAN).to(device)
+        given, level = given.flatten(1)[:, None, :, None, None].to(device), t.repeat_interleave(CHUNK, 1)[:, None, :, None, None]
+        v = self(torch.where(given, x0, (1 - level) * noise + level * x0), t, tokens[:, :4].to(device), chunks, steps, sees.to(device), null.to(device))
+        return velocity_error(v, x0 - noise, (level < CLEAN) & ~given)
+
+    def forward(self, x: Tensor, t: Tensor, tokens: Tensor, chunks: Tensor, steps: int, sees: Tensor, null: Tensor) -> Tensor:
+        def around(i, hidden, block):
+            call = block.keywords["call"]
+            return self.transformer.blocks[i](hidden, 0, Batch(call.angles, call.condition, call.caption, sees, null))
+
+        nothing = self.transformer.y_embedder.null_caption_embedding[:NULL_TOKENS]
+        captions = torch.cat([nothing, self.words(tokens).flatten(0, 1)])[None, None]
+        mask = torch.ones(captions.shape[:3], dtype=torch.bool, device=x.device)
+        return self.transformer(x, t, chunks.tolist(), (), captions, mask, dt=steps / 2, around=around)
+
+
+FAMILIES = {"skyreels": SkyReelsDemo, "magi": MagiDemo}
+
+
+def train_transformer(model: nn.Module, vae: DemoVAE, steps: int, device: str, checkpoint: Path) -> nn.Module:
     """Flow matching with a noise level per frame. Returns the averaged weights. Resumes from `checkpoint`."""
     rank, world = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
-    torch.manual_seed(0)
-    model = DemoModel().to(device)
+    model = model.to(device)
     ema = copy.deepcopy(model)
     matrices = [p for p in model.transformer.blocks.parameters() if p.ndim == 2]
-    others = [p for p in model.parameters() if not any(p is q for q in matrices)]
+    trained = [p for p in model.parameters() if p.requires_grad]
+    others = [p for p in trained if not any(p is q for q in matrices)]
     optimizers = [torch.optim.Muon(matrices, lr=2e-3, weight_decay=0.01, adjust_lr_fn="match_rms_adamw"),
                   torch.optim.AdamW(others, lr=1.5e-3, betas=(0.9, 0.98), weight_decay=0.01)]
     peaks = [group["lr"] for o in optimizers for group in o.param_groups]
-    step = 0
+    step = seen = 0
     if checkpoint.exists():
         state = torch.load(checkpoint, map_location=device, weights_only=True)
-        step = state["step"]
+        step, seen = state["step"], state.get("clips", BATCH * state["step"])
         model.load_state_dict(state["model"])
         ema.load_state_dict(state["ema"])
         for optimizer, saved in zip(optimizers, state["optimizers"]):
             optimizer.load_state_dict(saved)
-    WanAttention.attend = staticmethod(softmax_attention)
-    compiled = torch.compile(model)
-    seconds = latent_seconds(WINDOW)
+    model.compile_parts()
     saved_at = begun = time.time()
-    first, mean_loss = step, 0.0
+    first, first_seen, mean_loss = step, seen, 0.0
     while step < steps:
         shared = torch.Generator().manual_seed(step)
         own = torch.Generator().manual_seed(1_000_003 * (rank + 1) + step)
         scale = min(1, (step + 1) / 80) * 0.5 * (1 + torch.cos(torch.tensor(torch.pi * step / steps))).item() + 0.005
         for group, peak in zip((g for o in optimizers for g in o.param_groups), peaks):
             group["lr"] = peak * scale
-        clips = Clips.sample(BATCH // world, own)
+        frames = model.frames(step / steps, shared)
+        clips = Clips.sample(BATCH * model.longest // len(frames) // world, own)
         with torch.no_grad():
-            video = clips.render(SIZE // 2, seconds) * 2 - 1
-            x0 = vae.encoder(video.flatten(0, 1).to(device)).unflatten(0, (-1, WINDOW)).transpose(1, 2)
-        sigma = noise_levels(len(x0), own).to(device)
-        noise = torch.randn(x0.shape, generator=own).to(device)
-        level = sigma[:, None, :, None, None]
-        tokens = clips.tokens().masked_fill(torch.rand(len(x0), 1, generator=own) < 0.1, 0).to(device)
+            video = clips.render(SIZE // 2, latent_seconds(frames[-1].item() + 1)[frames]) * 2 - 1
+            x0 = vae.encoder(video.flatten(0, 1).to(device)).unflatten(0, (-1, len(frames))).transpose(1, 2)
         with torch.autocast(device, torch.bfloat16):
-            v = compiled((1 - level) * x0 + level * noise, 1000 * sigma, tokens, attention_mask(shared).to(device))
-        error = (v.float() - (noise - x0)).square() * (level > 0)
-        loss = error.sum() / ((level > 0).expand_as(error).sum() + 1)
+            loss = model.loss(x0, clips.tokens(), frames, own, shared)
         loss.backward()
-        gradients = [p.grad for p in model.parameters()]
+        gradients = [p.grad for p in trained]
         if world > 1:
             flat = torch.cat([g.flatten() for g in gradients])
             dist.all_reduce(flat)
             for g, part in zip(gradients, flat.div_(world).split([g.numel() for g in gradients])):
                 g.copy_(part.view_as(g))
-        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        nn.utils.clip_grad_norm_(trained, 1.0)
         for optimizer in optimizers:
             optimizer.step()
             optimizer.zero_grad(set_to_none=False)
-        step += 1
+        step, seen = step + 1, seen + len(clips.words) * world
         decay = min(0.9995, (step + 1) / (step + 10))
         torch._foreach_lerp_([p.data for p in ema.parameters()], [p.data for p in model.parameters()], 1 - decay)
         mean_loss += (loss.item() - mean_loss) / min(step - first, 200)
         if rank == 0 and step % 50 == 0:
-            rate = (step - first) * BATCH / (time.time() - begun)
-            print(f"transformer {step}/{steps} steps, {step * BATCH} clips, {rate:.0f} clips/s, loss {mean_loss:.4f}", flush=True)
+            rate = (seen - first_seen) / (time.time() - begun)
+            print(f"transformer {step}/{steps} steps, {seen} clips, {rate:.0f} clips/s, loss {mean_loss:.4f}", flush=True)
         if rank == 0 and (time.time() - saved_at > 240 or step == steps):
             saved_at = time.time()
-            state = {"step": step, "model": model.state_dict(), "ema": ema.state_dict(), "optimizers": [o.state_dict() for o in optimizers]}
+            state = {"step": step, "clips": seen, "model": model.state_dict(), "ema": ema.state_dict(), "optimizers": [o.state_dict() for o in optimizers]}
             torch.save(state, checkpoint.with_suffix(".tmp"))
             os.replace(checkpoint.with_suffix(".tmp"), checkpoint)
     return ema
 
 
-def export(vae: DemoVAE, model: DemoModel, folder: Path) -> None:
-    """Write the three files of the demo in half precision; the transformer in the official SkyReels-V2 key layout."""
+def export(vae: DemoVAE, model: nn.Module, folder: Path) -> None:
+    """Write the files of a demo in half precision; the transformer in the published key layout of its family."""
     def half(state):
         return {key: value.detach().to("cpu", torch.float16).contiguous() for key, value in state.items()}
 
     folder.mkdir(parents=True, exist_ok=True)
-    config = {"transformer": {"num_heads": CONFIG.num_heads, "text_dim": CONFIG.text_dim}}
-    save_file(half(model.transformer.state_dict()), folder / "scope_demo_df.safetensors", {"config": json.dumps(config)})
-    save_file(half(model.words.state_dict()), folder / "scope_demo_text.safetensors", {"words": json.dumps(WORDS), "tokens": str(TOKENS)})
-    save_file(half(vae.state_dict()), folder / "scope_demo_vae.safetensors")
+    save_file(half(model.transformer.state_dict()), folder / model.file, {"config": json.dumps(model.metadata)})
+    if isinstance(model, SkyReelsDemo):
+        save_file(half(model.words.state_dict()), folder / "scope_demo_text.safetensors", {"words": json.dumps(WORDS), "tokens": str(TOKENS)})
+        save_file(half(vae.state_dict()), folder / "scope_demo_vae.safetensors")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--family", choices=FAMILIES, default="skyreels", help="magi needs the weights of skyreels in place")
     parser.add_argument("--work", type=Path, required=True, help="folder for checkpoints; a later call goes on from them")
     parser.add_argument("--out", type=Path, default=WEIGHTS, help="folder the finished weights are written to")
     parser.add_argument("--decoder-minutes", type=float, default=12)
@@ -225,15 +384,18 @@ def main() -> None:
     vae = DemoVAE()
     fit_encoder(vae)
     decoder_file, transformer_file = args.work / "decoder.safetensors", args.work / "transformer.pt"
-    if args.only in (None, "decoder") and main_rank:
+    shares = args.family == "magi"
+    if args.only in (None, "decoder") and main_rank and not shares:
         train_decoder(vae, args.decoder_minutes, device, decoder_file)
     if args.only == "decoder":
         return
     vae.to(device)
-    model = train_transformer(vae, 0 if args.only == "export" else args.steps, device, transformer_file)
+    torch.manual_seed(0)
+    model = train_transformer(FAMILIES[args.family](), vae, 0 if args.only == "export" else args.steps, device, transformer_file)
     if args.only == "transformer" or not main_rank:
         return
-    vae.load_state_dict(load_file(decoder_file))
+    if not shares:
+        vae.load_state_dict(load_file(decoder_file))
     export(vae, model, args.out)
 
 

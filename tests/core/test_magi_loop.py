@@ -8,7 +8,8 @@ import pytest
 import torch
 from safetensors import safe_open
 from safetensors.torch import load_file
-from scope_core.control import Control
+from scope_core.demo.evaluate import Magi
+from scope_core.demo.world import TOKENS, tokenize
 from scope_core.magi import CHUNK, ChunkField, Reach, magi_schedule
 from scope_core.models.magi import MagiTransformer, config_of
 from scope_core.plan import make_control
@@ -62,8 +63,7 @@ class Fixture:
         segment, = schedule.segments
         self.network = Captioned(self.model, self.caption, self.mask, self.dt)
         self.field = ChunkField(self.network, segment, self.reach, self.guided, self.start, skips=not settings.off)
-        self.control = make_control(settings, segment, True, self.network)
-        self.control.joint = joint
+        self.control = make_control(settings, segment, True, self.network, joint=joint)
         self.trace = Trace({})
         x = self.noise.clone()
         x[:, :, :segment.prefix] = self.start[:, :, :segment.prefix] if segment.prefix else 0
@@ -150,3 +150,13 @@ def test_the_paper_s_setting_has_its_counts():
     assert sum(len(step.active) for step in segment.iterations) == 640 and max(len(step.active) for step in segment.iterations) == 4
     twelve, = magi_schedule(60, 12, 4).segments
     assert len(twelve.iterations) == 3 * 13 and twelve.sigmas[-1] == 0
+
+
+def test_the_shipped_demo_is_a_magi_and_skips_chunk_by_chunk():
+    demo = Magi()
+    schedule = magi_schedule(demo.latents, 16, demo.settings["window_size"])
+    tokens = torch.tensor([(tokenize("a red circle bouncing on a navy background") + [0] * TOKENS)[:TOKENS]])
+    latents, full = demo.sample(tokens, schedule, PRESETS["off"], seed=1)
+    assert demo.settings["distilled"] and latents.shape == (1, 16, 24, 8, 8) and 0.5 < latents.std() < 1.5
+    skipped, fewer = demo.sample(tokens, schedule, replace(SCOPE, signal="latent"), seed=1)
+    assert fewer.forwards < full.forwards and (skipped - latents).abs().mean() < 0.5
