@@ -6,6 +6,7 @@ from comfy_api.latest import io
 from torch import Tensor
 
 from ..scope_core.metrics import fidelity, psnr
+from ..scope_core.trace import pixel_chunks
 from .host import clips, quality
 from .timeline import TraceType
 
@@ -54,7 +55,7 @@ class Quality(io.ComfyNode):
     def execute(cls, baseline: Tensor, candidate: Tensor, fps: float, trace: dict[str, Any] | None = None) -> io.NodeOutput:
         require_equal_sizes(baseline, candidate, ("baseline", "candidate"))
         measure, missing = quality.perceptual()
-        found = {"format": "scope.quality", "version": 1, "frames": len(candidate), "fps": fps, "chunks": clips.pixel_chunks(trace, len(candidate)),
+        found = {"format": "scope.quality", "version": 1, "frames": len(candidate), "fps": fps, "chunks": pixel_chunks(trace, len(candidate)),
                  "metrics": fidelity(quality.video(candidate), quality.video(baseline), measure), "notes": [missing] if missing else []}
         return io.NodeOutput(found, ui={"scope_quality": [found]})
 
@@ -90,5 +91,5 @@ class Compare(io.ComfyNode):
         return io.NodeOutput(ui={"scope_compare": [{
             "format": "scope.compare", "version": 1, "a": clips.write_clip(a, fps_a, "compare_a"), "b": clips.write_clip(b, fps_a, "compare_b"),
             "difference": clips.write_difference(b, a, fps_a, "compare_difference"), "gain": clips.GAIN, "labels": [label_a or "A", label_b or "B"],
-            "fps": fps_a, "frames": len(a), "width": a.shape[2], "height": a.shape[1], "chunks": clips.pixel_chunks(trace, len(a)),
+            "fps": fps_a, "frames": len(a), "width": a.shape[2], "height": a.shape[1], "chunks": pixel_chunks(trace, len(a)),
             "psnr": [round(value, 2) if value != float("inf") else None for value in curve]}]})

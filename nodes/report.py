@@ -1,16 +1,14 @@
 """SCOPE Save Report: a run as JSON and as a page to read, kept on this machine."""
 
 import json
-import os
 import platform
-from pathlib import Path
 from typing import Any
 
-import folder_paths
 from comfy_api.latest import io
 
 from ..scope_core import __version__
 from ..scope_core.report import markdown
+from .host.reports import save_texts
 from .quality import QualityType
 from .timeline import TraceType
 from .tradeoff import RunsType
@@ -41,10 +39,5 @@ class SaveReport(io.ComfyNode):
         report = {"format": "scope.report", "version": 1, "versions": {"scope": __version__, "python": platform.python_version(), "system": platform.platform()},
                   "trace": trace, "quality": quality, "runs": runs}
         page = markdown(report)
-        folder, name, counter, subfolder, _ = folder_paths.get_save_image_path(filename_prefix, folder_paths.get_output_directory())
-        files = []
-        for ending, text in ((".json", json.dumps(report)), (".md", page)):
-            files.append({"filename": f"{name}_{counter:05}_{ending}", "subfolder": subfolder, "type": "output"})
-            Path(folder, files[-1]["filename"]).write_text(text, encoding="utf-8")
-        names = [os.path.join(subfolder, file["filename"]) for file in files]
+        names, files = save_texts(filename_prefix, {".json": json.dumps(report), ".md": page})
         return io.NodeOutput(ui={"scope_report": [{"markdown": page, "files": names, "urls": files}]})

@@ -17,8 +17,9 @@ from ..scope_core.trace import Trace
 from .graph import Graph
 from .host import events, sampling, skyreels
 from .host.preview import FilmstripPreview
+from .host.reports import report_path
 from .schedule import ScheduleType, Unrolling
-from .timeline import TraceType, report_path
+from .timeline import TraceType
 
 SettingsType = io.Custom("SCOPE_SETTINGS")
 CUSTOM = "custom"

@@ -6,6 +6,7 @@ from typing import Any
 from comfy_api.latest import io
 from torch import Tensor
 
+from ..scope_core.known import Known
 from ..scope_core.schedule import TEMPORAL_STRIDE, ARSchedule, ScheduleError, latent_frames, pixel_frames, snap_length
 from .graph import Graph
 from .host import sampling
@@ -111,7 +112,7 @@ class ARScheduleNode(io.ComfyNode):
         graph = Graph(cls.hidden.dynprompt.get_node)
         for name, known in (("start", start), ("end", end)):
             if known is not None:
-                sampling.knowledge().learn_length(graph.identity(cls.hidden.unique_id, name), known.shape[2])
+                sampling.remember(Known.learn_length, graph.identity(cls.hidden.unique_id, name), known.shape[2])
         schedule = plan.schedule(latent_frames(frames), max(ar_step, 2))
         text = f"{frames} frames ({frames / 24:.1f} s), {len(schedule.segments)} segment{'s' if len(schedule.segments) > 1 else ''}" + (f". {plan.note}." if plan.note else "")
         return io.NodeOutput(plan, sampling.empty_latent(batch_size, schedule.frames, height, width), pixel_frames(schedule.frames), ui={"text": [text]})

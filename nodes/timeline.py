@@ -2,21 +2,12 @@
 
 import json
 import os
-from pathlib import Path
 
-import folder_paths
 from comfy_api.latest import io
 
+from .host.reports import report_path
+
 TraceType = io.Custom("SCOPE_TRACE")
-
-
-def report_path(name: str) -> Path:
-    """File of a named report in the output folder. Raises ValueError for names that lead out of it."""
-    folder = Path(folder_paths.get_output_directory()) / "scope"
-    path = (folder / f"{name}.json").resolve()
-    if folder.resolve() not in path.parents:
-        raise ValueError(f"report_name is {name!r}; it has to be a plain name without '..' or a drive, such as 'scope_run'")
-    return path
 
 
 class Timeline(io.ComfyNode):

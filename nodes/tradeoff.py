@@ -9,6 +9,7 @@ from comfy_execution.graph_utils import GraphBuilder
 from ..scope_core import presets
 from ..scope_core.metrics import METRICS, fidelity, latent_error
 from ..scope_core.presets import PRESETS, Settings, name_of
+from ..scope_core.trace import pixel_chunks
 from .host import clips, events, quality
 from .sampling import CUSTOM, SettingsType, sampling_inputs, solver_input, widgets_of
 from .timeline import TraceType
@@ -116,7 +117,7 @@ class SweepPoint(io.ComfyNode):
         if vae is not None:
             images = quality.decode(vae, latent["samples"])
             point |= {"clip": clips.write_clip(images, FPS, "sweep"), "frames": len(images), "width": images.shape[2], "height": images.shape[1],
-                      "chunks": clips.pixel_chunks(trace, len(images))}
+                      "chunks": pixel_chunks(trace, len(images))}
         if baseline_latent is not None:
             point["latent_error"] = latent_error(latent["samples"], baseline_latent["samples"])
             point["identical"] = point["latent_error"] == 0

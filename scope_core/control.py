@@ -63,9 +63,7 @@ class Control:
         return v
 
     def observe(self, step: Step, fresh: list[Unit], made: Tensor | None, v: Tensor | None) -> Tensor | None:
-        """Take in what the network made [B, C, F, H, W] (None in a dry run) and put it into v for the units it was made for."""
-        if not fresh:
-            return made if self.policy.depth == 0 else v
+        """Take in what the network made [B, C, F, H, W] for the units computed (None in a dry run); returns it put into v."""
         seen = step.units if self.joint else fresh
         columns = self.recorded = self.columns[step.index]
         for unit in seen:

@@ -38,7 +38,8 @@ def plan(schedule: ARSchedule, settings: Settings, table: np.ndarray | None = No
             control = make_control(settings, segment, schedule.causal, table=table)
             for step in segment.iterations:
                 decisions = control.decide(step, None)
-                control.observe(step, computed(step, decisions), None, None)
+                if fresh := computed(step, decisions):
+                    control.observe(step, fresh, None, None)
                 record.add(step, control.columns[step.index], decisions, 0.0)
             planned[shape] = record.steps
         record.steps = planned[shape]

@@ -18,7 +18,7 @@ def markdown(report: dict[str, Any]) -> str:
         ("time if every step were computed, estimated from the computed ones", f"{totals['estimated_baseline_seconds']:.2f} s"),
         ("memory kept by the method", f"{totals['memory_bytes'] / 1e6:.1f} MB"),
     ])
-    lines += [totals["skipped_reason"], ""] if totals["skipped_reason"] else []
+    lines += [f"Nothing was skipped. {totals['skipped_reason']}", ""] if totals["skipped_reason"] else []
     lines += [f"- {warning}" for warning in run.get("warnings", [])] + [""]
     lines += quality_lines(report["quality"]) if report.get("quality") else []
     lines += runs_lines(report["runs"]) if report.get("runs") else []

@@ -58,7 +58,10 @@ def rollout(field: Field, x: Tensor, segment: Segment, control: Control, solver:
         if fresh or residuals or field.due(step):
             made = field.velocity(x, step, columns, fresh, residuals).to(x.dtype)
             require_finite(made, step)
-            v = control.observe(step, fresh, made, v)
+            if fresh:
+                v = control.observe(step, fresh, made, v)
+            elif residuals:
+                v = made
 
         predicted = step.update.copy()
         for unit in fresh:

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .control import Decisions
-from .schedule import ARSchedule, Segment, Step
+from .schedule import ARSchedule, Segment, Step, pixel_frames
 
 VERSION = 2
 RULES = {
@@ -107,3 +107,10 @@ def describe(schedule: ARSchedule) -> dict[str, Any]:
     """The schedule, for the head of a trace."""
     names = ("frames", "steps", "window", "overlap", "block", "ar_step", "prefix", "tail", "condition_noise", "shift", "causal")
     return {name: getattr(schedule, name) for name in names}
+
+
+def pixel_chunks(trace: dict[str, Any] | None, frames: int) -> list[list[int]]:
+    """Chunks of a trace as ranges of pixel frames of a video that has `frames`, without gaps; one range where there is no trace."""
+    units = [segment["start"] + start for segment in (trace["segments"] if trace else []) for start, _ in segment["units"]]
+    edges = sorted({0, frames, *(edge for unit in units if (edge := max(0, pixel_frames(unit))) < frames)})
+    return [list(pair) for pair in zip(edges, edges[1:])]

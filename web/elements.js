@@ -73,11 +73,15 @@ export async function downloadPng(svg, name, pixelRatio = 2) {
 export class LookObserver {
   frameRequest = 0;
 
-  constructor(element, redraw) {
+  /** @param {() => void} [onTheme] Runs before the page is drawn in another theme. */
+  constructor(element, redraw, onTheme = () => {}) {
     this.element = element;
     this.redraw = redraw;
     this.sizes = new ResizeObserver(() => this.request());
-    this.themes = new MutationObserver(() => this.request());
+    this.themes = new MutationObserver(() => {
+      onTheme();
+      this.request();
+    });
   }
 
   connect() {

@@ -67,6 +67,7 @@ const LANE_HEIGHT = 18;
 const RAIL_GAP = 6;
 const MOST_LANES = { below: 3, alone: 8 };
 const AXIS_HEIGHT = 18;
+const TITLE_GAP = 14;
 const FACTORS = [1, 2, 4, 3, 8, 1.5, 6, 5, 10, 16, 20, 0.5, 2.5, 12, 32, 50, 0.75, 1.25, 3.5, 100];
 const REFERENCE_VALUE = { ssim: 1 };
 
@@ -303,7 +304,7 @@ function ticksOfFactor(reference, xOf, [left, right]) {
   const chosen = [];
   for (const factor of reference > 0 ? FACTORS : []) {
     const position = xOf(reference / factor);
-    if (position < left || position > right || chosen.some((other) => Math.abs(other.position - position) < 34)) continue;
+    if (position < left + TITLE_GAP || position > right || chosen.some((other) => Math.abs(other.position - position) < 34)) continue;
     chosen.push({ position, text: `${factor}x` });
   }
   return chosen;

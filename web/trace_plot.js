@@ -6,7 +6,7 @@
  */
 
 import { cellAtPoint, cellBox, drawTrace, themeOf } from "./draw_trace.js";
-import { create } from "./elements.js";
+import { LookObserver, create } from "./elements.js";
 import { cellAt } from "./trace.js";
 
 const ZOOM_HEADROOM = 2;
@@ -22,7 +22,6 @@ export class TracePlot {
   /** @type {import("./draw_trace.js").Theme|null} */
   theme = null;
   pinned = false;
-  frameRequest = 0;
 
   /**
    * @param {{label: string, compact?: boolean, onSelect: () => void, onTheme?: () => void}} options `onSelect` runs when
@@ -41,24 +40,16 @@ export class TracePlot {
     this.element.setAttribute("role", "application");
     this.element.setAttribute("aria-label", `${label} Move with the arrow keys.`);
     this.listen();
-    this.resizeObserver = new ResizeObserver(() => this.requestDraw());
-    this.themeObserver = new MutationObserver(() => {
-      this.theme = null;
-      this.requestDraw();
-    });
+    this.look = new LookObserver(this.element, () => this.draw(), () => (this.theme = null));
   }
 
   /** Start following size and theme; call when the node joins a graph. */
   connect() {
-    this.resizeObserver.observe(this.element);
-    for (const element of [document.documentElement, document.body]) {
-      this.themeObserver.observe(element, { attributeFilter: ["class", "style"] });
-    }
+    this.look.connect();
   }
 
   disconnect() {
-    this.resizeObserver.disconnect();
-    this.themeObserver.disconnect();
+    this.look.disconnect();
   }
 
   /** @param {Grid|null} grid Another picture; the cursor stays where it is. */
@@ -139,14 +130,6 @@ export class TracePlot {
     const box = this.element.getBoundingClientRect();
     const scale = this.element.clientWidth / box.width;
     return cellAtPoint(this.geometry, (event.clientX - box.left) * scale, (event.clientY - box.top) * scale);
-  }
-
-  /** Draw once per screen frame, however often size and theme change. */
-  requestDraw() {
-    this.frameRequest ||= requestAnimationFrame(() => {
-      this.frameRequest = 0;
-      this.draw();
-    });
   }
 
   draw() {

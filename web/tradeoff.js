@@ -9,7 +9,7 @@
 import { MEANING } from "./axes.js";
 import { themeOf } from "./draw_trace.js";
 import { drawCursor, drawTradeoff } from "./draw_tradeoff.js";
-import { button, create, downloadJson, downloadPng, downloadSvg, selectBox, setText } from "./elements.js";
+import { LookObserver, button, create, downloadJson, downloadPng, downloadSvg, selectBox, setText } from "./elements.js";
 import {
   baselineOf,
   describePoint,
@@ -48,7 +48,6 @@ export class TradeoffChart {
   pinned = false;
   message = "";
   offered = null;
-  frameRequest = 0;
 
   /**
    * @param {object} callbacks
@@ -61,22 +60,17 @@ export class TradeoffChart {
     this.callbacks = callbacks;
     this.build();
     this.listen();
-    this.resizeObserver = new ResizeObserver(() => this.requestDraw());
-    this.themeObserver = new MutationObserver(() => this.requestDraw());
+    this.look = new LookObserver(this.plot, () => this.draw());
     this.refresh();
   }
 
   /** Start following size and theme; call when the node joins a graph. */
   connect() {
-    this.resizeObserver.observe(this.plot);
-    for (const element of [document.documentElement, document.body]) {
-      this.themeObserver.observe(element, { attributeFilter: ["class", "style"] });
-    }
+    this.look.connect();
   }
 
   disconnect() {
-    this.resizeObserver.disconnect();
-    this.themeObserver.disconnect();
+    this.look.disconnect();
   }
 
   /** @param {unknown} runs */
@@ -277,13 +271,6 @@ export class TradeoffChart {
   say(sentence) {
     this.message = sentence;
     this.showDetails();
-  }
-
-  requestDraw() {
-    this.frameRequest ||= requestAnimationFrame(() => {
-      this.frameRequest = 0;
-      this.draw();
-    });
   }
 
   draw() {

@@ -3,7 +3,6 @@
 import os
 from collections.abc import Iterable
 from fractions import Fraction
-from typing import Any
 
 import av
 import folder_paths
@@ -36,14 +35,3 @@ def write_frames(frames: Iterable[Tensor], shape: tuple[int, ...], fps: float, n
             container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
         container.mux(stream.encode())
     return {"filename": file, "subfolder": subfolder, "type": "temp"}
-
-
-def pixel_chunks(trace: dict[str, Any] | None, frames: int) -> list[list[int]]:
-    """Chunks of a trace as ranges of pixel frames, without gaps; one range where there is no trace."""
-    starts = {0, frames}
-    for segment in trace["segments"] if trace else []:
-        for start, _ in segment["units"]:
-            first = segment["start"] + start
-            starts.add(0 if first == 0 else (first - 1) * 4 + 1)
-    edges = sorted(start for start in starts if start <= frames)
-    return [list(pair) for pair in zip(edges, edges[1:])]

@@ -57,7 +57,7 @@ class Run:
         term = HostTerm(guider, extra_args["model_options"], extra_args.get("seed"))
         control = make_control(self.settings, segment, self.schedule.causal, term)
         if self.key and not self.trace.segments:
-            knowledge().learn(self.key, term)
+            remember(Known.learn, self.key, term)
         record = self.trace.begin(segment)
 
         def on_step(step: Step, x0: Tensor) -> None:
@@ -75,7 +75,7 @@ class Run:
             self.trace.forwards += term.forwards
             self.trace.memory = max(self.trace.memory, control.peak_bytes)
             if self.key and isinstance(control.signal, LatentSignal):
-                knowledge().learn_content(self.key, control.policy.signal, segment.sigmas, control.signal.seen)
+                remember(Known.learn_content, self.key, control.policy.signal, segment.sigmas, control.signal.seen)
 
 
 class SegmentSampler(comfy.samplers.Sampler):
@@ -119,6 +119,14 @@ class VideoSampler(comfy.samplers.Sampler):
 def knowledge() -> Known:
     """What earlier runs of this ComfyUI taught about models, in its user folder."""
     return Known(Path(folder_paths.get_user_directory()) / "scope")
+
+
+def remember(learn: Callable, *what) -> None:
+    """Teach `Known` something for later plans. No run depends on it, so a folder that cannot be written is only reported."""
+    try:
+        learn(knowledge(), *what)
+    except OSError as error:
+        logging.warning("SCOPE: plans of this model stay estimates, because ComfyUI's user folder cannot be written: %s", error)
 
 
 def empty_latent(batch: int, frames: int, height: int, width: int) -> dict[str, Any]:
