@@ -77,7 +77,7 @@ class Control:
                 history = self.memory.of(unit.index)
                 self.states[unit.index] = self.policy.observe(self.states[unit.index], unit, history, value)
             self.memory.push(unit.index, unit.sigma, value)
-        self.peak_bytes = max(self.peak_bytes, self.memory.bytes())
+        self.peak_bytes = max(self.peak_bytes, self.memory.bytes() + self.signal.nbytes)
         return made if self.joint else v
 
 

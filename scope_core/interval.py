@@ -11,6 +11,11 @@ from .schedule import Segment
 INTERVALS = ("auto", "full", "paper")
 
 
+def active_intervals(segment: Segment) -> list[slice]:
+    """From the first to the last column that advances, at each iteration: MAGI-1's window, which is exact by itself."""
+    return [slice(step.active[0].frames.start, step.active[-1].frames.stop) for step in segment.iterations]
+
+
 def intervals(segment: Segment, selective: str, *, causal: bool) -> list[slice]:
     """Columns forwarded at each iteration of a segment: T slices. Eq. 9 starts at 0, for a segment is never longer than the window.
 

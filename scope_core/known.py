@@ -1,7 +1,8 @@
 """What earlier runs taught about a model's signals, so that the next run can be planned without the model.
 
-A signal that depends on the timestep alone is known for ever after one run: timesteps are whole numbers, so a map of the
-change between every two of them answers for all steps and shifts. One that looks at the content is only remembered.
+A signal that depends on the noise level alone is known for ever after one run: SkyReels-V2's timesteps are whole numbers, so a
+map of the change between every two of them answers for all steps and shifts. MAGI-1's are mapped on a fine grid that has the
+levels of all usual numbers of steps; a distilled MAGI-1 is told its number of steps, so each number has a map. A signal that looks at the content is only remembered.
 """
 
 import hashlib
@@ -14,13 +15,16 @@ import torch
 from torch import Tensor
 
 from .signal import EPS, change_table
+from .schedule import ARSchedule, sigma_table
 from .term import Term, timesteps
 
 LEVELS = 1000
+MAGI_STEPS = 960
+"""Divisible by 8, 12, 16, 24, 32, 40, 48, 64 ..."""
 MOST_ENTRIES = 500
 MAPPED = ("modulation", "embedding")
 WRITING = RLock()
-PROBES = np.array([1.0, 250.0, 500.0, 750.0, 999.0])
+PROBES = np.array([0.001, 0.25, 0.5, 0.75, 0.999])
 
 
 def fingerprint(term: Term) -> str:
@@ -29,6 +33,24 @@ def fingerprint(term: Term) -> str:
     for name in MAPPED:
         digest.update(term.features(name, PROBES).float().cpu().numpy().tobytes())
     return digest.hexdigest()[:16]
+
+
+def grid(schedule: ARSchedule) -> np.ndarray:
+    """Noise levels of the map that answers for a schedule."""
+    return sigma_table(MAGI_STEPS, 3.0, "magi")[:-1] if schedule.chunked else np.arange(LEVELS) / LEVELS
+
+
+def entry(key: str, schedule: ARSchedule) -> str:
+    """Under which name the model behind `key` is kept."""
+    return f"{key} {schedule.steps}" if schedule.chunked else key
+
+
+def place(schedule: ARSchedule) -> tuple[np.ndarray, bool]:
+    """Where in the grid the levels before each own step are [S], and whether they are exactly there."""
+    if not schedule.chunked:
+        return timesteps(schedule.sigmas[:-1]).astype(int), True
+    distance = np.abs(grid(schedule)[:, None] - schedule.sigmas[None, :-1])
+    return distance.argmin(0), bool(distance.min(0).max() < 1e-6)
 
 
 def change_map(features: Tensor) -> np.ndarray:
@@ -46,28 +68,29 @@ class Known:
         """Fingerprint by key, the model that ran last at the end."""
         return self.read("models")
 
-    def learn(self, key: str, term: Term) -> None:
+    def learn(self, key: str, term: Term, schedule: ARSchedule) -> None:
         """Map the signals of a loaded model, unless they are known, and remember that it is the one behind `key`."""
         name = fingerprint(term)
         self.folder.mkdir(parents=True, exist_ok=True)
         with WRITING:
             for signal in MAPPED:
                 if not self.map_path(name, signal).exists():
-                    features = term.features(signal, np.arange(LEVELS, dtype=float)).float().flatten(1)
+                    features = term.features(signal, grid(schedule)).float().flatten(1)
                     np.save(self.map_path(name, signal), change_map(features))
-            self.put_last("models", key, name)
+            self.put_last("models", entry(key, schedule), name)
 
-    def learn_content(self, key: str, signal: str, sigmas: np.ndarray, seen: dict[int, list[float]]) -> None:
+    def learn_content(self, key: str, signal: str, schedule: ARSchedule, seen: dict[int, list[float]]) -> None:
         """Remember the mean change that a signal of the content had at each own step (`signal.LatentSignal.seen`)."""
-        changes = [np.mean(seen.get(step, 0.0)) for step in range(1, len(sigmas))]
-        np.save(self.map_path(self.models()[key], signal), np.stack([sigmas[:-1], np.cumsum(changes)]))
+        changes = [np.mean(seen.get(step, 0.0)) for step in range(1, schedule.steps + 1)]
+        np.save(self.map_path(self.models()[entry(key, schedule)], signal), np.stack([schedule.sigmas[:-1], np.cumsum(changes)]))
 
-    def table(self, key: str, signal: str, sigmas: np.ndarray) -> tuple[np.ndarray, str]:
+    def table(self, key: str, signal: str, schedule: ARSchedule) -> tuple[np.ndarray, str]:
         """Change at each own step [S + 1] (see `signal.change_table`), and why it is an estimate (empty if it is exact)."""
+        sigmas = schedule.sigmas
         if signal == "sigma":
             return change_table(signal, sigmas, None), ""
         models = self.models()
-        name = models.get(key) or next(reversed(models.values()), None)
+        name = models.get(entry(key, schedule)) or next(reversed(models.values()), None)
         if signal not in MAPPED:
             path = self.map_path(name, signal)
             if not path.exists():
@@ -77,9 +100,13 @@ class Known:
             return np.concatenate([[0.0], table]), "the signal looks at the video; the changes of the last run are used"
         if name is None:
             return change_table("sigma", sigmas, None), "this model has not run yet; the noise level stands in for its signal"
-        now = timesteps(sigmas[:-1]).astype(int)
-        changes = np.load(self.map_path(name, signal), mmap_mode="r")[now[1:], now[:-1]]
-        why = "" if key in models else "this model has not run yet; the last one's signal stands in for its own"
+        changes = np.load(self.map_path(name, signal), mmap_mode="r")
+        now, exact = place(schedule)
+        if len(changes) != len(grid(schedule)):
+            return change_table("sigma", sigmas, None), "this model has not run yet; the noise level stands in for its signal"
+        changes = changes[now[1:], now[:-1]]
+        why = "" if entry(key, schedule) in models else "this model has not run yet; the last one's signal stands in for its own"
+        why = why or ("" if exact else f"the signal at {schedule.steps} steps is read off at the nearest known noise levels")
         return np.concatenate([[0.0, 0.0], changes.astype(float)]), why
 
     def learn_length(self, key: str, frames: int) -> None:

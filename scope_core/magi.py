@@ -4,6 +4,7 @@ The schedule is a staircase like that of SkyReels-V2; what differs is how the ne
 once more, clean, so that later chunks read its keys and values. Source: magi1.md section 4.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -25,7 +26,8 @@ NEAR_CLEAN = 0.3
 WITH_HISTORY = 0.7
 """Weight of its velocity beside the history."""
 STAGES = (0.0, 0.0217, 0.1, 0.3, 0.999)
-TEXT_SCALES = (7.5, 7.5, 7.5, 0.0, 0.0)
+TEXT_SCALE = 7.5
+TEXT_SHARES = (1.0, 1.0, 1.0, 0.0, 0.0)
 HISTORY_SCALES = (1.5, 1.5, 1.5, 1.0, 1.0)
 """Three-branch guidance by time."""
 
@@ -73,13 +75,21 @@ def magi_schedule(frames: int, steps: int = 64, window: int = 4, prefix: int = 0
                       shift=3.0, table=f"magi {shortcut}", causal=True)
 
 
+def step_size(steps: int, shortcut: str = "8,16,16", within: int = 0) -> float:
+    """What a distilled model is told about its steps: half their number, and for the short-cuts how long step `within` of a stage is
+    (magi1.md 3.2)."""
+    if steps != 12:
+        return steps / 2
+    return 8 / {"8,16,16": (2, 1, 1), "16,16,8": (1, 1, 2)}[shortcut][within % 3]
+
+
 class Network(Protocol):
     """The transformer with its captions."""
 
     blocks: int
 
     def __call__(self, x: Tensor, times: Sequence[float], chunks: Sequence[int], ranges: Sequence[tuple[int, int]], text: Sequence[bool],
-                 cache: ChunkCache | None, keep: Sequence[int], dropped: bool, around: Callable | None) -> Tensor:
+                 cache: ChunkCache | None, keep: Sequence[int], dt: float | None, dropped: bool, around: Callable | None) -> Tensor:
         """Velocity clean - noise [B, C, 6r, H, W] of r chunks (see MagiTransformer.forward); `text`: its caption, or the null one."""
         ...
 
@@ -97,20 +107,27 @@ class Shown:
 class ChunkField:
     """The field of MAGI-1 (rollout.Field)."""
 
-    def __init__(self, network: Network, segment: Segment, reach: Reach = Reach(), guided: bool = False, start: Tensor | None = None,
-                 skips: bool = True, kv_device: torch.device | str | None = None):
-        """`guided`: three branches with guidance (base models), else one (distilled). `start` [B, C, P, H, W] are known first frames,
-        of which those behind the last whole chunk are put back at every step. `skips`: chunks may be left out of calls."""
-        self.network, self.segment, self.reach, self.guided, self.start, self.skips = network, segment, reach, guided, start, skips
-        self.blocks = network.blocks
+    def __init__(self, network: Network, schedule: ARSchedule, reach: Reach = Reach(), text_scale: float | None = None, start: Tensor | None = None,
+                 skips: bool = True, kv_bytes: float = math.inf):
+        """`text_scale`: guidance of a base model in its first three stages, released with 7.5; None for distilled models, which have none.
+        `start` [B, C, P, H, W] are known first frames, of which those behind the last whole chunk are put back at every step. `skips`:
+        chunks may be left out of calls. `kv_bytes`: keys and values beyond wait in the CPU's memory."""
+        self.network, self.reach, self.text_scale, self.start, self.skips = network, reach, text_scale, start, skips
+        self.segment, = schedule.segments
+        self.steps, self.shortcut = schedule.steps, schedule.table.partition(" ")[2]
+        self.blocks, segment = network.blocks, self.segment
         self.first = segment.prefix // CHUNK
         """First chunk to denoise."""
         self.times = (1 - segment.sigmas).astype(np.float32)
-        self.cache = ChunkCache(kv_device)
-        self.text_cache = ChunkCache(kv_device, behind=self.cache)
+        self.cache = ChunkCache(kv_bytes)
+        self.text_cache = ChunkCache(kv_bytes, behind=self.cache)
         """Of the branch with text, for chunks that are left out of a call; finished chunks are read from `cache` by all."""
         self.forwards = 0
         """Chunks forwarded so far, in all branches."""
+
+    @property
+    def guided(self) -> bool:
+        return self.text_scale is not None
 
     def show(self, x: Tensor, step: Step) -> Tensor:
         known = 0 if self.start is None else self.start.shape[2]
@@ -132,6 +149,7 @@ class ChunkField:
 
     def velocity(self, x: Tensor, step: Step, columns: slice, units: list[Unit], residuals: BlockResiduals | None) -> Tensor:
         oldest = self.first + step.active[0].index
+        self.within = step.index % self.segment.ar_step
         if step.index == 0 and self.first:
             self.read_prefix(x)
         shown = [Shown(oldest - 1, CLEAN, self.reach.of_clean(oldest - 1), False)] if self.due(step) else []
@@ -174,7 +192,7 @@ class ChunkField:
                 self.text_cache.drop(entry.chunk)
         stages = [sum(edge - 1e-7 < entry.time for edge in STAGES) - 1 for entry in shown]
         p, s = (torch.tensor([scales[q] for q in stages], device=x.device).repeat_interleave(CHUNK).view(1, 1, -1, 1, 1)
-                for scales in (HISTORY_SCALES, TEXT_SCALES))
+                for scales in (HISTORY_SCALES, [self.text_scale * share for share in TEXT_SHARES]))
         return (1 - p) * bare + (p - s) * with_history + s * with_text
 
     def call(self, x: Tensor, shown: list[Shown], cache: ChunkCache | None, keep: list[Shown] | None = None, dropped: bool = False,
@@ -185,5 +203,6 @@ class ChunkField:
         entries = [*shown, *copies]
         self.forwards += len(entries)
         inputs = torch.cat([self.latents(x, slice(e.chunk * CHUNK, (e.chunk + 1) * CHUNK)) for e in [*shown, *alone]], 2)
+        dt = None if self.guided else step_size(self.steps, self.shortcut, self.within)
         return self.network(inputs, [e.time for e in entries], [e.chunk for e in entries], [e.reach for e in entries], [e.text for e in entries],
-                            cache, [e.chunk for e in (shown if keep is None else keep)], dropped, None)
+                            cache, [e.chunk for e in (shown if keep is None else keep)], dt, dropped, None)

@@ -1,12 +1,12 @@
 """The timeline of a run before it runs: the same decisions, without a single tensor.
 
-Exact where the signal depends on the schedule alone, which on SkyReels-V2 is every signal but `latent`; see `known`.
+Exact where the signal depends on the schedule alone, which is every signal but `latent`; see `known`.
 """
 
 import numpy as np
 
 from .control import Control, computed
-from .interval import intervals
+from .interval import active_intervals, intervals
 from .presets import Settings
 from .schedule import ARSchedule, Segment
 from .signal import make_signal
@@ -14,11 +14,12 @@ from .term import Term
 from .trace import Trace, describe
 
 
-def make_control(settings: Settings, segment: Segment, causal: bool, term: Term | None = None, table: np.ndarray | None = None, joint: bool = True) -> Control:
-    """Decision maker of one segment, fresh. `joint`: one forward computes all units or none, see `Control`."""
+def make_control(settings: Settings, schedule: ARSchedule, segment: Segment, term: Term | None = None, table: np.ndarray | None = None) -> Control:
+    """Decision maker of one segment, fresh. `table`, where given, stands in for the model behind `term`."""
     policy = settings.policy
     signal = make_signal(policy.signal, policy.aggregate, segment, term, table)
-    return Control(policy, settings.gate, signal, segment, intervals(segment, settings.interval, causal=causal), joint)
+    columns = active_intervals(segment) if schedule.chunked else intervals(segment, settings.interval, causal=schedule.causal)
+    return Control(policy, settings.gate, signal, segment, columns, joint=settings.joint or not schedule.chunked)
 
 
 def plan(schedule: ARSchedule, settings: Settings, table: np.ndarray | None = None) -> Trace:
@@ -29,13 +30,14 @@ def plan(schedule: ARSchedule, settings: Settings, table: np.ndarray | None = No
     """
     if settings.policy.signal == "latent" and table is None:
         raise ValueError("the 'latent' signal looks at the video itself, so its run cannot be planned; choose modulation, embedding or sigma")
-    trace = Trace({"planned": True, "method": "off" if settings.off else settings.method, "settings": settings.to_json(), "schedule": describe(schedule)})
+    trace = Trace({"planned": True, "method": "off" if settings.off else settings.method, "settings": settings.to_json(), "schedule": describe(schedule)},
+                  by_chunk=schedule.chunked)
     planned: dict[tuple[int, int, int], list] = {}
     for segment in schedule.segments:
         record = trace.begin(segment)
         shape = (segment.prefix, segment.free, segment.tail)
         if shape not in planned:
-            control = make_control(settings, segment, schedule.causal, table=table)
+            control = make_control(settings, schedule, segment, table=table)
             for step in segment.iterations:
                 decisions = control.decide(step, None)
                 if fresh := computed(step, decisions):

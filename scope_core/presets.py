@@ -25,6 +25,8 @@ class Settings:
     warm_up: int = 0
     tail: int = 0
     selective: str = "auto"
+    joint: bool = False
+    """One decision for all chunks of an iteration where they could have their own (MAGI-1)."""
     teacache_threshold: float = 0.2
     teacache_model: str = "none"
 
@@ -60,6 +62,7 @@ class Settings:
 CALIBRATED = Settings()
 """The point that 1 on the threshold dial stands for."""
 PAPER = Settings(tau_c=0.18, tau_p=0.42, decay_mode="paper", predictor="taylor2_paper", max_skip=5, warm_up=5, tail=1, selective="paper")
+PAPER_MAGI = replace(PAPER, tau_c=0.03, tau_p=0.08, signal="latent")
 PRESETS: dict[str, Settings] = {
     "off": Settings(method="off"),
     "quality": replace(CALIBRATED, max_skip=1, warm_up=1, tail=1),
@@ -67,8 +70,10 @@ PRESETS: dict[str, Settings] = {
     "fast": replace(CALIBRATED, max_skip=4),
     "paper_slow": replace(PAPER, tau_c=0.12, tau_p=0.30),
     "paper_fast": PAPER,
+    "paper_magi_slow": replace(PAPER_MAGI, tau_c=0.02, tau_p=0.05),
+    "paper_magi_fast": PAPER_MAGI,
 }
-"""`paper_*` are the operating points printed in arXiv 2604.02979 with the readings of methods.md section 4. The others reuse a
+"""`paper_*` are the operating points printed in arXiv 2604.02979 for SkyReels-V2 and for MAGI-1, with the readings of methods.md section 4. The others reuse a
 velocity only where the noise level hardly changed, predict along a line otherwise, and let the score grow after a prediction."""
 
 

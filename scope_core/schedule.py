@@ -1,4 +1,4 @@
-"""Which latent frame is at which noise level at which iteration: SkyReels-V2 diffusion forcing.
+"""Which latent frame is at which noise level at which iteration: SkyReels-V2 diffusion forcing (MAGI-1: see `magi`).
 
 A long video is cut into segments (windows that overlap). Within a segment frames are grouped into blocks, and each
 block starts `ar_step` iterations after the one before it, which makes the step matrix a staircase.
@@ -24,10 +24,10 @@ def sigma_table(steps: int, shift: float, table: str = "official") -> np.ndarray
     """Noise levels [steps + 1], from almost 1 down to 0, float64.
 
     `official` is the table of the SkyReels-V2 release, `diffusers` the one of its UniPC scheduler (skyreels.md 4.2), `magi` that of
-    MAGI-1 (magi1.md 4.7), whose shift is 3; its 12 steps are short-cuts of 16, `magi 16,16,8` the other kind of them.
+    MAGI-1 (magi1.md 4.7), released with shift 3; its 12 steps are short-cuts of 16, `magi 16,16,8` the other kind of them.
     """
     if table.startswith("magi"):
-        return 1 - magi_times(steps, table.partition(" ")[2] or "8,16,16")
+        return 1 - magi_times(steps, table.partition(" ")[2] or "8,16,16", shift)
     if table == "official":
         sigma = np.linspace(0.999, 0, steps + 1)[:-1]
         sigma = shift * sigma / (1 + (shift - 1) * sigma)
@@ -40,14 +40,14 @@ def sigma_table(steps: int, shift: float, table: str = "official") -> np.ndarray
     return np.append(sigma, 0.0)
 
 
-def magi_times(steps: int, shortcut: str) -> np.ndarray:
+def magi_times(steps: int, shortcut: str, shift: float = 3.0) -> np.ndarray:
     """Times [steps + 1] of MAGI-1 from 0 (noise) to 1 (clean), the released fp32 arithmetic as float64; magi1.md 4.7."""
     base = np.arange(steps + 1, dtype=np.float32) / np.float32(steps)
     if steps == 12:
         within = {"8,16,16": (0, 2, 3), "16,16,8": (0, 1, 2)}[shortcut]
         base = np.array([*(stage / 4 + step / 16 for stage in range(4) for step in within), 1], dtype=np.float32)
     square = base**2
-    times = square * np.float32(1 / 3) / (1 + np.float32(1 / 3 - 1) * square)
+    times = square * np.float32(1 / shift) / (1 + np.float32(1 / shift - 1) * square)
     return np.minimum(times, 1).astype(float)
 
 
@@ -250,6 +250,11 @@ class ARSchedule:
         return tuple(
             Segment(i, start, prefix, frames - prefix, self.tail if i == last else 0, self.block, self.ar_step, self.sigmas)
             for i, (start, frames, prefix) in enumerate(spans))
+
+    @property
+    def chunked(self) -> bool:
+        """Chunks go through the network on their own, as in MAGI-1, and not as parts of a window that is forwarded as a whole."""
+        return self.table.startswith("magi")
 
     @property
     def iterations(self) -> int:

@@ -1,7 +1,7 @@
 """What a method looks at before a step: the relative change of a cheap feature, per unit (paper Eq. 4).
 
-On SkyReels-V2 everything derived from the timestep depends on the schedule alone, so it is a table and a run can be
-planned; `latent` looks at the content and costs one device-to-host read per step.
+Everything derived from the noise level depends on the schedule alone, so it is a table and a run can be planned; `latent`
+looks at the content and costs one device-to-host read per step.
 """
 
 from typing import Protocol
@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 
 from .schedule import Segment, Step
-from .term import Term, timesteps
+from .term import Term
 
 SIGNALS = ("modulation", "embedding", "sigma", "latent")
-"""modulation: e0, what AdaLN modulates with. embedding: e, before its projection. sigma: the noise level itself, the same
+"""modulation: e0, what AdaLN modulates with (MAGI-1: the gates of its first block). embedding: e, before its projection. sigma: the noise level itself, the same
 for every model. latent: the patch-embedded latent."""
 AGGREGATES = ("max", "mean_active", "mean_all")
 """max: every unit sees its own change, and with one joint forward the neediest decides. mean_active, mean_all: all see the
@@ -23,6 +23,9 @@ EPS = 1e-8
 
 
 class Signal(Protocol):
+    nbytes: int
+    """Bytes held between two steps."""
+
     def __call__(self, step: Step, x: Tensor | None) -> np.ndarray:
         """Change d_k of every active unit since the previous iteration, [active units]."""
         ...
@@ -38,45 +41,54 @@ def change_table(name: str, sigmas: np.ndarray, term: Term | None) -> np.ndarray
     levels = np.concatenate([sigmas[:1], sigmas[:-1]])
     if name == "sigma":
         return np.concatenate([[0.0], np.abs(np.diff(levels)) / levels[:-1]])
-    features = term.features(name, timesteps(levels)).float().flatten(1)
+    features = term.features(name, levels).float().flatten(1)
     changes = relative_change(features[1:], features[:-1], dim=(1,))
     return np.concatenate([[0.0], changes.double().cpu().numpy()])
+
+
+def aggregated(changes: np.ndarray, step: Step, aggregate: str, frames: int) -> np.ndarray:
+    """What every active unit sees of the units' changes [active units], see AGGREGATES; a window has `frames`."""
+    if aggregate == "max":
+        return changes
+    sizes = np.array([unit.frames.stop - unit.frames.start for unit in step.active])
+    return np.full(len(changes), (changes * sizes).sum() / (sizes.sum() if aggregate == "mean_active" else frames))
 
 
 class TableSignal:
     """A signal that depends on the schedule alone."""
 
+    nbytes = 0
+
     def __init__(self, table: np.ndarray, segment: Segment, aggregate: str):
         self.table, self.aggregate, self.frames = table, aggregate, segment.frames
 
     def __call__(self, step: Step, x: Tensor | None) -> np.ndarray:
-        own = np.array([self.table[unit.step] for unit in step.active])
-        if self.aggregate == "max":
-            return own
-        sizes = np.array([unit.frames.stop - unit.frames.start for unit in step.active])
-        total = sizes.sum() if self.aggregate == "mean_active" else self.frames
-        return np.full(len(own), (own * sizes).sum() / total)
+        return aggregated(np.array([self.table[unit.step] for unit in step.active]), step, self.aggregate, self.frames)
 
 
 class LatentSignal:
-    """The patch-embedded latent of every frame against that of the previous iteration."""
+    """The patch-embedded latent of every frame that advances against that of the previous iteration. Latents are kept and embedded
+    again, unit by unit, because embedded ones are a hundred times larger."""
 
     def __init__(self, term: Term, segment: Segment, aggregate: str):
-        self.term, self.aggregate, self.before = term, aggregate, None
+        self.term, self.aggregate, self.frames = term, aggregate, segment.frames
+        self.before: Tensor | None = None
         self.seen: dict[int, list[float]] = {}
         """Changes so far, by own step."""
 
+    @property
+    def nbytes(self) -> int:
+        return 0 if self.before is None else self.before.nbytes
+
     def __call__(self, step: Step, x: Tensor | None) -> np.ndarray:
-        now = self.term.patch_embedding(x).float()
-        before, self.before = now if self.before is None else self.before, now
-        per_frame = relative_change(now, before, dim=(0, 1, 3, 4)).tolist()
-        own = np.array([np.mean(per_frame[unit.frames]) for unit in step.active])
-        for unit, change in zip(step.active, own):
-            self.seen.setdefault(unit.step, []).append(float(change))
-        if self.aggregate == "max":
-            return own
-        frames = [d for unit in step.active for d in per_frame[unit.frames]] if self.aggregate == "mean_active" else per_frame
-        return np.full(len(own), np.mean(frames))
+        before, self.before = x if self.before is None else self.before, x
+        changes = torch.stack([self.change(x[:, :, unit.frames], before[:, :, unit.frames]) for unit in step.active]).tolist()
+        for unit, change in zip(step.active, changes):
+            self.seen.setdefault(unit.step, []).append(change)
+        return aggregated(np.array(changes), step, self.aggregate, self.frames)
+
+    def change(self, now: Tensor, before: Tensor) -> Tensor:
+        return relative_change(*(self.term.patch_embedding(x).float() for x in (now, before)), dim=(0, 1, 3, 4)).mean()
 
 
 def make_signal(name: str, aggregate: str, segment: Segment, term: Term | None, table: np.ndarray | None = None) -> Signal:

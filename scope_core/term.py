@@ -26,8 +26,8 @@ class Term(Protocol):
         """
         ...
 
-    def features(self, name: str, timestep: np.ndarray) -> Tensor:
-        """Signal features that need no latent: 'embedding' e or 'modulation' e0 of timesteps [N], as [N, ...]."""
+    def features(self, name: str, sigma: np.ndarray) -> Tensor:
+        """Signal features that need no latent: 'embedding' e or 'modulation' e0 at noise levels [N], as [N, ...]."""
         ...
 
     def patch_embedding(self, x: Tensor) -> Tensor:
@@ -64,8 +64,8 @@ class Guided:
         return uncond + self.cfg * (v - uncond)
 
     @torch.no_grad()
-    def features(self, name: str, timestep: np.ndarray) -> Tensor:
-        e = self.model.time_embed(torch.as_tensor(timestep, dtype=torch.float32, device=self.positive.device))
+    def features(self, name: str, sigma: np.ndarray) -> Tensor:
+        e = self.model.time_embed(torch.as_tensor(timesteps(sigma), dtype=torch.float32, device=self.positive.device))
         return e if name == "embedding" else self.model.time_projection(e)
 
     @torch.no_grad()

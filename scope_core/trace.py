@@ -1,12 +1,12 @@
 """What happened, step by step, as versioned JSON. Everything that is drawn or reported is rebuilt from it."""
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from .control import Decisions
-from .schedule import ARSchedule, Segment, Step, pixel_frames
+from .schedule import TEMPORAL_STRIDE, ARSchedule, Segment, Step, pixel_frames
 
-VERSION = 2
+VERSION = 3
 RULES = {
     "off": ("o", "SCOPE is off"),
     "cache": ("c", "the score is below the cache threshold"),
@@ -55,14 +55,25 @@ class SegmentTrace:
         return {**self.header, "steps": self.steps}
 
 
+class Cost(NamedTuple):
+    computed: int
+    """Evaluations made,"""
+    of: int
+    """of those of a full run; then the same in latent frames."""
+    frames: int
+    all_frames: int
+
+
 @dataclass
 class Trace:
     """Trace of a run: `run` describes model, method, settings, schedule and host."""
 
     run: dict[str, Any]
     segments: list[SegmentTrace] = field(default_factory=list)
+    by_chunk: bool = False
+    """Chunks are forwarded on their own, and counted as such; otherwise an iteration forwards its whole interval."""
     forwards: int = 0
-    """Forward passes through all transformer blocks, counted at the model, one for each guidance branch."""
+    """Forward passes through all transformer blocks, counted at the model, one for each guidance branch (and for each chunk)."""
 
     memory: int = 0
     """Most bytes that the method held between steps."""
@@ -73,18 +84,29 @@ class Trace:
 
     @property
     def totals(self) -> dict[str, Any]:
-        steps = [step for segment in self.segments for step in segment.steps]
-        made = [step for step in steps if "R" in step["modes"]]
-        frames = sum(step["frames"][1] - step["frames"][0] for step in made)
-        whole = sum(segment.header["frames"] * len(segment.steps) for segment in self.segments)
-        per_frame = sum(step["seconds"] for step in made[1:]) / max(1, sum(step["frames"][1] - step["frames"][0] for step in made[1:]))
+        steps = [(segment, step) for segment in self.segments for step in segment.steps]
+        costs = [self.cost(segment, step) for segment, step in steps]
+        computed, whole = (sum(column) for column in zip(*((c.computed, c.of) for c in costs))) if costs else (0, 0)
+        frames, all_frames = sum(c.frames for c in costs), sum(c.all_frames for c in costs)
+        timed = [(c.frames, step["seconds"]) for c, (_, step) in zip(costs, steps) if c.frames][1:]
+        per_frame = sum(seconds for _, seconds in timed) / max(1, sum(frames for frames, _ in timed))
         return {
-            "iterations": len(steps), "computed": len(made), "forwards": self.forwards, "memory_bytes": self.memory,
-            "frames_computed": frames, "frames_baseline": whole,
-            "seconds": round(sum(step["seconds"] for step in steps), 4),
-            "estimated_baseline_seconds": round(per_frame * whole, 4),
-            "skipped_reason": self.why_nothing_was_skipped(len(steps), len(made)),
+            "iterations": whole, "computed": computed, "forwards": self.forwards, "memory_bytes": self.memory,
+            "frames_computed": frames, "frames_baseline": all_frames,
+            "seconds": round(sum(step["seconds"] for _, step in steps), 4),
+            "estimated_baseline_seconds": round(per_frame * all_frames, 4),
+            "skipped_reason": self.why_nothing_was_skipped(whole, computed),
         }
+
+    def cost(self, segment: SegmentTrace, step: dict[str, Any]) -> "Cost":
+        """Evaluations at one iteration: one of the network, or with `by_chunk` one for each chunk that advances."""
+        modes, (start, stop) = step["modes"], step["frames"]
+        if not self.by_chunk:
+            made = "R" in modes
+            return Cost(int(made), 1, (stop - start) * made, segment.header["frames"])
+        sizes = [(mode, stop - start) for mode, (start, stop) in zip(modes, segment.header["units"]) if mode != "."]
+        fresh = [size for mode, size in sizes if mode == "R"]
+        return Cost(len(fresh), len(sizes), sum(fresh), sum(size for _, size in sizes))
 
     def why_nothing_was_skipped(self, steps: int, made: int) -> str:
         if made < steps or not steps:
@@ -98,7 +120,7 @@ class Trace:
     def to_json(self) -> dict[str, Any]:
         """The whole trace; `rules` maps letters to sentences."""
         return {
-            "format": "scope.trace", "version": VERSION, "run": self.run, "rules": dict(RULES.values()),
+            "format": "scope.trace", "version": VERSION, "run": {**self.run, "by_chunk": self.by_chunk}, "rules": dict(RULES.values()),
             "segments": [segment.to_json() for segment in self.segments], "totals": self.totals,
         }
 
@@ -110,7 +132,11 @@ def describe(schedule: ARSchedule) -> dict[str, Any]:
 
 
 def pixel_chunks(trace: dict[str, Any] | None, frames: int) -> list[list[int]]:
-    """Chunks of a trace as ranges of pixel frames of a video that has `frames`, without gaps; one range where there is no trace."""
+    """Chunks of a trace as ranges of pixel frames of a video that has `frames`, without gaps; one range where there is no trace.
+
+    An autoencoder that makes four frames of every latent one, as MAGI-1's, gives a length that is a multiple of four.
+    """
     units = [segment["start"] + start for segment in (trace["segments"] if trace else []) for start, _ in segment["units"]]
-    edges = sorted({0, frames, *(edge for unit in units if (edge := max(0, pixel_frames(unit))) < frames)})
+    first = (lambda unit: unit * TEMPORAL_STRIDE) if frames % TEMPORAL_STRIDE == 0 else (lambda unit: max(0, pixel_frames(unit)))
+    edges = sorted({0, frames, *(first(unit) for unit in units if first(unit) < frames)})
     return [list(pair) for pair in zip(edges, edges[1:])]

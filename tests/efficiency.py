@@ -31,8 +31,8 @@ class Timed:
         self.flops += self.count[x.shape[2]]
         return v
 
-    def features(self, name, timestep):
-        return self.term.features(name, timestep)
+    def features(self, name, sigma):
+        return self.term.features(name, sigma)
 
 
 def measure(out: Path, readme: bool) -> None:
@@ -65,7 +65,7 @@ def measure(out: Path, readme: bool) -> None:
     def loop(schedule, settings) -> tuple[float, Timed, Trace]:
         segment, = schedule.segments
         term, trace = Timed(plain, count), Trace({})
-        control = make_control(settings, segment, schedule.causal, term)
+        control = make_control(settings, schedule, segment, term)
         began = time.perf_counter()
         with torch.inference_mode():
             rollout(DiffusionForcing(term, segment, schedule, torch.Generator()), compose(segment, noise, torch.zeros_like(noise)), segment, control,

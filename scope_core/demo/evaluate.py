@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from ..forcing import DiffusionForcing
-from ..magi import CHUNK, ChunkField, Reach, magi_schedule
+from ..magi import CHUNK, ChunkField, Reach, magi_schedule, step_size
 from ..models.demo_vae import DemoVAE
 from ..models.magi import MagiTransformer, config_of
 from ..models.wan import WanTransformer
@@ -76,7 +76,7 @@ class Demo(Shipped):
         trace = Trace({})
 
         def segment(segment, noise, known):
-            control = make_control(settings, segment, schedule.causal, term)
+            control = make_control(settings, schedule, segment, term)
             field = DiffusionForcing(term, segment, schedule, torch.Generator().manual_seed(seed))
             made = rollout(field, compose(segment, noise, known), segment, control, solver(schedule.sigmas), trace.begin(segment))
             trace.memory = max(trace.memory, control.peak_bytes)
@@ -114,7 +114,8 @@ class Magi(Shipped):
         x = torch.randn(len(tokens), 16, schedule.frames, 8, 8, generator=torch.Generator().manual_seed(seed))
         if start is not None:
             x[:, :, :segment.prefix] = start[:, :, :segment.prefix]
-        field, control, trace = ChunkField(network, segment, reach, start=start), make_control(settings, segment, True, network, joint=False), Trace({})
+        field, control = ChunkField(network, schedule, reach, start=start), make_control(settings, schedule, segment, network)
+        trace = Trace({}, by_chunk=True)
         made = rollout(field, x, segment, control, Euler(segment.sigmas), trace.begin(segment))
         trace.memory, trace.forwards = control.peak_bytes, field.forwards
         return made, trace
@@ -127,16 +128,19 @@ class Captioned:
     def __init__(self, transformer: MagiTransformer, words: Tensor, known: Tensor, steps: int):
         null = transformer.y_embedder.null_caption_embedding
         rest, empty = len(null) - words.shape[1], ~known.any(1)[:, None]
-        self.transformer, self.dt, self.blocks = transformer, steps / 2, len(transformer.blocks)
+        self.transformer, self.steps, self.blocks = transformer, steps, len(transformer.blocks)
         self.null, self.null_mask = null.expand(len(words), -1, -1), (torch.arange(len(null)) < NULL_TOKENS).expand(len(words), -1)
         self.context = torch.where(empty[..., None], null, nn.functional.pad(words, (0, 0, 0, rest)))
         self.mask = torch.where(empty, self.null_mask, nn.functional.pad(known, (0, rest)))
 
-    def __call__(self, x, times, chunks, ranges, text, cache, keep, dropped, around):
+    def __call__(self, x, times, chunks, ranges, text, cache, keep, dt, dropped, around):
         context = torch.stack([self.context if told else self.null for told in text], 1)
         mask = torch.stack([self.mask if told else self.null_mask for told in text], 1)
         t = torch.tensor(times).expand(len(x), -1)
-        return self.transformer(x, t, chunks, ranges, context, mask, cache, keep, self.dt, dropped, around)
+        return self.transformer(x, t, chunks, ranges, context, mask, cache, keep, dt, dropped, around)
+
+    def features(self, name: str, sigma: np.ndarray) -> Tensor:
+        return self.transformer.features(name, sigma, step_size(self.steps))
 
     def patch_embedding(self, x: Tensor) -> Tensor:
         return self.transformer.patch_embedding(x)

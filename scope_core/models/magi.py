@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -78,16 +79,18 @@ def config_of(shapes: Mapping[str, Sequence[int]]) -> MagiConfig | None:
 class ChunkCache:
     """Keys and values of self-attention, after norm and rotation, by layer and chunk: [B, tokens, groups * head_dim] each.
 
-    `device`, where given, is where they wait (KV offload); `get` brings them to the device that asks. What is not here is looked for
-    in the cache `behind` this one.
+    They stay on the device that made them up to `budget` bytes; the rest waits in the CPU's memory (KV offload) and `get` brings it to
+    the device that asks. What is not here is looked for in the cache `behind` this one.
     """
 
-    def __init__(self, device: torch.device | str | None = None, behind: "ChunkCache | None" = None):
-        self.device, self.behind = device, behind
+    def __init__(self, budget: float = math.inf, behind: "ChunkCache | None" = None):
+        self.budget, self.behind = budget, behind
         self.stored: dict[tuple[int, int], tuple[Tensor, Tensor]] = {}
 
     def put(self, layer: int, chunk: int, key: Tensor, value: Tensor) -> None:
-        self.stored[layer, chunk] = tuple(x.to(self.device or x.device, copy=True) for x in (key, value))
+        self.stored.pop((layer, chunk), None)
+        fits = self.bytes(key.device) + key.nbytes + value.nbytes <= self.budget
+        self.stored[layer, chunk] = tuple(x.to(x.device if fits else "cpu", copy=True) for x in (key, value))
 
     def get(self, layer: int, chunk: int, device: torch.device) -> tuple[Tensor, Tensor]:
         """Raises KeyError where the chunk was never kept."""
@@ -99,8 +102,9 @@ class ChunkCache:
     def drop(self, chunk: int) -> None:
         self.stored = {at: pair for at, pair in self.stored.items() if at[1] != chunk}
 
-    def bytes(self) -> int:
-        return sum(x.nbytes for pair in self.stored.values() for x in pair)
+    def bytes(self, device: torch.device | None = None) -> int:
+        """Bytes held, on one device or on all."""
+        return sum(x.nbytes for pair in self.stored.values() for x in pair if device in (None, x.device))
 
 
 class CastingOperations:
@@ -352,6 +356,13 @@ class MagiTransformer(nn.Module):
         if dt is not None:
             condition = condition + self.t_embedder(torch.tensor(dt, device=t.device), self.dtype)
         return condition.to(self.dtype)
+
+    @torch.no_grad()
+    def features(self, name: str, sigma: np.ndarray, dt: float | None = None) -> Tensor:
+        """What changes with the noise level alone (see signal.SIGNALS), at levels [N]: 'embedding', the condition [N, cond], or 'modulation',
+        the gates of the first block [N, 2 * hidden]."""
+        condition = self.condition(torch.as_tensor(1 - sigma, dtype=torch.float32, device=self.rope.bands.device), dt)
+        return condition if name == "embedding" else torch.cat(self.blocks[0].gates(condition), -1)
 
     def forward(self, x: Tensor, t: Tensor, chunks: Sequence[int], ranges: Sequence[tuple[int, int]], context: Tensor, mask: Tensor,
                 cache: ChunkCache | None = None, keep: Sequence[int] = (), dt: float | None = None, dropped: bool = False,

@@ -1,11 +1,15 @@
 """What earlier runs teach about a model's signals."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
-from scope_core.known import Known
+from scope_core.demo.evaluate import Captioned, Magi
+from scope_core.known import Known, grid, place
+from scope_core.magi import magi_schedule
 from scope_core.models.wan import WanConfig, WanTransformer
-from scope_core.schedule import sigma_table
+from scope_core.schedule import ARSchedule
 from scope_core.signal import change_table
 from scope_core.term import Guided
 
@@ -19,46 +23,65 @@ def make_term(seed: int) -> Guided:
 @pytest.fixture(scope="module")
 def known(tmp_path_factory):
     known = Known(tmp_path_factory.mktemp("known") / "new")
-    known.learn("first", make_term(0))
-    known.learn("second", make_term(1))
+    known.learn("first", make_term(0), ARSchedule(25))
+    known.learn("second", make_term(1), ARSchedule(25))
     return known
 
 
 @pytest.mark.parametrize("signal", ["modulation", "embedding"])
 @pytest.mark.parametrize("steps, shift", [(50, 8.0), (12, 5.0), (2, 1.0)])
 def test_one_map_answers_for_all_steps_and_shifts(known, signal, steps, shift):
-    sigmas = sigma_table(steps, shift)
+    schedule = ARSchedule(25, steps, shift=shift)
     for key, seed in (("first", 0), ("second", 1)):
-        table, why = known.table(key, signal, sigmas)
-        assert why == "" and table == pytest.approx(change_table(signal, sigmas, make_term(seed)), rel=1e-4, abs=1e-7)
+        table, why = known.table(key, signal, schedule)
+        assert why == "" and table == pytest.approx(change_table(signal, schedule.sigmas, make_term(seed)), rel=1e-4, abs=1e-7)
 
 
 def test_a_model_that_has_not_run_gets_the_last_one_s_signal_and_says_so(known):
-    sigmas = sigma_table(20, 8.0)
-    table, why = known.table("third", "modulation", sigmas)
-    assert "has not run yet" in why and (table == known.table("second", "modulation", sigmas)[0]).all()
+    schedule = ARSchedule(25, 20)
+    table, why = known.table("third", "modulation", schedule)
+    assert "has not run yet" in why and (table == known.table("second", "modulation", schedule)[0]).all()
 
 
 def test_before_any_run_the_noise_level_stands_in(tmp_path):
-    sigmas = sigma_table(20, 8.0)
+    schedule = ARSchedule(25, 20)
     for signal in ("modulation", "latent"):
-        table, why = Known(tmp_path).table("first", signal, sigmas)
-        assert why and (table == change_table("sigma", sigmas, None)).all()
-    assert Known(tmp_path).table("first", "sigma", sigmas)[1] == ""
+        table, why = Known(tmp_path).table("first", signal, schedule)
+        assert why and (table == change_table("sigma", schedule.sigmas, None)).all()
+    assert Known(tmp_path).table("first", "sigma", schedule)[1] == ""
 
 
 def test_same_weights_are_one_model_and_others_are_not(known):
-    known.learn("renamed", make_term(0))
+    known.learn("renamed", make_term(0), ARSchedule(25))
     models = known.models()
     assert models["renamed"] == models["first"] != models["second"] and list(models)[-1] == "renamed"
-    known.learn("second", make_term(1))
+    known.learn("second", make_term(1), ARSchedule(25))
 
 
 def test_a_content_signal_is_remembered_and_spread_over_other_step_counts(known):
-    sigmas, coarse = sigma_table(20, 8.0), sigma_table(10, 8.0)
+    schedule, coarse = ARSchedule(25, 20), ARSchedule(25, 10)
     seen = {step: [0.01 * step, 0.03 * step] for step in range(1, 21)}
-    known.learn_content("first", "latent", sigmas, seen)
-    table, why = known.table("first", "latent", sigmas)
+    known.learn_content("first", "latent", schedule, seen)
+    table, why = known.table("first", "latent", schedule)
     assert "last run" in why and table == pytest.approx(np.arange(21) * 0.02)
     other, _ = known.table("first", "latent", coarse)
-    assert len(other) == 11 and other.sum() == pytest.approx(table[1:][sigmas[:-1] >= coarse[9]].sum(), rel=0.1)
+    assert len(other) == 11 and other.sum() == pytest.approx(table[1:][schedule.sigmas[:-1] >= coarse.sigmas[9]].sum(), rel=0.1)
+
+
+@pytest.mark.parametrize("steps", [8, 12, 16, 24, 32, 64])
+def test_magi_s_map_has_the_levels_of_the_usual_steps(steps):
+    schedule = magi_schedule(24, steps)
+    where, exact = place(schedule)
+    assert exact and np.abs(grid(schedule)[where] - schedule.sigmas[:-1]).max() < 1e-6
+    assert not place(magi_schedule(24, 36))[1] and not place(replace(schedule, shift=5.0))[1]
+
+
+def test_a_distilled_magi_is_another_model_at_another_number_of_steps(tmp_path):
+    demo, known = Magi(), Known(tmp_path)
+    for steps in (64, 32):
+        network = Captioned(demo.transformer, torch.zeros(1, 8, 64), torch.ones(1, 8, dtype=torch.bool), steps)
+        schedule = magi_schedule(24, steps)
+        known.learn("demo", network, schedule)
+        table, why = known.table("demo", "modulation", schedule)
+        assert why == "" and table == pytest.approx(change_table("modulation", schedule.sigmas, network), rel=1e-3, abs=1e-6)
+    assert len(set(known.models().values())) == 2 and "has not run" in known.table("demo", "modulation", magi_schedule(24, 16))[1]

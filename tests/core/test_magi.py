@@ -159,7 +159,7 @@ def test_a_second_copy_that_sees_only_itself():
 
 def test_cache():
     model, (x, t, context, mask) = build(), inputs()
-    cache = ChunkCache(device="cpu")
+    cache = ChunkCache(budget=0)
     model(x, t, (0, 1, 2), RANGES, context, mask, cache=cache, keep=(0, 2))
     per_chunk = TINY.layers * 2 * 36 * TINY.groups * TINY.head_dim * 4
     assert cache.bytes() == 2 * per_chunk

@@ -10,7 +10,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 from scope_core.demo.evaluate import Magi
 from scope_core.demo.world import TOKENS, tokenize
-from scope_core.magi import CHUNK, ChunkField, Reach, magi_schedule
+from scope_core.magi import CHUNK, TEXT_SCALE, ChunkField, Reach, magi_schedule
 from scope_core.models.magi import MagiTransformer, config_of
 from scope_core.plan import make_control
 from scope_core.presets import PRESETS, Settings
@@ -26,17 +26,17 @@ NULL_TOKENS = 50
 class Captioned:
     """A tiny MAGI-1 with one caption; notes every call as the fixtures' schedules do."""
 
-    def __init__(self, model, caption, mask, dt):
-        self.model, self.caption, self.mask, self.dt = model, caption, mask, dt
+    def __init__(self, model, caption, mask):
+        self.model, self.caption, self.mask = model, caption, mask
         self.blocks, self.calls = len(model.blocks), []
         self.null = model.y_embedder.null_caption_embedding
         self.null_mask = torch.arange(len(self.null)) < NULL_TOKENS
 
-    def __call__(self, x, times, chunks, ranges, text, cache, keep, dropped, around):
+    def __call__(self, x, times, chunks, ranges, text, cache, keep, dt, dropped, around):
         self.calls.append((times, ranges))
         context = torch.stack([self.caption if told else self.null for told in text])[None]
         mask = torch.stack([self.mask.bool() if told else self.null_mask for told in text])[None]
-        return self.model(x, torch.tensor([times]), chunks, ranges, context, mask, cache, keep, self.dt, dropped, around)
+        return self.model(x, torch.tensor([times]), chunks, ranges, context, mask, cache, keep, dt, dropped, around)
 
     def patch_embedding(self, x):
         return self.model.patch_embedding(x)
@@ -53,7 +53,6 @@ class Fixture:
         self.noise, self.caption, self.mask, self.start, self.expected = (
             tensors.get(key) for key in ("in.noise", "in.caption", "in.mask", "in.prefix", "out.latent"))
         self.steps, self.window, self.guided = int(meta["num_steps"]), int(meta["window"]), meta["cfg_number"] == "3"
-        self.dt = self.steps / 2 if meta["distill"] == "True" else None
         self.reach = Reach(tuple(json.loads(meta["kvrange"])), int(meta["clean_kv"]))
         self.calls = json.loads((FIXTURES / f"{name}.schedule.json").read_text())
 
@@ -61,10 +60,10 @@ class Fixture:
         prefix = 0 if self.start is None else self.start.shape[2]
         schedule = magi_schedule(self.noise.shape[2], self.steps, self.window, prefix, self.reach)
         segment, = schedule.segments
-        self.network = Captioned(self.model, self.caption, self.mask, self.dt)
-        self.field = ChunkField(self.network, segment, self.reach, self.guided, self.start, skips=not settings.off)
-        self.control = make_control(settings, segment, True, self.network, joint=joint)
-        self.trace = Trace({})
+        self.network = Captioned(self.model, self.caption, self.mask)
+        self.field = ChunkField(self.network, schedule, self.reach, TEXT_SCALE if self.guided else None, self.start, skips=not settings.off)
+        self.control = make_control(replace(settings, joint=joint), schedule, segment, self.network)
+        self.trace = Trace({}, by_chunk=True)
         x = self.noise.clone()
         x[:, :, :segment.prefix] = self.start[:, :, :segment.prefix] if segment.prefix else 0
         with torch.inference_mode():

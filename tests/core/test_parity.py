@@ -72,7 +72,7 @@ def ours(pipe, schedule, fps):
     trace = Trace({})
 
     def sample(segment, noise, known):
-        control = make_control(PRESETS["off"], segment, schedule.causal)
+        control = make_control(PRESETS["off"], schedule, segment)
         field = DiffusionForcing(term, segment, schedule, torch.default_generator)
         return rollout(field, compose(segment, noise, known), segment, control, UniPC(schedule.sigmas), trace.begin(segment))
 

@@ -68,7 +68,7 @@ class Run:
         self.trace.memory = max(control.peak_bytes for control in self.controls)
 
     def sample(self, segment, noise, known):
-        control = make_control(self.settings, segment, self.schedule.causal, self.term)
+        control = make_control(self.settings, self.schedule, segment, self.term)
         self.controls.append(control)
         field = DiffusionForcing(self.term, segment, self.schedule, self.noise)
         return rollout(field, compose(segment, noise, known), segment, control, self.solver(segment.sigmas), self.trace.begin(segment),
@@ -434,7 +434,7 @@ def test_prefix_and_end_frames_stay_as_given(model):
     term = guided(model)
 
     def sample(segment, noise, known):
-        control = make_control(SCOPE, segment, schedule.causal, term)
+        control = make_control(SCOPE, schedule, segment, term)
         made = rollout(DiffusionForcing(term, segment, schedule, generator), compose(segment, noise, known), segment, control, UniPC(segment.sigmas),
                        Trace({}).begin(segment))
         shown.append(made)
@@ -478,7 +478,7 @@ def test_trace_is_versioned_json_whose_totals_are_its_steps(model):
     run = Run(guided(model), replace(SCHEDULES["long"], causal=True), SCOPE)
     trace = json.loads(json.dumps(run.trace.to_json()))
     assert trace == run.trace.to_json()
-    assert (trace["format"], trace["version"]) == ("scope.trace", 2)
+    assert (trace["format"], trace["version"]) == ("scope.trace", 3)
     steps = [step for segment in trace["segments"] for step in segment["steps"]]
     made = [step for step in steps if "R" in step["modes"]]
     totals = trace["totals"]

@@ -66,7 +66,7 @@ def test_latent_signal_is_the_change_of_the_patch_embedding(term, aggregate):
     generator = torch.Generator().manual_seed(0)
     step = SEGMENT.iterations[4]
     before, now = (torch.randn(1, 4, 6, 4, 4, generator=generator) for _ in range(2))
-    now[:, :, 3] = before[:, :, 3]
+    now[:, :, [0, 3, 5]] = before[:, :, [0, 3, 5]]
     embedded = [term.model.patch_embedding(x) for x in (before, now)]
     frames = [relative(embedded[1][:, :, f], embedded[0][:, :, f]) for f in range(6)]
     own = [np.mean(frames[1:3]), np.mean(frames[3:5])]
