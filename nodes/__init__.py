@@ -4,6 +4,7 @@ from comfy_api.latest import ComfyExtension, io
 
 from .host import routes
 from .loaders import LoadARModel, LoadDemo
+from .magi import MagiScheduleNode
 from .planning import plan_node
 from .quality import Compare, Quality
 from .report import SaveReport
@@ -18,5 +19,5 @@ class ScopeExtension(ComfyExtension):
         routes.serve_plans(plan_node)
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
-        return [LoadARModel, LoadDemo, ARScheduleNode, ScopeSettings, ScopeSampler, ScopeSamplerSelect, Timeline,
+        return [LoadARModel, LoadDemo, ARScheduleNode, MagiScheduleNode, ScopeSettings, ScopeSampler, ScopeSamplerSelect, Timeline,
                 Sweep, SweepPoint, SweepRuns, TradeoffChart, Quality, Compare, SaveReport]

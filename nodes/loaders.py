@@ -2,9 +2,11 @@
 
 import os
 
+import folder_paths
 from comfy_api.latest import io
 
 from .host import demo, loading
+from .host.magi_vae import load_magi_vae
 
 
 class LoadARModel(io.ComfyNode):
@@ -14,17 +16,20 @@ class LoadARModel(io.ComfyNode):
             node_id="SCOPE_LoadModel",
             display_name="Load AR Video Model",
             category="SCOPE",
-            description="Loads a SkyReels-V2 diffusion-forcing model as a standard MODEL, ready for the SCOPE samplers. LoRA, fp8 and offload "
+            description="Loads a SkyReels-V2 diffusion-forcing model or MAGI-1 as a standard MODEL, ready for the SCOPE samplers. LoRA, fp8 and offload "
                         "nodes work on it as on any other.",
-            search_aliases=["skyreels", "diffusion forcing", "long video", "wan", "load diffusion model", "unet loader"],
+            search_aliases=["skyreels", "magi", "magi-1", "diffusion forcing", "long video", "wan", "load diffusion model", "unet loader"],
             inputs=[
                 io.Combo.Input("model_name", options=loading.model_names(),
-                               tooltip="A SkyReels-V2-DF file in models/diffusion_models: official (of a sharded model choose the first file), "
-                                       "Kijai's single files, or the diffusers layout. The kind is told from the weights."),
+                               tooltip="A SkyReels-V2-DF or MAGI-1 file in models/diffusion_models: official (of a sharded model choose the first file), "
+                                       "Kijai's single files, or the diffusers layout. The model is told from the weights."),
                 io.Combo.Input("weight_dtype", options=list(loading.DTYPES), default="default", advanced=True,
                                tooltip="How weights are stored. default: as in the file, or what suits the GPU. The model was released in bf16."),
                 io.Combo.Input("fps", options=["24", "16"], default="24", advanced=True,
-                               tooltip="Frame rate the 1.3B model is told; it was made for 24. The 14B models ignore it."),
+                               tooltip="Frame rate that SkyReels-V2 1.3B is told; it was made for 24. The other models ignore it."),
+                io.Combo.Input("kind", options=list(loading.KINDS), default="auto", advanced=True,
+                               tooltip="MAGI-1 only: whether the model is distilled. auto tells it from the names of file and folders, because the weights "
+                                       "cannot."),
                 io.Model.Input("model", optional=True,
                                tooltip="A SkyReels-V2-DF MODEL from another loader, such as GGUF. Its weights are used, and only the fps branch, "
                                        "which other loaders drop, is read from the file above."),
@@ -37,12 +42,12 @@ class LoadARModel(io.ComfyNode):
         return [(path, os.stat(path).st_mtime_ns) for path in loading.model_paths(model_name)]
 
     @classmethod
-    def execute(cls, model_name: str, weight_dtype: str, fps: str, model=None) -> io.NodeOutput:
+    def execute(cls, model_name: str, weight_dtype: str, fps: str, kind: str = "auto", model=None) -> io.NodeOutput:
         paths = loading.model_paths(model_name)
         if model is not None:
             return io.NodeOutput(loading.complete_model(model, paths, int(fps)))
         dtype = loading.DTYPES[weight_dtype]
-        return io.NodeOutput(loading.load_ar_model(paths, int(fps), {"dtype": dtype} if dtype else {}))
+        return io.NodeOutput(loading.load_ar_model(paths, int(fps), {"dtype": dtype} if dtype else {}, kind))
 
 
 class LoadDemo(io.ComfyNode):
@@ -52,12 +57,15 @@ class LoadDemo(io.ComfyNode):
             node_id="SCOPE_LoadDemo",
             display_name="Load SCOPE Demo",
             category="SCOPE",
-            description="A small diffusion-forcing video model that ships with the pack: coloured shapes in motion, 128x128, 61 frames. It makes a "
-                        "video in seconds without a GPU, through the same nodes as SkyReels-V2, so presets can be tried at once.",
+            description="Small video models that ship with the pack, one in the layout of SkyReels-V2 and one in that of MAGI-1: coloured shapes in motion, "
+                        "128x128. They make a video in seconds without a GPU, through the same nodes as the real models, so presets can be tried at once.",
             search_aliases=["scope demo", "example model", "test model"],
-            inputs=[],
+            inputs=[
+                io.Combo.Input("family", options=list(demo.LOADERS), default="SkyReels-V2",
+                               tooltip="SkyReels-V2: up to 61 frames at once, with AR Schedule. MAGI-1: chunk by chunk, with MAGI-1 Schedule, euler, 64 steps."),
+            ],
             outputs=[
-                io.Model.Output(tooltip="The transformer: Wan architecture, 4 million parameters."),
+                io.Model.Output(tooltip="The transformer, about 4 million parameters."),
                 io.Clip.Output(tooltip="Knows circle, square, triangle, star, ring; bouncing, hopping, orbiting, swaying; seven colours and five "
                                        "backgrounds. Other words are ignored."),
                 io.Vae.Output(tooltip="16x smaller in space, 4x in time."),
@@ -65,5 +73,33 @@ class LoadDemo(io.ComfyNode):
         )
 
     @classmethod
-    def execute(cls) -> io.NodeOutput:
-        return io.NodeOutput(demo.load_demo_model(), demo.load_demo_clip(), demo.DemoVideoVAE())
+    def execute(cls, family: str = "SkyReels-V2") -> io.NodeOutput:
+        return io.NodeOutput(demo.LOADERS[family](), demo.load_demo_clip(), demo.DemoVideoVAE())
+
+
+class LoadMagiVAE(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="SCOPE_LoadMagiVAE",
+            display_name="Load MAGI-1 VAE",
+            category="SCOPE",
+            description="Loads the autoencoder of MAGI-1, which core's Load VAE does not know, as a standard VAE for core's VAE Decode and VAE Encode.",
+            search_aliases=["magi", "magi-1", "magi vae", "sand ai", "load vae", "vae loader"],
+            inputs=[
+                io.Combo.Input("vae_name", options=folder_paths.get_filename_list("vae"),
+                               tooltip="ckpt/vae/diffusion_pytorch_model.safetensors of sand-ai/MAGI-1, in models/vae. Give it a name of its own there, such as "
+                                       "magi_1_vae.safetensors: many models have a file of the published name."),
+            ],
+            outputs=[io.Vae.Output(tooltip="16 channels, 8x smaller in space, 4x in time. It works in tiles of 256 x 256 pixels and 12 frames, so the tiled "
+                                           "nodes give the same as VAE Decode and VAE Encode.")],
+        )
+
+    @classmethod
+    def fingerprint_inputs(cls, vae_name: str) -> tuple[str, int]:
+        path = folder_paths.get_full_path_or_raise("vae", vae_name)
+        return path, os.stat(path).st_mtime_ns
+
+    @classmethod
+    def execute(cls, vae_name: str) -> io.NodeOutput:
+        return io.NodeOutput(load_magi_vae(folder_paths.get_full_path_or_raise("vae", vae_name)))

@@ -7,21 +7,25 @@ from typing import Any
 import torch
 from comfy_api.latest import io
 
-from ..scope_core.known import Known
+from ..scope_core.known import Known, entry
 from ..scope_core.plan import plan
 from ..scope_core.presets import PRESETS, Settings, spread
 from ..scope_core.schedule import ARSchedule, latent_frames
 from ..scope_core.trace import Trace
 from .graph import Graph, GraphError
 from .host.demo import demo_signals
+from .host.unrolling import ChunkWindow, Unrolling, unroll, unroll_chunks
+from .loaders import LoadDemo
+from .magi import REACHES, MagiScheduleNode
 from .sampling import ScopeSampler, ScopeSettings, resolve, settings_of
-from .schedule import ARScheduleNode, Unrolling, unroll
+from .schedule import ARScheduleNode
 from .tradeoff import CONNECTED, Sweep, point_of
 
 MOST_DECISIONS = 150_000
 LENGTH_NODES = ("EmptyHunyuanLatentVideo", "Wan22ImageToVideoLatent", "EmptyLTXVLatentVideo", "EmptyCosmosLatentVideo")
-STAIRCASE = {"steps": 50, "shift": 8.0}
-"""What AR Schedule is drawn with while no sampler reads it."""
+SCHEDULES = ("SCOPE_ARSchedule", "SCOPE_MagiSchedule")
+STAIRCASE = {Unrolling: {"steps": 50, "shift": 8.0}, ChunkWindow: {"steps": 64, "shift": 3.0}}
+"""What a schedule node is drawn with while no sampler reads it."""
 
 
 @lru_cache(maxsize=8)
@@ -42,15 +46,25 @@ class Planner:
 
     def sampler(self, node: str) -> Trace:
         widgets = self.widgets(node, ScopeSampler)
-        return self.plan(self.ar_schedule(node, widgets), self.settings(node, widgets), self.model(node))
+        schedule = self.ar_schedule(node, widgets)
+        return self.plan(schedule, self.settings(node, widgets), self.model(node, schedule))
 
-    def model(self, node: str) -> str:
-        """Identity of a sampler's model. The demo's signals are learnt from the shipped file, so that its plans are exact from the start."""
-        key = self.graph.identity(node, "model")
+    def demo(self, node: str) -> str | None:
+        """Family of the demo model that feeds a sampler, None if it is another model."""
         source = self.graph.source(node, "model")
-        if source is not None and self.graph.node(source)["class_type"] == "SCOPE_LoadDemo" and key not in self.known.models():
+        if source is None or self.graph.node(source)["class_type"] != "SCOPE_LoadDemo":
+            return None
+        return self.widgets(source, LoadDemo)["family"]
+
+    def model(self, node: str, schedule: ARSchedule) -> str:
+        """Identity of a sampler's model. A demo's signals are learnt from the shipped file, so that its plans are exact from the start."""
+        key = self.graph.identity(node, "model")
+        family = self.demo(node)
+        if family is not None and entry(key, schedule) not in self.known.models():
+            if schedule.chunked != (family == "MAGI-1"):
+                raise GraphError("this schedule is not one for the connected demo model; MAGI-1 needs MAGI-1 Schedule, SkyReels-V2 AR Schedule")
             with torch.inference_mode():
-                self.known.learn(key, demo_signals())
+                self.known.learn(key, demo_signals(family, schedule.steps), schedule)
         return key
 
     def settings(self, node: str, widgets: dict[str, Any]) -> Settings:
@@ -66,19 +80,20 @@ class Planner:
         return settings_of(self.widgets(source, ScopeSettings)["method"])
 
     def schedule(self, node: str) -> Trace:
-        """Staircase of an AR Schedule, as a sampler that reads it would run it, one that skips if there is one."""
+        """Staircase of a schedule node, as a sampler that reads it would run it, one that skips if there is one."""
         readers = [reader for reader in self.graph.ids if self.graph.node(reader)["class_type"] == "SCOPE_Sampler"
                    and node in (self.graph.source(reader, "schedule"), self.graph.source(reader, "latent"))]
         if readers:
             return self.sampler(min(readers, key=lambda reader: self.graph.inputs(reader).get("preset") == "off"))
-        self.notes.append(f"no sampler reads this schedule; {STAIRCASE['steps']} steps are assumed")
         unrolling, frames = self.unrolling(node)
-        return self.plan(unrolling.schedule(frames, **STAIRCASE), PRESETS["off"], "")
+        assumed = STAIRCASE[type(unrolling)]
+        self.notes.append(f"no sampler reads this schedule; {assumed['steps']} steps are assumed")
+        return self.plan(unrolling.schedule(frames, **assumed), PRESETS["off"], "")
 
     def ar_schedule(self, node: str, widgets: dict[str, Any]) -> ARSchedule:
         """Schedule of a sampler with `steps` and `shift`."""
         source = self.graph.source(node, "schedule")
-        unrolling, frames = self.unrolling(source) if source else (Unrolling(), None)
+        unrolling, frames = self.unrolling(source) if source else (ChunkWindow() if self.demo(node) == "MAGI-1" else Unrolling(), None)
         latent = self.graph.source(node, "latent")
         if latent != source or frames is None:
             frames = self.latent_length(latent, frames)
@@ -87,7 +102,8 @@ class Planner:
     def sweep(self, node: str) -> list[Trace]:
         """The baseline and every point of a sweep."""
         widgets = self.widgets(node, Sweep)
-        schedule, key = self.ar_schedule(node, widgets), self.model(node)
+        schedule = self.ar_schedule(node, widgets)
+        key = self.model(node, schedule)
         sources = (self.graph.source(node, name) for name in CONNECTED)
         connected = [self.connected_settings(source) for source in sources if source is not None]
         return [self.plan(schedule, settings, key) for settings in (PRESETS["off"], *spread(widgets["spread"]), *connected)]
@@ -97,21 +113,28 @@ class Planner:
         shapes = {(s.prefix, s.free, s.tail): len(s.units) * len(s.matrix) for s in schedule.segments}
         if schedule.iterations > MOST_DECISIONS // 10 or sum(shapes.values()) > MOST_DECISIONS:
             raise ValueError(f"a plan of {schedule.iterations:,} iterations is too large to draw while sliders move; the run itself has no such limit")
-        table, why = self.known.table(key, settings.policy.signal, schedule.sigmas)
+        table, why = self.known.table(key, settings.policy.signal, schedule)
         if why and not settings.off:
             self.guesses.append(why)
         return plan(schedule, settings, table)
 
-    def unrolling(self, node: str) -> tuple[Unrolling, int]:
-        """What an AR Schedule node makes, and its length in latent frames."""
-        if self.graph.node(node)["class_type"] != "SCOPE_ARSchedule":
+    def unrolling(self, node: str) -> tuple[Unrolling | ChunkWindow, int]:
+        """What a schedule node makes, and its length in latent frames."""
+        kind = self.graph.node(node)["class_type"]
+        if kind == "SCOPE_MagiSchedule":
+            widgets = self.widgets(node, MagiScheduleNode)
+            unrolling, frames = unroll_chunks(widgets["length"], widgets["window"], REACHES[widgets["look_back"]], widgets["short_cut"], widgets["kv_gpu_gb"],
+                                              self.given(node, "start"))
+        elif kind == "SCOPE_ARSchedule":
+            widgets = self.widgets(node, ARScheduleNode)
+            names = ("length", "window", "overlap", "chunk", "ar_step", "causal", "condition_noise")
+            unrolling, pixels = unroll(*(widgets[name] for name in names), self.given(node, "start"), self.given(node, "end"))
+            frames = latent_frames(pixels)
+        else:
             self.guesses.append("the schedule comes from a node that cannot be read before it runs")
             return Unrolling(), 25
-        widgets = self.widgets(node, ARScheduleNode)
-        names = ("length", "window", "overlap", "chunk", "ar_step", "causal", "condition_noise")
-        unrolling, frames = unroll(*(widgets[name] for name in names), self.given(node, "start"), self.given(node, "end"))
         self.notes += [unrolling.note] if unrolling.note else []
-        return unrolling, latent_frames(frames)
+        return unrolling, frames
 
     def given(self, node: str, name: str) -> torch.Tensor | None:
         """Stand-in for the known frames connected to AR Schedule, of the length they had when this last ran."""
@@ -124,7 +147,7 @@ class Planner:
 
     def latent_length(self, node: str | None, fallback: int | None) -> int:
         """Latent frames of an empty latent."""
-        if node is not None and self.graph.node(node)["class_type"] == "SCOPE_ARSchedule":
+        if node is not None and self.graph.node(node)["class_type"] in SCHEDULES:
             return self.unrolling(node)[1]
         if node is not None and self.graph.node(node)["class_type"] in LENGTH_NODES:
             length = self.graph.inputs(node).get("length")
@@ -176,7 +199,7 @@ def plan_node(node: str, graph: Graph, known: Known) -> dict[str, Any]:
     if kind == "SCOPE_Sampler":
         trace = planner.sampler(node).to_json()
         result = {"trace": trace, "point": point_of(trace)}
-    elif kind == "SCOPE_ARSchedule":
+    elif kind in SCHEDULES:
         result = {"trace": planner.schedule(node).to_json()}
     elif kind == "SCOPE_Sweep":
         result = {"points": [point_of(trace.to_json()) for trace in planner.sweep(node)]}

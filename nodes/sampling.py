@@ -15,10 +15,11 @@ from ..scope_core.signal import AGGREGATES, SIGNALS
 from ..scope_core.solver import SOLVERS
 from ..scope_core.trace import Trace
 from .graph import Graph
-from .host import events, sampling, skyreels
+from .host import events, magi, sampling, skyreels
 from .host.preview import FilmstripPreview
 from .host.reports import report_path
-from .schedule import ScheduleType, Unrolling
+from .host.unrolling import ChunkWindow, Unrolling
+from .schedule import ScheduleType
 from .timeline import TraceType
 
 SettingsType = io.Custom("SCOPE_SETTINGS")
@@ -29,20 +30,21 @@ def sampling_inputs(**link: bool) -> list[io.Input]:
     """What every sampler needs; `link` tells how its sockets are connected."""
     return [
         io.Model.Input("model", **link, tooltip="From Load AR Video Model or Load SCOPE Demo, with LoRAs applied as usual."),
-        io.Conditioning.Input("positive", **link, tooltip="What the video should show."),
-        io.Conditioning.Input("negative", **link, tooltip="What it should not."),
+        io.Conditioning.Input("positive", **link, tooltip="What the video should show. For MAGI-1 from MAGI-1 Prompt."),
+        io.Conditioning.Input("negative", **link, tooltip="What it should not. MAGI-1 has a prompt of its own for this; connect that of MAGI-1 Prompt."),
         io.Latent.Input("latent", **link, tooltip="Empty latent that sets size and length, from AR Schedule or an empty video latent node."),
-        ScheduleType.Input("schedule", optional=True, **link, tooltip="From AR Schedule. Without it all frames are denoised together, long videos in windows of 97 frames."),
+        ScheduleType.Input("schedule", optional=True, **link, tooltip="From AR Schedule, for MAGI-1 from MAGI-1 Schedule. Without it SkyReels denoises all frames together, "
+                           "long videos in windows of 97 frames, and MAGI-1 four chunks at a time."),
         io.Int.Input("seed", default=0, min=0, max=0xffffffffffffffff, control_after_generate=True, tooltip="Start of the random noise."),
-        io.Int.Input("steps", default=50, min=2, max=1000, tooltip="Denoising steps of each chunk, 30 to 50. Every one is taken; SCOPE decides which are computed."),
-        io.Float.Input("cfg", default=6.0, min=0.0, max=100.0, step=0.1, round=0.01, tooltip="Guidance. SkyReels: 6, image to video 5. Demo: 2.5."),
-        io.Float.Input("shift", default=8.0, min=0.1, max=100.0, step=0.1, tooltip="How much of the steps is spent at high noise. SkyReels: 8, image to video 5."),
+        io.Int.Input("steps", default=50, min=2, max=1000, tooltip="Denoising steps of each chunk, 30 to 50; MAGI-1: 64, a multiple of its window. Every one is taken; SCOPE decides which are computed."),
+        io.Float.Input("cfg", default=6.0, min=0.0, max=100.0, step=0.1, round=0.01, tooltip="Guidance. SkyReels: 6, image to video 5. Its demo: 2.5. MAGI-1 base: 7.5; distilled models have none and ignore it."),
+        io.Float.Input("shift", default=8.0, min=0.1, max=100.0, step=0.1, tooltip="How much of the steps is spent at high noise. SkyReels: 8, image to video 5. MAGI-1: 3."),
     ]
 
 
 def solver_input() -> io.Input:
     return io.Combo.Input("solver", options=list(SOLVERS), default="unipc", advanced=True,
-                          tooltip="unipc: second order, the released models' own. euler: first order.")
+                          tooltip="unipc: second order, SkyReels' own. euler: first order, MAGI-1's own.")
 
 
 def speed_inputs() -> list[io.Input]:
@@ -50,7 +52,7 @@ def speed_inputs() -> list[io.Input]:
     return [
         io.Combo.Input("preset", options=[*PRESETS, CUSTOM], default="balanced",
                        tooltip="off: exactly the model, every step computed. quality, balanced, fast: how many steps may be skipped. paper_slow, paper_fast: the "
-                               "operating points printed in the SCOPE paper. custom: the sliders below decide; otherwise the preset does, and moves them.",
+                               "operating points printed in the SCOPE paper for SkyReels-V2, paper_magi_... those for MAGI-1. custom: the sliders below decide; otherwise the preset does, and moves them.",
                        extra_dict={"presets": {name: widgets_of(settings) for name, settings in PRESETS.items()}}),
         io.Float.Input("threshold", default=1.0, min=0.0, max=2.0, step=0.05, display_mode=io.NumberDisplay.slider,
                        tooltip="How much change to tolerate before a step is computed again. 1 is the calibrated point, 0 never skips."),
@@ -83,6 +85,12 @@ def speed_inputs() -> list[io.Input]:
     ]
 
 
+def joint_input() -> io.Input:
+    return io.Boolean.Input("joint", default=False, advanced=True,
+                            tooltip="MAGI-1: one decision for all chunks that are denoised at a time, instead of one for each. Needs less memory with base models. "
+                                    "SkyReels always decides so.")
+
+
 def widgets_of(settings: Settings) -> dict[str, Any] | None:
     """Positions of the speed widgets at which `resolve` gives these settings; None where the widgets cannot express them."""
     calibrated = (settings.tau_c, settings.tau_p) == (CALIBRATED.tau_c, CALIBRATED.tau_p)
@@ -90,19 +98,19 @@ def widgets_of(settings: Settings) -> dict[str, Any] | None:
         "threshold": 0.0 if settings.off else 1.0, "decay": settings.decay, "max_skip": settings.max_skip, "selective": settings.selective,
         "warm_up": settings.warm_up, "tail": settings.tail, "predictor": settings.predictor,
         "cache_threshold": 0.0 if calibrated or settings.off else settings.tau_c, "predict_threshold": 0.0 if calibrated or settings.off else settings.tau_p,
-        "decay_mode": settings.decay_mode, "signal": settings.signal, "aggregate": settings.aggregate}
+        "decay_mode": settings.decay_mode, "signal": settings.signal, "aggregate": settings.aggregate, "joint": settings.joint}
     found = resolve(CUSTOM, **widgets)
     return widgets if found == settings or found.off and settings.off else None
 
 
 def resolve(preset: str, threshold: float, decay: float, max_skip: int, selective: str, warm_up: int, tail: int, predictor: str,
-            cache_threshold: float, predict_threshold: float, decay_mode: str, signal: str, aggregate: str) -> Settings:
+            cache_threshold: float, predict_threshold: float, decay_mode: str, signal: str, aggregate: str, joint: bool = False) -> Settings:
     """Settings of the widgets: unless the preset is custom, its numbers win. Raises ValueError out of range."""
     if preset != CUSTOM:
         return PRESETS[preset]
     settings = Settings(
         tau_c=cache_threshold or CALIBRATED.tau_c * threshold, tau_p=predict_threshold or CALIBRATED.tau_p * threshold, decay=decay, decay_mode=decay_mode,
-        predictor=predictor, signal=signal, aggregate=aggregate, max_skip=max_skip, warm_up=warm_up, tail=tail, selective=selective)
+        predictor=predictor, signal=signal, aggregate=aggregate, max_skip=max_skip, warm_up=warm_up, tail=tail, selective=selective, joint=joint)
     _ = settings.policy, settings.gate
     return settings
 
@@ -129,7 +137,7 @@ class ScopeSettings(io.ComfyNode):
             search_aliases=["teacache", "easycache", "cache", "speed up", "accelerate"],
             inputs=[
                 io.DynamicCombo.Input("method", tooltip="Which method decides what to skip.", options=[
-                    io.DynamicCombo.Option("scope", speed_inputs()),
+                    io.DynamicCombo.Option("scope", [*speed_inputs(), joint_input()]),
                     io.DynamicCombo.Option("teacache", [
                         io.Float.Input("threshold", default=0.2, min=0.0, max=10.0, step=0.01, round=0.001,
                                        tooltip="Accumulated change of the timestep embedding below which the transformer's residual is reused. 0 never skips."),
@@ -164,6 +172,7 @@ class ScopeSampler(io.ComfyNode):
                 SettingsType.Input("settings", optional=True, tooltip="From SCOPE Settings; replaces the preset and the sliders of this node."),
                 *speed_inputs(),
                 solver_input(),
+                joint_input(),
             ],
             outputs=[
                 io.Latent.Output(tooltip="For VAE Decode."),
@@ -173,17 +182,21 @@ class ScopeSampler(io.ComfyNode):
         )
 
     @classmethod
-    def execute(cls, model, positive, negative, latent, seed: int, steps: int, cfg: float, shift: float, solver: str, schedule: Unrolling | None = None,
+    def execute(cls, model, positive, negative, latent, seed: int, steps: int, cfg: float, shift: float, solver: str, schedule: Unrolling | ChunkWindow | None = None,
                 settings: Settings | None = None, **speed) -> io.NodeOutput:
         settings = settings or resolve(**speed)
-        noise = sampling.start_noise(model, latent, seed)
-        unrolling = schedule or Unrolling()
+        unrolling = schedule or sampling.default_unrolling(model)
+        sampling.check_unrolling(model, unrolling)
+        noise = sampling.start_noise(model, latent, seed, unrolling)
         unrolling.check_size(noise)
         ar_schedule = unrolling.schedule(noise.shape[2], steps, shift)
         model = model.clone()
-        if model.get_attachment(skyreels.MODEL_NAME):
+        if magi.is_magi(model):
+            magi.set_shift(model, shift)
+        elif model.get_attachment(skyreels.MODEL_NAME):
             skyreels.set_shift(model, shift)
-        preview = FilmstripPreview(model, ar_schedule)
+        preview = FilmstripPreview(model, ar_schedule, unrolling.vae if ar_schedule.chunked else None)
+        bridge = None if ar_schedule.chunked else sampling.overlap_bridge(unrolling.vae, unrolling.window, unrolling.overlap)
         key = Graph(cls.hidden.dynprompt.get_node).identity(cls.hidden.unique_id, "model")
 
         def on_step(segment, step, x0, record) -> None:
@@ -192,8 +205,7 @@ class ScopeSampler(io.ComfyNode):
 
         try:
             made, trace = sampling.sample_video(
-                model, positive, negative, cfg, noise, ar_schedule, settings, solver, seed, on_step, key,
-                unrolling.start, unrolling.end, sampling.overlap_bridge(unrolling.vae, unrolling.window, unrolling.overlap))
+                model, positive, negative, cfg, noise, ar_schedule, unrolling, settings, solver, seed, on_step, key, bridge)
         except Exception as error:
             sampling.keep_finished(error)
             raise
@@ -202,7 +214,7 @@ class ScopeSampler(io.ComfyNode):
         report = trace.to_json()
         if report["totals"]["skipped_reason"] and not settings.off:
             logging.warning("SCOPE: nothing was skipped. %s", report["totals"]["skipped_reason"])
-        return io.NodeOutput({"samples": made}, report)
+        return io.NodeOutput({"samples": made[:, :, :latent["samples"].shape[2]]}, report)
 
 
 class ScopeSamplerSelect(io.ComfyNode):
@@ -216,7 +228,8 @@ class ScopeSamplerSelect(io.ComfyNode):
                         "from Load AR Video Model or Load SCOPE Demo.",
             search_aliases=["teacache", "easycache", "speed up", "sampler custom", "raylight"],
             inputs=[
-                ScheduleType.Input("schedule", optional=True, tooltip="From AR Schedule. Without it all frames are denoised together, long videos in windows of 97 frames."),
+                ScheduleType.Input("schedule", optional=True, tooltip="From AR Schedule, for MAGI-1 from MAGI-1 Schedule. Without it SkyReels denoises all frames together, "
+                                   "long videos in windows of 97 frames, and MAGI-1 four chunks at a time."),
                 SettingsType.Input("settings", optional=True, tooltip="From SCOPE Settings; replaces the preset."),
                 io.Combo.Input("preset", options=list(PRESETS), default="balanced", tooltip="How many steps may be skipped; off computes all of them."),
                 solver_input(),
@@ -227,8 +240,8 @@ class ScopeSamplerSelect(io.ComfyNode):
         )
 
     @classmethod
-    def execute(cls, preset: str, solver: str, report_name: str, schedule: Unrolling | None = None, settings: Settings | None = None) -> io.NodeOutput:
-        unrolling = schedule or Unrolling()
+    def execute(cls, preset: str, solver: str, report_name: str, schedule: Unrolling | ChunkWindow | None = None,
+                settings: Settings | None = None) -> io.NodeOutput:
         path = report_path(report_name) if report_name else None
 
         def write(trace: Trace) -> None:
@@ -236,4 +249,4 @@ class ScopeSamplerSelect(io.ComfyNode):
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_text(json.dumps(trace.to_json()))
 
-        return io.NodeOutput(sampling.VideoSampler(unrolling, settings or PRESETS[preset], solver, write))
+        return io.NodeOutput(sampling.VideoSampler(schedule, settings or PRESETS[preset], solver, write))

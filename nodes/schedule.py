@@ -1,62 +1,14 @@
 """AR Schedule: how a video is unrolled, and the empty latent that fits."""
 
-from dataclasses import dataclass, replace
-from typing import Any
-
 from comfy_api.latest import io
-from torch import Tensor
 
 from ..scope_core.known import Known
-from ..scope_core.schedule import TEMPORAL_STRIDE, ARSchedule, ScheduleError, latent_frames, pixel_frames, snap_length
+from ..scope_core.schedule import latent_frames, pixel_frames
 from .graph import Graph
 from .host import sampling
+from .host.unrolling import unroll
 
 ScheduleType = io.Custom("SCOPE_SCHEDULE")
-
-
-@dataclass(frozen=True)
-class Unrolling:
-    """What AR Schedule knows; a sampler adds length, steps and shift. Lengths in latent frames."""
-
-    window: int = 25
-    overlap: int = 5
-    block: int = 1
-    ar_step: int = 0
-    causal: bool = False
-    condition_noise: float = 20
-    start: Tensor | None = None
-    end: Tensor | None = None
-    vae: Any = None
-    """Decodes and re-encodes the overlap between segments; without it the overlap stays latent."""
-    note: str = ""
-    """Why the length is not the one asked for."""
-
-    def schedule(self, frames: int, steps: int, shift: float = 8.0, levels: tuple[float, ...] | None = None) -> ARSchedule:
-        return ARSchedule(
-            frames, steps, self.window, self.overlap, self.block, self.ar_step,
-            prefix=0 if self.start is None else self.start.shape[2], tail=0 if self.end is None else self.end.shape[2],
-            condition_noise=self.condition_noise, shift=shift, levels=levels, causal=self.causal)
-
-    def check_size(self, latent: Tensor) -> None:
-        """Raises ScheduleError where given frames do not have the size of the video."""
-        for name, frames in (("start", self.start), ("end", self.end)):
-            if frames is not None and (frames.ndim != 5 or frames.shape[1] != latent.shape[1] or frames.shape[3:] != latent.shape[3:]):
-                raise ScheduleError(f"`{name}` has latents of shape {list(frames.shape)}, the video has {list(latent.shape)} (batch, channels, frames, "
-                                    "height, width). Scale the image to the video's width and height before VAE Encode, with the model's own VAE")
-
-
-def unroll(length: int, window: int, overlap: int, chunk: int, ar_step: int, causal: bool, condition_noise: float,
-           start: Tensor | None, end: Tensor | None, vae: Any = None) -> tuple[Unrolling, int]:
-    """What the widgets of AR Schedule stand for, and the length in frames that fits. Raises ScheduleError."""
-    for name, value in (("window", window), ("overlap", overlap)):
-        if (value - 1) % TEMPORAL_STRIDE:
-            low = value - (value - 1) % TEMPORAL_STRIDE
-            raise ScheduleError(f"{name} is {value} frames; frames come in groups of four after the first, so use {low} or {low + TEMPORAL_STRIDE}")
-    unrolling = Unrolling(latent_frames(window), latent_frames(overlap), chunk, ar_step, causal, condition_noise, start, end, vae)
-    unrolling.schedule(latent_frames(length), max(ar_step, 2))
-    frames, why = snap_length(length, window=unrolling.window, overlap=unrolling.overlap, block=chunk if ar_step or causal else 1,
-                              prefix=0 if start is None else start.shape[2])
-    return replace(unrolling, note=why), frames
 
 
 class ARScheduleNode(io.ComfyNode):

@@ -88,9 +88,10 @@ class Network(Protocol):
 
     blocks: int
 
-    def __call__(self, x: Tensor, times: Sequence[float], chunks: Sequence[int], ranges: Sequence[tuple[int, int]], text: Sequence[bool],
+    def __call__(self, x: Tensor, times: Sequence[float], chunks: Sequence[int], ranges: Sequence[tuple[int, int]], text: Sequence[int | None],
                  cache: ChunkCache | None, keep: Sequence[int], dt: float | None, dropped: bool, around: Callable | None) -> Tensor:
-        """Velocity clean - noise [B, C, 6r, H, W] of r chunks (see MagiTransformer.forward); `text`: its caption, or the null one."""
+        """Velocity clean - noise [B, C, 6r, H, W] of r chunks (see MagiTransformer.forward); `text`: the chunk whose caption is
+        told, None for the null caption."""
         ...
 
 
@@ -203,6 +204,6 @@ class ChunkField:
         entries = [*shown, *copies]
         self.forwards += len(entries)
         inputs = torch.cat([self.latents(x, slice(e.chunk * CHUNK, (e.chunk + 1) * CHUNK)) for e in [*shown, *alone]], 2)
+        told = [e.chunk if e.text else None for e in [*shown, *alone]]
         dt = None if self.guided else step_size(self.steps, self.shortcut, self.within)
-        return self.network(inputs, [e.time for e in entries], [e.chunk for e in entries], [e.reach for e in entries], [e.text for e in entries],
-                            cache, [e.chunk for e in (shown if keep is None else keep)], dt, dropped, None)
+        return self.network(inputs, [e.time for e in entries], [e.chunk for e in entries], [e.reach for e in entries], told, cache, [e.chunk for e in (shown if keep is None else keep)], dt, dropped, None)

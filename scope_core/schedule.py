@@ -235,6 +235,8 @@ class ARSchedule:
         if self.levels is None:
             return sigma_table(self.steps, self.shift, self.table)
         levels = np.array(self.levels)
+        if self.chunked:
+            return levels
         levels[0] = min(levels[0], max(1 - 1e-4, (1 + levels[1]) / 2))
         return levels
 

@@ -1,4 +1,4 @@
-"""The demo model as the host's MODEL, CLIP and VAE. The transformer takes the same path as a real checkpoint."""
+"""The demo models as the host's MODEL, CLIP and VAE. The transformers take the same path as real checkpoints."""
 
 import json
 from math import ceil
@@ -13,16 +13,18 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file
 
-from ...scope_core.demo import WEIGHTS
+from ...scope_core.demo import WEIGHTS, evaluate
 from ...scope_core.demo.train import CONFIG
 from ...scope_core.demo.world import TOKENS, WORDS, tokenize
+from ...scope_core.models import magi as magi_network
 from ...scope_core.models.demo_vae import SPACE, TIME, DemoVAE
 from ...scope_core.models.wan import WanTransformer
-from ...scope_core.term import Guided
+from ...scope_core.term import Guided, Term
+from . import magi
 from .loading import load_ar_model
 from .skyreels import MODEL_NAME
 
-TRANSFORMER, TEXT, VAE = (WEIGHTS / f"scope_demo_{part}.safetensors" for part in ("df", "text", "vae"))
+TRANSFORMER, MAGI, TEXT, VAE = (WEIGHTS / f"scope_demo_{part}.safetensors" for part in ("df", "magi", "text", "vae"))
 
 
 class DemoLatents(comfy.latent_formats.LatentFormat):
@@ -41,16 +43,32 @@ class DemoLatents(comfy.latent_formats.LatentFormat):
         self.latent_rgb_factors_bias = (-inverse @ bias).tolist()
 
 
-def load_demo_model(disable_dynamic: bool = False):
-    patcher = load_ar_model([str(TRANSFORMER)], fps=24, model_options={"dtype": torch.float32}, disable_dynamic=disable_dynamic)
+def as_demo(patcher, load, name: str):
     patcher.model.latent_format = DemoLatents()
-    patcher.set_attachments(MODEL_NAME, "SCOPE demo")
-    patcher.cached_patcher_init = (load_demo_model, ())
+    patcher.set_attachments(MODEL_NAME, name)
+    patcher.cached_patcher_init = (load, ())
     return patcher
 
 
-def demo_signals() -> Guided:
-    """The shipped transformer outside the host, for the signals that a plan needs."""
+def load_demo_model(disable_dynamic: bool = False):
+    patcher = load_ar_model([str(TRANSFORMER)], fps=24, model_options={"dtype": torch.float32}, disable_dynamic=disable_dynamic)
+    return as_demo(patcher, load_demo_model, "SCOPE demo")
+
+
+def load_demo_magi(disable_dynamic: bool = False):
+    state = load_file(MAGI)
+    config = magi_network.config_of({key: value.shape for key, value in state.items()})
+    patcher = magi.make_patcher(config, state, distilled=True, dtype=torch.float32, disable_dynamic=disable_dynamic)
+    return as_demo(patcher, load_demo_magi, "SCOPE demo, MAGI-1 layout")
+
+
+LOADERS = {"SkyReels-V2": load_demo_model, "MAGI-1": load_demo_magi}
+
+
+def demo_signals(family: str, steps: int) -> Term:
+    """A shipped transformer outside the host, for the signals that a plan needs."""
+    if family == "MAGI-1":
+        return evaluate.Captioned(evaluate.Magi().transformer, torch.zeros(1, TOKENS, 64), torch.ones(1, TOKENS, dtype=torch.bool), steps)
     network = WanTransformer(CONFIG)
     network.load_state_dict({key: value.float() for key, value in load_file(TRANSFORMER).items()})
     return Guided(network, torch.empty(0))
@@ -72,7 +90,7 @@ class DemoTokenizer:
 
 
 class DemoText(torch.nn.Module):
-    """Word embeddings [B, 8, 64]; no transformer."""
+    """Word embeddings [B, 8, 64] and which of them are words [B, 8]; no transformer."""
 
     def __init__(self, device=None, dtype=None, model_options={}):
         super().__init__()
@@ -86,12 +104,13 @@ class DemoText(torch.nn.Module):
     def set_clip_options(self, options: dict) -> None:
         pass
 
-    def encode_token_weights(self, tokens: dict) -> tuple[torch.Tensor, torch.Tensor]:
+    def encode_token_weights(self, tokens: dict) -> tuple[torch.Tensor, torch.Tensor, dict[str, torch.Tensor]]:
         ids, weights = zip(*tokens["scope_demo"][0])
         device = self.words.weight.device
         features = self.words(torch.tensor(ids, device=device)) * torch.tensor(weights, device=device)[:, None]
         features = features.to(comfy.model_management.intermediate_device())[None]
-        return features, torch.zeros_like(features[:, 0])
+        known = torch.tensor(ids, device=features.device)[None] > 0
+        return features, torch.zeros_like(features[:, 0]), {"attention_mask": known}
 
     def load_sd(self, state: dict):
         return self.words.load_state_dict({key: value.float() for key, value in state.items()})

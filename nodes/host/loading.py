@@ -1,4 +1,4 @@
-"""Load AR video models as standard MODELs: any key layout, single files and shards, the fps branch folded in."""
+"""Load AR video models as standard MODELs: any key layout, single files and shards, SkyReels-V2's fps branch folded in."""
 
 import logging
 import re
@@ -10,12 +10,17 @@ import folder_paths
 import torch
 from safetensors import SafetensorError, safe_open
 
+from ...scope_core.models import magi as magi_network
 from ...scope_core.models.layout import FPS_KEYS, FPS_TARGET, fold_fps, fps_offset, identify, official_key, suspicion, to_official
-from .skyreels import prepare
+from . import magi
+from .skyreels import MODEL_NAME, prepare
 
 SHARD = re.compile(r"^(.*-)(\d{5})-of-(\d{5})(\.safetensors)$")
 DTYPES = {"default": None, "bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32,
           "fp8_e4m3fn": torch.float8_e4m3fn, "fp8_e5m2": torch.float8_e5m2}
+
+
+KINDS = ("auto", "base", "distilled")
 
 
 class ModelFileError(ValueError):
@@ -60,23 +65,67 @@ def read_header(paths: list[str]) -> dict[str, tuple[int, ...]]:
     return shapes
 
 
-def load_ar_model(paths: list[str], fps: int, model_options: dict, disable_dynamic: bool = False):
-    """A prepared ModelPatcher of the files at `paths`. Raises NotARVideoModel, ModelFileError."""
-    name = Path(paths[0]).name
-    model_name = identify(read_header(paths), name)
+def read_state(paths: list[str]) -> tuple[dict[str, torch.Tensor], dict[str, str] | None]:
+    """Weights by official key, and the metadata of the last file."""
     state, metadata = {}, None
     for path in paths:
         part, metadata = comfy.utils.load_torch_file(path, return_metadata=True)
         state |= part
-    state = fold_fps(to_official(state), fps)
+    return to_official(state), metadata
+
+
+def load_ar_model(paths: list[str], fps: int, model_options: dict, kind: str = "auto", disable_dynamic: bool = False):
+    """A prepared ModelPatcher of the files at `paths`. `kind` (see KINDS) matters to MAGI-1. Raises NotARVideoModel, ModelFileError."""
+    name = Path(paths[0]).name
+    shapes = read_header(paths)
+    if config := magi_network.config_of(shapes):
+        return load_magi(paths, config, model_options, kind, disable_dynamic)
+    model_name = identify(shapes, name)
+    if kind != "auto":
+        raise ModelFileError(f"kind is {kind!r}, but {name} is {model_name}, which has no such kinds; set it to auto")
+    state, metadata = read_state(paths)
+    state = fold_fps(state, fps)
     patcher = comfy.sd.load_diffusion_model_state_dict(state, model_options, metadata, disable_dynamic)
     if patcher is None:
         raise ModelFileError(f"{name} has the keys of {model_name} but shapes that ComfyUI does not know; is it a finetune with another architecture?")
     if warning := suspicion(model_name, name):
         logging.warning("SCOPE: %s", warning)
     prepare(patcher, model_name)
-    patcher.cached_patcher_init = (load_ar_model, (paths, fps, model_options))
+    patcher.cached_patcher_init = (load_ar_model, (paths, fps, model_options, kind))
     return patcher
+
+
+def load_magi(paths: list[str], config: magi_network.MagiConfig, model_options: dict, kind: str, disable_dynamic: bool = False):
+    """ModelPatcher of a MAGI-1 file. Raises ModelFileError."""
+    name = Path(paths[0]).name
+    distilled = is_distilled(paths[0], config, kind)
+    if config.quantised and "dtype" in model_options:
+        raise ModelFileError(f"weight_dtype cannot change {name}: its layers are stored in fp8 with scales of their own. Set it to default")
+    try:
+        patcher = magi.make_patcher(config, read_state(paths)[0], distilled, model_options.get("dtype"), disable_dynamic)
+    except KeyError as error:
+        missing = error.args
+        raise ModelFileError(f"{name} lacks {len(missing)} weights of MAGI-1, such as {missing[0]}. A part of the model is missing: choose the first file of "
+                             "the complete set, or download it again") from error
+    sizes = {magi_network.MAGI_4_5B.hidden: "4.5B", magi_network.MAGI_24B.hidden: "24B"}
+    patcher.set_attachments(MODEL_NAME, f"MAGI-1 {sizes.get(config.hidden, f'of width {config.hidden}')} {'distilled' if distilled else 'base'}"
+                                        f"{', fp8' if config.quantised else ''}")
+    patcher.cached_patcher_init = (load_magi, (paths, config, model_options, kind))
+    return patcher
+
+
+def is_distilled(path: str, config: magi_network.MagiConfig, kind: str) -> bool:
+    """Base and distilled files have the same keys; `kind` tells, or the names of the file and the folders that the release puts it in.
+    Raises ModelFileError where these contradict each other."""
+    named = " ".join(Path(path).parts[-4:]).lower()
+    clues = {"distilled": "distill" in named or config.quantised, "base": bool(re.search(r"(?<![a-z])base(?![a-z])", named))}
+    other = {"base": "distilled", "distilled": "base"}
+    if kind != "auto" and clues[other[kind]] and not clues[kind]:
+        why = "it is an fp8 file, and those are distilled" if config.quantised else "its name says otherwise"
+        raise ModelFileError(f"kind is {kind!r}, but {Path(path).name} is a {other[kind]} model: {why}. Set kind to auto, or to {other[kind]}")
+    if kind == "auto" and not any(clues.values()):
+        logging.warning("SCOPE: nothing in the name of %s says whether it is a base or a distilled MAGI-1; it is taken as base. Set kind if that is wrong.", path)
+    return kind == "distilled" or kind == "auto" and clues["distilled"]
 
 
 def complete_model(patcher, paths: list[str] | None, fps: int):

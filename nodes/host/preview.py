@@ -10,38 +10,65 @@ from ...scope_core.schedule import ARSchedule, Segment, Step
 
 MOST_THUMBNAILS = 12
 OUTLINE = (255, 176, 0)
+WAITING = (48, 48, 48)
+THUMBNAIL = 160
 
 
 class FilmstripPreview:
-    """Reports progress for every iteration, skipped ones too, with the filmstrip where the user wants previews."""
+    """Reports progress for every iteration, skipped ones too, with the filmstrip where the user wants previews (`vae`: always).
 
-    def __init__(self, model, schedule: ARSchedule):
-        self.total = schedule.iterations
+    With a `vae`, chunks are decoded as soon as they are finished, and shown as they will be.
+    """
+
+    def __init__(self, model, schedule: ARSchedule, vae=None):
+        self.total, self.vae = schedule.iterations, vae
+        self.model = model
+        self.decoded: dict[int, Image.Image] = {}
+        """Middle frame of finished chunks, by unit."""
         self.done = 0
         self.progress = comfy.utils.ProgressBar(self.total)
         self.previewer = latent_preview.get_previewer(model.load_device, model.get_model_object("latent_format"))
 
     def __call__(self, segment: Segment, step: Step, x0: Tensor) -> None:
         self.done += 1
-        strip = None if self.previewer is None else ("JPEG", self.filmstrip(segment, step, x0), latent_preview.MAX_PREVIEW_RESOLUTION)
+        if self.vae is not None:
+            self.decode_finished(step, x0)
+        strip = ("JPEG", self.filmstrip(segment, step, x0), latent_preview.MAX_PREVIEW_RESOLUTION) if self.previewer or self.decoded else None
         self.progress.update_absolute(self.done, self.total, strip)
+
+    def decode_finished(self, step: Step, x0: Tensor) -> None:
+        for unit in step.units:
+            if unit.step >= unit.steps and unit.index not in self.decoded:
+                frames = self.vae.decode(self.model.model.process_latent_out(x0[:1, :, unit.frames]))[0]
+                picture = Image.fromarray((frames[len(frames) // 2] * 255).clamp(0, 255).byte().cpu().numpy())
+                picture.thumbnail((THUMBNAIL, THUMBNAIL))
+                self.decoded[unit.index] = picture
+
+    def picture(self, segment: Segment, columns: slice, x0: Tensor) -> Image.Image:
+        """Thumbnail of a block."""
+        unit = next((i for i, frames in enumerate(segment.units) if frames == columns), None)
+        if unit in self.decoded:
+            return self.decoded[unit]
+        if self.previewer is None:
+            return Image.new("RGB", next(iter(self.decoded.values())).size, WAITING)
+        middle = (columns.start + columns.stop - 1) // 2
+        return self.previewer.decode_latent_to_preview(x0[:1, :, middle:middle + 1])
 
     def filmstrip(self, segment: Segment, step: Step, x0: Tensor) -> Image.Image:
         """Thumbnails of the middle frame of evenly chosen blocks, in a grid that is about as wide as a node."""
         blocks = segment.blocks
         chosen = [blocks[i * len(blocks) // min(len(blocks), MOST_THUMBNAILS)] for i in range(min(len(blocks), MOST_THUMBNAILS))]
-        frames = [(b.start + b.stop - 1) // 2 for b in chosen]
-        pictures = [self.previewer.decode_latent_to_preview(x0[:1, :, f:f + 1]) for f in frames]
-        width, height = pictures[0].size
+        pictures = [self.picture(segment, columns, x0) for columns in chosen]
+        width, height = (max(sizes) for sizes in zip(*(picture.size for picture in pictures)))
         scale = max(1, -(-96 // width))
         width, height = width * scale, height * scale
         columns = min(len(pictures), 4)
         rows = -(-len(pictures) // columns)
         strip = Image.new("RGB", (columns * (width + 4), rows * (height + 4)))
         draw = ImageDraw.Draw(strip)
-        for i, (picture, frame) in enumerate(zip(pictures, frames)):
+        for i, (picture, block) in enumerate(zip(pictures, chosen)):
             x, y = i % columns * (width + 4), i // columns * (height + 4)
-            if step.update[frame]:
+            if step.update[block].any():
                 draw.rectangle((x, y, x + width + 3, y + height + 3), fill=OUTLINE)
             strip.paste(picture.resize((width, height)), (x + 2, y + 2))
         return strip

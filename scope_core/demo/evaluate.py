@@ -134,8 +134,8 @@ class Captioned:
         self.mask = torch.where(empty, self.null_mask, nn.functional.pad(known, (0, rest)))
 
     def __call__(self, x, times, chunks, ranges, text, cache, keep, dt, dropped, around):
-        context = torch.stack([self.context if told else self.null for told in text], 1)
-        mask = torch.stack([self.mask if told else self.null_mask for told in text], 1)
+        context = torch.stack([self.null if told is None else self.context for told in text], 1)
+        mask = torch.stack([self.null_mask if told is None else self.mask for told in text], 1)
         t = torch.tensor(times).expand(len(x), -1)
         return self.transformer(x, t, chunks, ranges, context, mask, cache, keep, dt, dropped, around)
 

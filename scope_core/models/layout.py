@@ -67,8 +67,10 @@ def identify(shapes: Mapping[str, tuple[int, ...]], name: str) -> str:
     if "head.modulation" not in shapes or "patch_embedding.weight" not in shapes:
         if any(key.startswith(("encoder.", "decoder.")) for key in shapes):
             raise NotARVideoModel(f"{name} looks like a VAE or text encoder; put it in models/vae or models/text_encoders and load it with core's nodes")
-        raise NotARVideoModel(f"{name} is not a SkyReels-V2 diffusion-forcing model: it lacks the Wan transformer's keys "
-                              "(patch_embedding, head.modulation). Choose a SkyReels-V2-DF file")
+        if any(key.startswith("videodit_blocks.") for key in shapes):
+            raise NotARVideoModel(f"{name} is only a part of MAGI-1. Choose the first file of the complete set, or download it again")
+        raise NotARVideoModel(f"{name} is neither a SkyReels-V2 diffusion-forcing model, for it lacks the Wan transformer's keys "
+                              "(patch_embedding, head.modulation), nor MAGI-1. Choose a SkyReels-V2-DF or MAGI-1 file")
     others = {"img_emb.proj.0.weight": "an image-to-video Wan model", "vace_patch_embedding.weight": "a Wan VACE model",
               "control_adapter.conv.weight": "a Wan camera-control model", "patch_embedding_pose.weight": "a Wan pose model"}
     for key, what in others.items():

@@ -54,12 +54,16 @@ MAGI_24B = MagiConfig(layers=48, hidden=6144, ffn=16384, heads=48, cond=1536, do
 
 
 def config_of(shapes: Mapping[str, Sequence[int]]) -> MagiConfig | None:
-    """The configuration of a checkpoint from the shapes of its weights (published keys), None if it is not MAGI-1.
+    """The configuration of a checkpoint from the shapes of its weights (published keys), None if it is not MAGI-1 or lacks the parts
+    that tell.
 
     A distilled file has the keys of a base one; only its name tells them apart.
     """
     block = "videodit_blocks.layers.0."
-    if "x_embedder.weight" not in shapes or block + "self_attention.linear_kv_xattn.weight" not in shapes:
+    parts = ("q_layernorm.weight", "linear_qkv.q.weight", "linear_qkv.k.weight")
+    telling = ("x_embedder.weight", "y_embedder.null_caption_embedding", "t_embedder.mlp.2.bias", block + "mlp.linear_fc1.weight",
+               block + "mlp.linear_fc2.weight", *(f"{block}self_attention.{part}" for part in parts))
+    if any(key not in shapes for key in telling):
         return None
     hidden, channels = shapes["x_embedder.weight"][:2]
     head_dim = shapes[block + "self_attention.q_layernorm.weight"][0]
@@ -107,16 +111,6 @@ class ChunkCache:
         return sum(x.nbytes for pair in self.stored.values() for x in pair if device in (None, x.device))
 
 
-class CastingOperations:
-    """torch.nn with a Linear that casts its weight to the dtype of its input, as comfy.ops.manual_cast has it."""
-
-    LayerNorm, Conv3d = nn.LayerNorm, nn.Conv3d
-
-    class Linear(nn.Linear):
-        def forward(self, x: Tensor) -> Tensor:
-            return F.linear(x, self.weight.to(x.dtype), None if self.bias is None else self.bias.to(x.dtype))
-
-
 class Fp8Linear(nn.Module):
     """y = x8 W8' input_scale weight_scale with x8 = fp8(x / s), in bf16. s is `smooth_scale` where `smooth`, else `input_scale`.
 
@@ -131,14 +125,36 @@ class Fp8Linear(nn.Module):
         self.input_scale = nn.Parameter(empty(1 if smooth else inputs, dtype=torch.float32), requires_grad=False)
         self.smooth_scale = nn.Parameter(empty(1, inputs, dtype=torch.float32), requires_grad=False) if smooth else None
 
+    @property
+    def divisor(self) -> Tensor:
+        """s of each input, [in] or [1]."""
+        return self.input_scale if self.smooth_scale is None else self.smooth_scale[0]
+
+    def gain(self) -> Tensor:
+        """What a column of `weight` stands for, over the column: [in]."""
+        return self.input_scale[:1] * self.weight_scale / self.divisor
+
     def forward(self, x: Tensor) -> Tensor:
-        divisor = self.input_scale if self.smooth_scale is None else self.smooth_scale[0]
-        x8 = (x.float() / divisor).clamp(-FP8_LIMIT, FP8_LIMIT).bfloat16().to(torch.float8_e4m3fn)
-        weight, input_scale = self.weight[0], self.input_scale[:1]
+        return self.product(x, self.weight[0])
+
+    def product(self, x: Tensor, weight: Tensor) -> Tensor:
+        """y [..., out] of x [..., in] with an fp8 weight [out, in] on x's device."""
+        x8 = (x.float() / self.divisor).clamp(-FP8_LIMIT, FP8_LIMIT).bfloat16().to(torch.float8_e4m3fn)
+        input_scale = self.input_scale[:1]
         if x.is_cuda and torch.cuda.get_device_capability(x.device) >= (8, 9):
             y = torch._scaled_mm(x8.flatten(0, -2), weight.t(), scale_a=input_scale, scale_b=self.weight_scale, out_dtype=torch.bfloat16)
             return y.unflatten(0, x.shape[:-1])
         return (F.linear(x8.float(), weight.float()) * (input_scale * self.weight_scale)).bfloat16()
+
+
+class CastingOperations:
+    """torch.nn with a Linear that casts its weight to the dtype of its input, as comfy.ops.manual_cast has it."""
+
+    LayerNorm, Conv3d, Fp8Linear = nn.LayerNorm, nn.Conv3d, Fp8Linear
+
+    class Linear(nn.Linear):
+        def forward(self, x: Tensor) -> Tensor:
+            return F.linear(x, self.weight.to(x.dtype), None if self.bias is None else self.bias.to(x.dtype))
 
 
 class Linears(NamedTuple):
@@ -147,6 +163,25 @@ class Linears(NamedTuple):
     plain: Callable
     scaled: Callable
     smooth: Callable
+
+
+def kv_bytes(config: MagiConfig, tokens: int, dtype: torch.dtype) -> int:
+    """Bytes of the keys and values of `tokens` in all layers."""
+    return 2 * config.layers * config.groups * config.head_dim * tokens * dtype.itemsize
+
+
+def forward_bytes(config: MagiConfig, tokens: int, keys: int, dtype: torch.dtype) -> int:
+    """Most bytes that a forward of `tokens` holds beside weights and cache, a chunk attending to `keys` tokens.
+
+    A few copies of the hidden states; the larger of attention (queries, both outputs, and these merged in fp32) and MLP; linear_proj in
+    fp32; the keys and values of one layer.
+    """
+    c, size = config, dtype.itemsize
+    width = c.heads * c.head_dim
+    attention = 6 * size * width + 2 * size * c.groups * c.head_dim + 8 * width
+    mlp = 2 * size * (1 + c.gated) * c.ffn
+    linear_proj = 4 * 2 * width * c.hidden
+    return tokens * (4 * size * c.hidden + 4 * c.hidden + max(attention, mlp)) + linear_proj + 2 * kv_bytes(c, keys, dtype) // c.layers
 
 
 class CentredLayerNorm(nn.Module):
@@ -287,14 +322,14 @@ class MagiMLP(nn.Module):
 
 
 class MagiBlock(nn.Module):
-    def __init__(self, c: MagiConfig, fp8: bool, operations, **factory):
+    def __init__(self, c: MagiConfig, fp8: bool, operations, linear_dtype: torch.dtype, **factory):
         super().__init__()
         fp32 = factory | {"dtype": torch.float32}
         layer_norm = partial(operations.LayerNorm, eps=1e-6, **factory)
-        plain = partial(operations.Linear, bias=False, **factory)
+        plain = partial(operations.Linear, bias=False, **factory | {"dtype": linear_dtype})
         linears = Linears(plain, plain, plain)
         if fp8:
-            linears = Linears(plain, *(partial(Fp8Linear, smooth=smooth, device=factory["device"]) for smooth in (False, True)))
+            linears = Linears(plain, *(partial(operations.Fp8Linear, smooth=smooth, device=factory["device"]) for smooth in (False, True)))
         self.ada_modulate_layer = nn.ModuleDict({"proj": nn.Sequential(operations.Linear(c.cond, 2 * c.hidden, **factory))})
         self.self_attention = MagiAttention(c, linears, layer_norm, **factory)
         self.self_attn_post_norm = CentredLayerNorm(c.hidden, **fp32)
@@ -315,15 +350,15 @@ class MagiTransformer(nn.Module):
     """Velocity x0 - noise of chunks of latents at times t from 0 (noise) to 1 (clean).
 
     `dtype` is that of the hidden states and of all weights but those the release holds in fp32 (magi1.md 3.8); the release
-    uses bf16. `operations` offers Linear, LayerNorm and Conv3d; its Linear casts weights to the dtype of the input.
-    `attend(q, k, v, heads)` is plain attention of [B, tokens, heads * head_dim], such as ComfyUI's optimized_attention.
+    uses bf16. The linears of the blocks may be stored in another one, `linear_dtype`. `operations` offers Linear, LayerNorm, Conv3d and
+    Fp8Linear; its Linear casts weights to the dtype of the input.
     """
 
     def __init__(self, config: MagiConfig, dtype: torch.dtype = torch.float32, device: torch.device | str | None = None,
-                 operations=CastingOperations, attend: Attend | None = None):
+                 operations=CastingOperations, linear_dtype: torch.dtype | None = None):
         super().__init__()
         c = self.config = config
-        self.dtype, self.attend = dtype, attend or attention
+        self.dtype = dtype
         fp32 = {"dtype": torch.float32, "device": device}
         self.x_embedder = operations.Conv3d(c.channels * (1 + c.doubled), c.hidden, (1, 2, 2), stride=(1, 2, 2), bias=False, **fp32)
         self.t_embedder = TimeEmbedder(c, operations, **fp32)
@@ -331,7 +366,7 @@ class MagiTransformer(nn.Module):
         self.rope = LearnedRope(c, **fp32)
         inner = range(1, c.layers - 1) if c.quantised else ()
         self.videodit_blocks = nn.ModuleDict({
-            "layers": nn.ModuleList(MagiBlock(c, i in inner, operations, dtype=dtype, device=device) for i in range(c.layers)),
+            "layers": nn.ModuleList(MagiBlock(c, i in inner, operations, linear_dtype or dtype, dtype=dtype, device=device) for i in range(c.layers)),
             "final_layernorm": CentredLayerNorm(c.hidden, **fp32)})
         self.final_linear = nn.ModuleDict({
             "linear": operations.Linear(c.hidden, 4 * c.channels * (1 + c.doubled), bias=False, **fp32)})
@@ -366,13 +401,14 @@ class MagiTransformer(nn.Module):
 
     def forward(self, x: Tensor, t: Tensor, chunks: Sequence[int], ranges: Sequence[tuple[int, int]], context: Tensor, mask: Tensor,
                 cache: ChunkCache | None = None, keep: Sequence[int] = (), dt: float | None = None, dropped: bool = False,
-                around: Callable | None = None) -> Tensor:
+                around: Callable | None = None, attend: Attend | None = None) -> Tensor:
         """Velocity [B, channels, 6r, H, W], fp32, of latents x [B, channels, 6r, H, W] (H, W even) of r chunks at times t [B, r].
 
         `chunks` are r different numbers in the video, in any order. Chunk j attends to the chunks of `ranges[j]`, [start, end): fresh
         ones where they are in this call, else those of `cache`; a KeyError where they are in neither. The K/V of the chunks in
         `keep` go into the cache. `context` [B, r, L, caption_dim] and `mask` [B, r, L], True for the caption tokens to attend to, one at
         least. `dt`, `dropped`: see `condition`. `around(i, hidden, block)`, where given, is called in place of block i.
+        `attend(q, k, v, heads)` is plain attention of [B, tokens, heads * head_dim], torch's unless given.
 
         A second copy of a chunk that sees only itself (magi1.md 4.5) goes in under a number n that is in no other range, with the range
         (n, n + 1): positions are relative.
@@ -383,7 +419,7 @@ class MagiTransformer(nn.Module):
         caption = self.y_embedder.y_proj_xattn(context[mask.bool()].float()).to(self.dtype)
         lengths = mask.bool().sum(-1).flatten().tolist()
         angles = self.rope(frames, *patches.shape[3:])
-        call = Call(tuple(chunks), tuple(ranges), angles, self.condition(t, dt, dropped), caption, lengths, cache, tuple(keep), self.attend)
+        call = Call(tuple(chunks), tuple(ranges), angles, self.condition(t, dt, dropped), caption, lengths, cache, tuple(keep), attend or attention)
         hidden = patches.flatten(2).transpose(1, 2)
         for i, block in enumerate(self.blocks):
             run = partial(block, layer=i, call=call)

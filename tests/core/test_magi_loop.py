@@ -34,8 +34,8 @@ class Captioned:
 
     def __call__(self, x, times, chunks, ranges, text, cache, keep, dt, dropped, around):
         self.calls.append((times, ranges))
-        context = torch.stack([self.caption if told else self.null for told in text])[None]
-        mask = torch.stack([self.mask.bool() if told else self.null_mask for told in text])[None]
+        context = torch.stack([self.null if told is None else self.caption for told in text])[None]
+        mask = torch.stack([self.null_mask if told is None else self.mask.bool() for told in text])[None]
         return self.model(x, torch.tensor([times]), chunks, ranges, context, mask, cache, keep, dt, dropped, around)
 
     def patch_embedding(self, x):

@@ -7,6 +7,7 @@ from diffusers import SkyReelsV2DiffusionForcingPipeline, SkyReelsV2Transformer3
 from safetensors.torch import save_file
 from scope_pack.nodes.host.loading import complete_model, load_ar_model
 from scope_pack.nodes.host.sampling import sample_video
+from scope_pack.nodes.host.unrolling import Unrolling
 from scope_pack.scope_core.presets import PRESETS, Settings
 from scope_pack.scope_core.schedule import ARSchedule
 
@@ -57,7 +58,7 @@ def ours(model, schedule, settings=PRESETS["off"]):
     draws = [torch.randn(1, 16, s.frames, H, W, generator=generator) for s in schedule.segments]
     noise = torch.cat([d[:, :, s.prefix:] for d, s in zip(draws, schedule.segments)], dim=2)
     positive, negative = contexts()
-    latents, trace = sample_video(model, [[positive, {}]], [[negative, {}]], 6.0, noise, schedule, settings, "unipc", 0, lambda *step: None)
+    latents, trace = sample_video(model, [[positive, {}]], [[negative, {}]], 6.0, noise, schedule, Unrolling(), settings, "unipc", 0, lambda *step: None)
     return model.model.process_latent_in(latents), trace
 
 
@@ -115,7 +116,7 @@ def test_runs_do_not_know_each_other(files):
         ours(model, ARSchedule(9, STEPS, 5, 2, 1, 0), SKIPPING[0])
         with pytest.raises(KeyboardInterrupt):
             positive, negative = contexts()
-            sample_video(model, [[positive, {}]], [[negative, {}]], 6.0, torch.randn(1, 16, 6, H, W), schedule, settings, "unipc", 0, abort)
+            sample_video(model, [[positive, {}]], [[negative, {}]], 6.0, torch.randn(1, 16, 6, H, W), schedule, Unrolling(), settings, "unipc", 0, abort)
         assert torch.equal(ours(model, schedule, settings)[0], fresh)
 
 
@@ -152,7 +153,7 @@ def test_an_error_in_a_later_segment_keeps_what_was_made(files, tmp_path, monkey
             raise ValueError("the model broke")
 
     with pytest.raises(ValueError, match="the model broke") as error:
-        sample_video(model, [[positive, {}]], [[negative, {}]], 6.0, torch.randn(1, 16, 9, H, W), ARSchedule(9, STEPS, 5, 2, 1, 0), PRESETS["off"], "unipc", 0, fail)
+        sample_video(model, [[positive, {}]], [[negative, {}]], 6.0, torch.randn(1, 16, 9, H, W), ARSchedule(9, STEPS, 5, 2, 1, 0), Unrolling(), PRESETS["off"], "unipc", 0, fail)
     monkeypatch.setattr(folder_paths, "get_output_directory", lambda: str(tmp_path))
     keep_finished(error.value)
     written, = tmp_path.rglob("*.latent")

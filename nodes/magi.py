@@ -1,0 +1,65 @@
+"""MAGI-1 Schedule: how MAGI-1 unrolls a video, and the empty latent that fits."""
+
+from comfy_api.latest import io
+
+from ..scope_core.known import Known
+from ..scope_core.magi import CHUNK
+from ..scope_core.schedule import TEMPORAL_STRIDE
+from .graph import Graph
+from .host import sampling
+from .host.unrolling import ChunkWindow, unroll_chunks
+from .schedule import ScheduleType
+
+REACHES = {"5, 4, 3, 2": (5, 4, 3, 2), "all": ()}
+
+
+class MagiScheduleNode(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="SCOPE_MagiSchedule",
+            display_name="MAGI-1 Schedule",
+            category="SCOPE",
+            description="How MAGI-1 makes a video: its size, how many chunks of 24 frames are denoised at a time, how far back they look, and the frames it "
+                        "starts from.",
+            search_aliases=["magi", "ar schedule", "chunk", "window", "image to video", "video continuation"],
+            inputs=[
+                io.Int.Input("width", default=720, min=32, max=8192, step=16, tooltip="Width of the video in pixels. MAGI-1 4.5B: 720, 24B: 1280."),
+                io.Int.Input("height", default=720, min=32, max=8192, step=16, tooltip="Height of the video in pixels. MAGI-1: 720."),
+                io.Int.Input("length", default=96, min=1, max=8184, step=24,
+                             tooltip="Frames of the whole video, known ones included, at 24 per second. Rounded up to whole chunks of 24."),
+                io.Int.Input("batch_size", default=1, min=1, max=64, tooltip="Videos made together, each from its own noise."),
+                io.Int.Input("window", default=4, min=1, max=64,
+                             tooltip="Chunks that are denoised at a time. It has to divide the sampler's steps. 4 as published; 1 needs the least memory."),
+                io.Combo.Input("look_back", options=list(REACHES), default="5, 4, 3, 2", advanced=True,
+                               tooltip="How many chunks a chunk attends to, itself included, in the four parts of its steps. all: every chunk before it, slower and "
+                                       "with more memory."),
+                io.Combo.Input("short_cut", options=["8,16,16", "16,16,8"], default="8,16,16", advanced=True,
+                               tooltip="Which steps are left out at 12 steps, for distilled models. Other numbers of steps ignore it."),
+                io.Float.Input("kv_gpu_gb", default=8.0, min=0.0, max=512.0, step=0.5, advanced=True,
+                               tooltip="Gigabytes of GPU memory for keys and values of earlier chunks. What is beyond waits in RAM, which is slower. 0: all in RAM."),
+                io.Latent.Input("start", optional=True,
+                                tooltip="Known first frames, from VAE Encode with the MAGI-1 VAE: an image to animate, or the last frames of a video to continue. They "
+                                        "are part of `length`."),
+                io.Vae.Input("vae", optional=True,
+                             tooltip="Connect to see every chunk decoded as soon as it is finished. Takes time and memory during sampling."),
+            ],
+            outputs=[
+                ScheduleType.Output(display_name="schedule", tooltip="For the SCOPE samplers."),
+                io.Latent.Output(tooltip="Empty latent of the size and the rounded length."),
+                io.Int.Output(display_name="length", tooltip="Frames of the result."),
+            ],
+            hidden=[io.Hidden.unique_id, io.Hidden.dynprompt],
+        )
+
+    @classmethod
+    def execute(cls, width: int, height: int, length: int, batch_size: int, window: int, look_back: str, short_cut: str, kv_gpu_gb: float,
+                start=None, vae=None) -> io.NodeOutput:
+        start = None if start is None else start["samples"]
+        plan, frames = unroll_chunks(length, window, REACHES[look_back], short_cut, kv_gpu_gb, start, vae)
+        if start is not None:
+            graph = Graph(cls.hidden.dynprompt.get_node)
+            sampling.remember(Known.learn_length, graph.identity(cls.hidden.unique_id, "start"), start.shape[2])
+        pixels = frames * TEMPORAL_STRIDE
+        text = f"{pixels} frames ({pixels / 24:.1f} s), {frames // CHUNK} chunks" + (f". {plan.note}." if plan.note else "")
+        return io.NodeOutput(plan, sampling.empty_latent(batch_size, frames, height, width), pixels, ui={"text": [text]})

@@ -1,0 +1,297 @@
+"""MAGI-1 as the host's MODEL: the published code's outputs through a guider, loading, LoRA, memory, and bad input."""
+
+import json
+import weakref
+from dataclasses import replace
+from pathlib import Path
+
+import comfy.lora
+import comfy.model_management
+import comfy.sample
+import comfy.samplers
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+from scope_pack.nodes.host import magi
+from scope_pack.nodes.host.loading import ModelFileError, load_ar_model
+from scope_pack.nodes.host.sampling import UnsuitableError, VideoSampler, check_model, check_unrolling, sample_video, start_noise
+from scope_pack.nodes.host.unrolling import ChunkWindow, Unrolling, unroll_chunks
+from scope_pack.scope_core.magi import TEXT_SCALE, Reach
+from scope_pack.scope_core.models.magi import MAGI_4_5B, MAGI_24B, ChunkCache, MagiConfig, MagiTransformer, forward_bytes, kv_bytes
+from scope_pack.scope_core.presets import PRESETS, Settings
+from scope_pack.scope_core.schedule import ScheduleError
+from torch.utils._python_dispatch import TorchDispatchMode
+
+FIXTURES = Path(__file__).parents[1] / "fixtures" / "magi1"
+SCOPE = Settings(tau_c=0.02, tau_p=5.0, decay_mode="none", predictor="taylor1", signal="sigma", max_skip=2, warm_up=2)
+
+
+class Fixture:
+    """Weights, inputs and output of the published code, as the nodes would see them."""
+
+    def __init__(self, name, folder):
+        with safe_open(FIXTURES / f"{name}.safetensors", "pt") as file:
+            meta = file.metadata()
+        tensors = load_file(FIXTURES / f"{name}.safetensors")
+        self.state = {key[2:]: value for key, value in tensors.items() if key.startswith("w.")}
+        self.guided, self.steps = meta["cfg_number"] == "3", int(meta["num_steps"])
+        self.path = folder / f"{name}_{'base' if self.guided else 'distill'}.safetensors"
+        save_file(self.state, self.path)
+        self.noise, self.start, self.expected = (tensors.get(key) for key in ("in.noise", "in.prefix", "out.latent"))
+        self.positive = [[tensors["in.caption"][None], {"attention_mask": tensors["in.mask"][None]}]]
+        self.negative = [[torch.zeros_like(tensors["in.caption"][None, :1]), {}]]
+        self.unrolling = ChunkWindow(int(meta["window"]), Reach(tuple(json.loads(meta["kvrange"])), int(meta["clean_kv"])), start=self.start)
+
+    def model(self, **options):
+        return load_ar_model([str(self.path)], 24, {"dtype": torch.float32}, **options)
+
+    def run(self, model, settings=PRESETS["off"], unrolling=None, on_step=lambda *step: None):
+        unrolling = unrolling or self.unrolling
+        schedule = unrolling.schedule(self.noise.shape[2], self.steps)
+        return sample_video(model, self.positive, self.negative, TEXT_SCALE, self.noise, schedule, unrolling, settings, "euler", 0, on_step)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("magi")
+
+
+@pytest.fixture(scope="module", params=["t2v_distill", "i2v_distill", "t2v_base"])
+def fixture(request, folder):
+    return Fixture(request.param, folder)
+
+
+@pytest.fixture(scope="module")
+def distilled(folder):
+    return Fixture("t2v_distill", folder)
+
+
+@pytest.mark.parametrize("dynamic", [True, False])
+def test_off_equals_the_published_code(fixture, dynamic):
+    model = fixture.model(disable_dynamic=not dynamic)
+    made, trace = fixture.run(model)
+    assert (made - fixture.expected).abs().max() < 1e-5
+    totals = trace.totals
+    assert totals["computed"] == totals["iterations"] and totals["forwards"] > totals["computed"]
+    assert model.model.distilled != fixture.guided and ("base" in trace.run["model"]) == fixture.guided
+
+
+def test_the_advanced_sampler_on_the_host_s_simple_schedule_is_the_same(fixture):
+    """The model's own table makes BasicScheduler's `simple` the released noise levels."""
+    model = fixture.model()
+    guider = comfy.samplers.CFGGuider(model)
+    guider.set_conds(fixture.positive, fixture.negative)
+    guider.set_cfg(TEXT_SCALE)
+    sigmas = comfy.samplers.calculate_sigmas(model.get_model_object("model_sampling"), "simple", fixture.steps)
+    traces = []
+    sampler = VideoSampler(fixture.unrolling, PRESETS["off"], "euler", traces.append)
+    made = guider.sample(fixture.noise, torch.zeros_like(fixture.noise), sampler, sigmas, disable_pbar=True, seed=0)
+    assert (made - fixture.expected).abs().max() < 2e-5 and len(traces) == 1
+
+
+def test_chunks_are_skipped_and_a_second_run_is_the_same(fixture):
+    model = fixture.model()
+    full = fixture.run(model)[1].totals
+    made, trace = fixture.run(model, SCOPE)
+    again, _ = fixture.run(model, SCOPE)
+    jointly, together = fixture.run(model, replace(SCOPE, joint=True))
+    assert torch.equal(made, again) and trace.totals["forwards"] < 0.75 * full["forwards"]
+    assert trace.totals["computed"] < full["computed"] == trace.totals["iterations"] and together.totals["computed"] < full["computed"]
+
+
+def test_keys_and_values_beyond_the_budget_change_nothing(fixture):
+    made, _ = fixture.run(fixture.model(), unrolling=replace(fixture.unrolling, kv_bytes=0))
+    assert torch.equal(made, fixture.run(fixture.model())[0])
+
+
+@pytest.mark.parametrize("window", [1, 2, 3, 4, 8])
+def test_windows_and_lengths(distilled, window):
+    fixture = Fixture("t2v_distill", distilled.path.parent)
+    fixture.steps = 24
+    unrolling = replace(fixture.unrolling, window=window)
+    noise = start_noise(fixture.model(), {"samples": torch.zeros(1, 16, 8, *fixture.noise.shape[3:])}, 1, unrolling)
+    assert noise.shape[2] == 12
+    fixture.noise = noise
+    made, trace = fixture.run(fixture.model(), unrolling=unrolling)
+    assert torch.isfinite(made).all() and len(trace.segments[0].header["units"]) == 2
+
+
+def test_a_lora_changes_the_video(distilled):
+    model = distilled.model()
+    keys = comfy.lora.model_lora_keys_unet(model.model, {})
+    name = "videodit_blocks.layers.0.mlp.linear_fc1"
+    out, width = distilled.state[f"{name}.weight"].shape
+    lora = {f"diffusion_model.{name}.lora_A.weight": torch.randn(2, width), f"diffusion_model.{name}.lora_B.weight": torch.randn(out, 2)}
+    patches = comfy.lora.load_lora(lora, keys)
+    changed = model.clone()
+    assert changed.add_patches(patches, 0.5)
+    assert (distilled.run(changed)[0] - distilled.expected).abs().max() > 1e-2
+    assert (distilled.run(model)[0] - distilled.expected).abs().max() < 1e-5, "the LoRA stayed"
+
+
+@pytest.mark.parametrize("choice", [torch.bfloat16, torch.float8_e4m3fn])
+def test_storage_types(distilled, choice):
+    model = load_ar_model([str(distilled.path)], 24, {"dtype": choice})
+    weights = model.model.diffusion_model.state_dict()
+    assert weights["videodit_blocks.layers.0.mlp.linear_fc1.weight"].dtype == choice
+    assert weights["x_embedder.weight"].dtype == weights["videodit_blocks.layers.0.self_attn_post_norm.weight"].dtype == torch.float32
+    made, _ = distilled.run(model)
+    assert 0 < (made - distilled.expected).abs().max() < 3
+
+
+@pytest.fixture(scope="module")
+def fp8(folder):
+    """A plain network, and a file of it in the published fp8 layout: first and last block are not quantised."""
+    config = MagiConfig(layers=3, hidden=128, ffn=192, heads=16, cond=32, head_dim=8, caption_dim=24, caption_length=56)
+    torch.manual_seed(0)
+    network = MagiTransformer(config).requires_grad_(False)
+    for parameter in network.parameters():
+        torch.nn.init.normal_(parameter, std=0.1)
+    state, activation = network.state_dict(), 0.02
+    block = "videodit_blocks.layers.1."
+    plain = [f"{block}self_attention.linear_qkv.{part}" for part in ("q", "qx", "k", "v")] + [f"{block}mlp.linear_fc1"]
+    for name in [*plain, f"{block}self_attention.linear_proj", f"{block}mlp.linear_fc2"]:
+        weight = state.pop(f"{name}.weight")
+        inputs = weight.shape[1]
+        smooth = torch.ones(inputs) if name in plain else torch.linspace(0.5, 2, inputs)
+        scale = (weight * smooth).abs().max() / 448
+        state |= {f"{name}.weight": (weight * smooth / scale).to(torch.float8_e4m3fn)[None], f"{name}.weight_scale": scale[None],
+                  f"{name}.input_scale": torch.full((inputs if name in plain else 1,), activation)}
+        if name not in plain:
+            state[f"{name}.smooth_scale"] = activation * smooth[None]
+    path = folder / "4.5B_distill_quant.safetensors"
+    save_file(state, path)
+    return network, path
+
+
+def test_fp8_files_compute_what_their_numbers_stand_for(fp8):
+    network, path = fp8
+    model = load_ar_model([str(path)], 24, {})
+    layer = model.model.diffusion_model.blocks[1].mlp.linear_fc2
+    weight = network.blocks[1].mlp.linear_fc2.weight
+    assert model.model.distilled and layer.weight.dtype == torch.float8_e4m3fn and layer.comfy_cast_weights is not None
+    assert (layer.convert_weight(layer.weight)[0] - weight).abs().max() < 0.07 * weight.abs().max()
+    x = torch.randn(5, weight.shape[1])
+    assert torch.nn.functional.cosine_similarity(layer(x.bfloat16()).float(), x @ weight.T).min() > 0.995
+    with pytest.raises(ModelFileError, match="weight_dtype cannot change"):
+        load_ar_model([str(path)], 24, {"dtype": torch.bfloat16})
+    with pytest.raises(ModelFileError, match="it is an fp8 file"):
+        load_ar_model([str(path)], 24, {}, "base")
+
+
+@pytest.mark.parametrize("dynamic", [False, True])
+def test_a_lora_on_an_fp8_file_is_in_real_units(fp8, dynamic):
+    network, path = fp8
+    model = load_ar_model([str(path)], 24, {}, disable_dynamic=not dynamic)
+    key = "diffusion_model.videodit_blocks.layers.1.mlp.linear_fc2.weight"
+    weight = network.blocks[1].mlp.linear_fc2.weight
+    change = 0.05 * torch.randn_like(weight)
+    model.add_patches({key: ("diff", (change[None],))})
+    comfy.model_management.load_models_gpu([model])
+    layer, x = model.model.diffusion_model.blocks[1].mlp.linear_fc2, torch.randn(5, weight.shape[1])
+    assert torch.nn.functional.cosine_similarity(layer(x.bfloat16()).float(), x @ (weight + change).T).min() > 0.99
+    comfy.model_management.unload_all_models()
+
+
+def test_names_tell_base_and_distilled_and_contradictions_are_answered(distilled, folder):
+    neutral = folder / "neutral.safetensors"
+    save_file(distilled.state, neutral)
+    assert not load_ar_model([str(neutral)], 24, {}).model.distilled and load_ar_model([str(neutral)], 24, {}, "distilled").model.distilled
+    with pytest.raises(ModelFileError, match="'base', but .* is a distilled model: its name says otherwise. Set kind to auto"):
+        load_ar_model([str(distilled.path)], 24, {}, "base")
+    partial = {key: value for key, value in distilled.state.items() if "layers.1.mlp." not in key}
+    save_file(partial, folder / "cut.safetensors")
+    with pytest.raises(ModelFileError, match="lacks 4 weights of MAGI-1, such as videodit_blocks.layers.1.mlp"):
+        load_ar_model([str(folder / "cut.safetensors")], 24, {})
+
+
+def test_bad_input_is_answered(distilled, folder):
+    model = distilled.model()
+    with pytest.raises(UnsuitableError, match="comes from AR Schedule, but this model is unrolled by MAGI-1 Schedule"):
+        check_unrolling(model, Unrolling())
+    with pytest.raises(UnsuitableError, match="teacache"):
+        check_model(model, Settings(method="teacache"))
+    with pytest.raises(ScheduleError, match="multiples of 16 pixels"):
+        ChunkWindow().check_size(torch.zeros(1, 16, 6, 33, 32))
+    with pytest.raises(ScheduleError, match="30 latent frames and the video 24"):
+        unroll_chunks(96, 4, (5, 4, 3, 2), "8,16,16", 8, torch.zeros(1, 16, 30, 8, 8))
+    with pytest.raises(magi.NotByChunksError, match="SCOPE Sampler"):
+        comfy.sample.sample(model, distilled.noise, 2, 1.0, "euler", "simple", distilled.positive, distilled.negative, torch.zeros_like(distilled.noise))
+    wrong = Fixture("t2v_distill", folder)
+    wrong.positive = [[torch.zeros(1, 4, 7), {}]]
+    with pytest.raises(magi.NotByChunksError, match="7 features.*T5-v1.1-XXL"):
+        wrong.run(model)
+    twice = Fixture("t2v_distill", folder)
+    twice.positive = twice.positive * 2
+    with pytest.raises(magi.NotByChunksError, match="2 parts"):
+        twice.run(model)
+
+
+def test_chunks_finished_before_an_error_are_kept(distilled):
+    def fail(segment, step, x0, record):
+        if step.active[0].index == 2:
+            raise RuntimeError("stopped")
+
+    with pytest.raises(RuntimeError) as error:
+        distilled.run(distilled.model(), on_step=fail)
+    assert error.value.finished.shape[2] == 12
+    assert (error.value.finished - distilled.expected[:, :, :12]).abs().max() < 1e-5
+
+
+def test_memory_estimates_are_those_of_a_window(distilled):
+    model = distilled.model().model
+    config, sizes = model.diffusion_model.config, []
+    noise = torch.zeros(1, 16, 60, 60, 60)
+    for window in (1, 4):
+        conditioning = magi.with_sizes(distilled.positive, noise, window, Reach(), config, torch.float32, 1e12)
+        shapes = {key: [value] for key, value in model.extra_conds_shapes(**conditioning[0][1]).items()}
+        sizes.append(model.memory_required([2, 16, 60, 60, 60], shapes))
+    assert sizes[0] < sizes[1] < model.memory_required([1, 16, 60, 60, 60]) + kv_bytes(config, 6 * 6 * 900, torch.float32)
+
+
+class Peak(TorchDispatchMode):
+    """Most bytes of storages that are alive at once and were made inside."""
+
+    def __init__(self, network):
+        super().__init__()
+        self.alive, self.peak, self.now = {weight.untyped_storage().data_ptr(): 0 for weight in network.parameters()}, 0, 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        result = function(*args, **(kwargs or {}))
+        for tensor in result if isinstance(result, (tuple, list)) else (result,):
+            if isinstance(tensor, torch.Tensor) and (pointer := tensor.untyped_storage().data_ptr()) not in self.alive:
+                self.alive[pointer] = size = tensor.untyped_storage().nbytes()
+                self.now += size
+                self.peak = max(self.peak, self.now)
+                weakref.finalize(tensor.untyped_storage(), self.free, pointer, size)
+        return result
+
+    def free(self, pointer, size):
+        self.now -= size
+        self.alive.pop(pointer, None)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("gated", [False, True])
+def test_the_estimate_covers_what_a_forward_holds(gated, dtype):
+    config = MagiConfig(layers=2, hidden=384, ffn=1536, heads=24, cond=96, head_dim=16, caption_dim=24, caption_length=56, gated=gated)
+    network = MagiTransformer(config, dtype).requires_grad_(False)
+    for parameter in network.parameters():
+        torch.nn.init.normal_(parameter, std=0.02)
+    x = torch.randn(1, 16, 12, 32, 32)
+    context = torch.zeros(1, 2, 8, 24)
+    with Peak(network) as peak:
+        network(x, torch.zeros(1, 2), [0, 1], [(0, 1), (0, 2)], context, torch.ones(1, 2, 8, dtype=torch.bool), ChunkCache(), [0, 1])
+    estimate = forward_bytes(config, 12 * 256, 12 * 256, dtype) + kv_bytes(config, 12 * 256, dtype)
+    assert peak.peak <= estimate <= 2 * peak.peak, (peak.peak / 1e6, estimate / 1e6)
+
+
+@pytest.mark.parametrize("config", [MAGI_4_5B, MAGI_24B], ids=["4.5B", "24B"])
+@pytest.mark.parametrize("height, width", [(480, 480), (720, 720), (720, 1280)])
+def test_estimates_of_the_real_models_are_plausible(config, height, width):
+    """A chunk of 720x720 holds 1.7 GB of keys and values in the 4.5B model (magi1.md 1.1 has 22.1 MB a layer at 480x480)."""
+    tokens = 6 * (height // 16) * (width // 16)
+    if config is MAGI_4_5B and height == width == 480:
+        assert kv_bytes(config, tokens, torch.bfloat16) / config.layers == pytest.approx(22.1e6, rel=0.01)
+    assert 0.05e9 < forward_bytes(config, tokens, 5 * tokens, torch.bfloat16) < 20e9
