@@ -6,6 +6,7 @@ from .host import routes
 from .loaders import LoadARModel, LoadDemo
 from .magi import MagiScheduleNode
 from .planning import plan_node
+from .prompt import MagiPrompt
 from .quality import Compare, Quality
 from .report import SaveReport
 from .sampling import ScopeSampler, ScopeSamplerSelect, ScopeSettings
@@ -19,5 +20,5 @@ class ScopeExtension(ComfyExtension):
         routes.serve_plans(plan_node)
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
-        return [LoadARModel, LoadDemo, ARScheduleNode, MagiScheduleNode, ScopeSettings, ScopeSampler, ScopeSamplerSelect, Timeline,
+        return [LoadARModel, LoadDemo, ARScheduleNode, MagiScheduleNode, MagiPrompt, ScopeSettings, ScopeSampler, ScopeSamplerSelect, Timeline,
                 Sweep, SweepPoint, SweepRuns, TradeoffChart, Quality, Compare, SaveReport]

@@ -27,7 +27,7 @@ class LoadARModel(io.ComfyNode):
                                tooltip="How weights are stored. default: as in the file, or what suits the GPU. The model was released in bf16."),
                 io.Combo.Input("fps", options=["24", "16"], default="24", advanced=True,
                                tooltip="Frame rate that SkyReels-V2 1.3B is told; it was made for 24. The other models ignore it."),
-                io.Combo.Input("kind", options=list(loading.KINDS), default="auto", advanced=True,
+                io.Combo.Input("kind", options=list(loading.KINDS), default="auto", advanced=True, optional=True,
                                tooltip="MAGI-1 only: whether the model is distilled. auto tells it from the names of file and folders, because the weights "
                                        "cannot."),
                 io.Model.Input("model", optional=True,
@@ -61,7 +61,7 @@ class LoadDemo(io.ComfyNode):
                         "128x128. They make a video in seconds without a GPU, through the same nodes as the real models, so presets can be tried at once.",
             search_aliases=["scope demo", "example model", "test model"],
             inputs=[
-                io.Combo.Input("family", options=list(demo.LOADERS), default="SkyReels-V2",
+                io.Combo.Input("family", options=list(demo.LOADERS), default="SkyReels-V2", optional=True,
                                tooltip="SkyReels-V2: up to 61 frames at once, with AR Schedule. MAGI-1: chunk by chunk, with MAGI-1 Schedule, euler, 64 steps."),
             ],
             outputs=[
@@ -88,8 +88,8 @@ class LoadMagiVAE(io.ComfyNode):
             search_aliases=["magi", "magi-1", "magi vae", "sand ai", "load vae", "vae loader"],
             inputs=[
                 io.Combo.Input("vae_name", options=folder_paths.get_filename_list("vae"),
-                               tooltip="ckpt/vae/diffusion_pytorch_model.safetensors of sand-ai/MAGI-1, in models/vae. Give it a name of its own there, such as "
-                                       "magi_1_vae.safetensors: many models have a file of the published name."),
+                               tooltip="ckpt/vae/diffusion_pytorch_model.safetensors of sand-ai/MAGI-1, in models/vae. Give it a name of its own there, "
+                                       "such as magi_1_vae.safetensors: many models have a file of the published name."),
             ],
             outputs=[io.Vae.Output(tooltip="16 channels, 8x smaller in space, 4x in time. It works in tiles of 256 x 256 pixels and 12 frames, so the tiled "
                                            "nodes give the same as VAE Decode and VAE Encode.")],

@@ -86,7 +86,7 @@ def speed_inputs() -> list[io.Input]:
 
 
 def joint_input() -> io.Input:
-    return io.Boolean.Input("joint", default=False, advanced=True,
+    return io.Boolean.Input("joint", default=False, advanced=True, optional=True,
                             tooltip="MAGI-1: one decision for all chunks that are denoised at a time, instead of one for each. Needs less memory with base models. "
                                     "SkyReels always decides so.")
 

@@ -34,10 +34,11 @@ def score_code(score: float) -> str:
 class SegmentTrace:
     """Trace of one segment while it is being made."""
 
-    def __init__(self, segment: Segment):
+    def __init__(self, segment: Segment, by_chunk: bool = False):
+        """`by_chunk`: chunks are forwarded on their own, and counted as such; otherwise an iteration forwards its whole interval."""
         self.header: dict[str, Any] = {
             "index": segment.index, "start": segment.start, "frames": segment.frames, "prefix": segment.prefix, "tail": segment.tail,
-            "ar_step": segment.ar_step, "units": [[u.start, u.stop] for u in segment.units],
+            "ar_step": segment.ar_step, "by_chunk": by_chunk, "units": [[u.start, u.stop] for u in segment.units],
             "sigmas": [round(float(s), 6) for s in segment.sigmas],
         }
         self.steps: list[dict[str, Any]] = []
@@ -71,7 +72,7 @@ class Trace:
     run: dict[str, Any]
     segments: list[SegmentTrace] = field(default_factory=list)
     by_chunk: bool = False
-    """Chunks are forwarded on their own, and counted as such; otherwise an iteration forwards its whole interval."""
+    """See SegmentTrace."""
     forwards: int = 0
     """Forward passes through all transformer blocks, counted at the model, one for each guidance branch (and for each chunk)."""
 
@@ -79,7 +80,7 @@ class Trace:
     """Most bytes that the method held between steps."""
 
     def begin(self, segment: Segment) -> SegmentTrace:
-        self.segments.append(SegmentTrace(segment))
+        self.segments.append(SegmentTrace(segment, self.by_chunk))
         return self.segments[-1]
 
     @property
@@ -120,7 +121,7 @@ class Trace:
     def to_json(self) -> dict[str, Any]:
         """The whole trace; `rules` maps letters to sentences."""
         return {
-            "format": "scope.trace", "version": VERSION, "run": {**self.run, "by_chunk": self.by_chunk}, "rules": dict(RULES.values()),
+            "format": "scope.trace", "version": VERSION, "run": self.run, "rules": dict(RULES.values()),
             "segments": [segment.to_json() for segment in self.segments], "totals": self.totals,
         }
 

@@ -17,14 +17,15 @@
  * @property {number} prefix
  * @property {number} tail
  * @property {number} ar_step Iterations by which each unit lags the one before.
+ * @property {boolean} [by_chunk] Units go through the model on their own, and each counts as an evaluation.
  * @property {[number, number][]} units Columns [from, to) of every unit.
  * @property {number[]} sigmas Noise levels, one more than there are steps.
  * @property {Step[]} steps
  * @property {number} [planned] Iterations to expect while the run is in progress.
  *
  * @typedef {object} Totals
- * @property {number} iterations
- * @property {number} computed Iterations that evaluated the model.
+ * @property {number} iterations Evaluations of a full run: its iterations, or its units' steps where they are forwarded on their own.
+ * @property {number} computed Evaluations made.
  * @property {number} seconds
  * @property {number} [frames_computed]
  * @property {number} [frames_baseline]
@@ -73,7 +74,7 @@
  */
 
 export const FORMAT = "scope.trace";
-export const VERSION = 2;
+export const VERSION = 3;
 
 /** How a cell looks. */
 export const LOOK = Object.freeze({ empty: 0, waiting: 1, done: 2, context: 3, recompute: 4, predict: 5, cache: 6 });
@@ -158,7 +159,7 @@ function filledGrid(grid) {
   for (const place of grid.places) {
     const { segment, first } = place;
     for (; place.filled < segment.steps.length; place.filled++) {
-      const forwards = segment.steps[place.filled].modes.includes("R");
+      const forwards = !segment.by_chunk && segment.steps[place.filled].modes.includes("R");
       for (let unit = 0; unit < segment.units.length; unit++) {
         grid.looks[unit * grid.columns + first + place.filled] = lookOf(segment, place.filled, unit, forwards);
       }
@@ -328,7 +329,7 @@ export function headlineOf(trace) {
   const timed = totals.seconds > 0 && totals.estimated_baseline_seconds > 0;
   const compared = timed && (skipped || totals.frames_computed < totals.frames_baseline);
   return {
-    evaluations: evaluationsText(totals) + (running ? " so far" : ""),
+    evaluations: evaluationsText(totals, trace.segments[0]?.by_chunk) + (running ? " so far" : ""),
     frames: framesText(totals),
     time: timeText(totals, compared),
     timing: compared ? timingText(totals) : "",
@@ -336,9 +337,9 @@ export function headlineOf(trace) {
   };
 }
 
-function evaluationsText({ computed, iterations }) {
+function evaluationsText({ computed, iterations }, byChunk) {
   const saved = computed > 0 && computed < iterations ? `, ${(iterations / computed).toFixed(2)}x fewer` : "";
-  return `${computed} of ${iterations} evaluations${saved}`;
+  return `${computed} of ${iterations} ${byChunk ? "chunk evaluations" : "evaluations"}${saved}`;
 }
 
 /** @param {Totals} totals */
@@ -384,10 +385,19 @@ function commonestRule(trace) {
 
 /** @returns {Totals} */
 function totalsSoFar(trace) {
-  const steps = allSteps(trace);
-  const computed = steps.filter((step) => step.modes.includes("R")).length;
-  const seconds = steps.reduce((sum, step) => sum + (step.seconds ?? 0), 0);
-  return { iterations: steps.length, computed, seconds };
+  let [iterations, computed, seconds] = [0, 0, 0];
+  for (const { by_chunk: byChunk, steps } of trace.segments) {
+    for (const step of steps) {
+      iterations += byChunk ? countOf(step.modes, /[^.]/g) : 1;
+      computed += byChunk ? countOf(step.modes, /R/g) : Number(step.modes.includes("R"));
+      seconds += step.seconds ?? 0;
+    }
+  }
+  return { iterations, computed, seconds };
+}
+
+function countOf(text, pattern) {
+  return (text.match(pattern) ?? []).length;
 }
 
 function allSteps(trace) {

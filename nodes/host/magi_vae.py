@@ -84,7 +84,7 @@ class MagiVideoVAE(comfy.sd.VAE):
         self.upscale_ratio = (lambda frames: TIME * frames, SPACE, SPACE)
         self.downscale_ratio = (lambda frames: max(1, frames // TIME), SPACE, SPACE)
         self.upscale_index_formula = self.downscale_index_formula = (TIME, SPACE, SPACE)
-        self.process_input = lambda image: image * 2 - 1
+        self.process_input = lambda image: (image * 2).sub_(1)
         self.process_output = lambda image: image.add_(1).div_(2).clamp_(0, 1)
         self.handles_tiling = self.crop_input = True
         self.not_video = False

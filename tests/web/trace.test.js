@@ -72,7 +72,7 @@ describe("parseTrace", () => {
   });
 
   it("says what to do about a newer format", () => {
-    expect(() => parseTrace(trace({ version: 3 }))).toThrow("Update SCOPE");
+    expect(() => parseTrace(trace({ version: 4 }))).toThrow("Update SCOPE");
   });
 });
 
