@@ -3,7 +3,7 @@
 from comfy_api.latest import ComfyExtension, io
 
 from .host import routes
-from .loaders import LoadARModel, LoadDemo
+from .loaders import LoadARModel, LoadDemo, LoadMagiVAE
 from .magi import MagiScheduleNode
 from .planning import plan_node
 from .prompt import MagiPrompt
@@ -20,5 +20,5 @@ class ScopeExtension(ComfyExtension):
         routes.serve_plans(plan_node)
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
-        return [LoadARModel, LoadDemo, ARScheduleNode, MagiScheduleNode, MagiPrompt, ScopeSettings, ScopeSampler, ScopeSamplerSelect, Timeline,
+        return [LoadARModel, LoadDemo, LoadMagiVAE, ARScheduleNode, MagiScheduleNode, MagiPrompt, ScopeSettings, ScopeSampler, ScopeSamplerSelect, Timeline,
                 Sweep, SweepPoint, SweepRuns, TradeoffChart, Quality, Compare, SaveReport]

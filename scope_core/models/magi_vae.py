@@ -159,10 +159,12 @@ class MagiVAE(nn.Module):
 def tiled(network: Callable[[Tensor], Tensor], x: Tensor, tile: int, overlap: int, blend: int, chained: bool) -> Tensor:
     """`network` over square tiles of x [..., H, W] with sides `tile`, neighbours of which share `overlap` pixels, `blend` in the result.
 
-    A tile fades in from the one above, then from the one on its left: from what these became where `chained`, as in the release's
-    encoder, else from what the network gave, as in its decoder.
+    A tile starts at every multiple of tile - overlap, so the last one of a row may be small. It fades in from the one above, then from
+    the one on its left: from what these became where `chained`, as in the release's encoder, else from what the network gave, as in its
+    decoder.
     """
-    rows, columns = (range(0, max(size - overlap, 1), tile - overlap) for size in x.shape[-2:])
+    stride = tile - overlap
+    rows, columns = (range(0, size, stride) for size in x.shape[-2:])
     raw = [[network(x[..., i:i + tile, j:j + tile]) for j in columns] for i in rows]
     done = [list(row) for row in raw]
     neighbours = done if chained else raw
@@ -172,17 +174,14 @@ def tiled(network: Callable[[Tensor], Tensor], x: Tensor, tile: int, overlap: in
                 done[i][j] = fade_in(neighbours[i - 1][j], done[i][j], blend, -2)
             if j:
                 done[i][j] = fade_in(neighbours[i][j - 1], done[i][j], blend, -1)
-    return join([join(row, blend, -1) for row in done], blend, -2)
+    kept = blend * stride // overlap
+    return torch.cat([torch.cat([y[..., :kept, :kept] for y in row], -1) for row in done], -2)
 
 
 def fade_in(before: Tensor, after: Tensor, blend: int, dim: int) -> Tensor:
-    """`after`, where its first `blend` pixels along `dim` go over linearly from the last ones of `before`."""
+    """`after`, where its first `blend` pixels along `dim`, or all that both have, go over linearly from the last ones of `before`."""
+    blend = min(blend, before.shape[dim], after.shape[dim])
     weight = torch.arange(blend, device=after.device, dtype=after.dtype) / blend
     weight = weight.view(-1, *[1] * (-1 - dim))
     start, rest = after.split([blend, after.shape[dim] - blend], dim)
     return torch.cat([before.narrow(dim, before.shape[dim] - blend, blend) * (1 - weight) + start * weight, rest], dim)
-
-
-def join(tiles: list[Tensor], blend: int, dim: int) -> Tensor:
-    """Tiles end to end along `dim`, each without the pixels that it shares with the next."""
-    return torch.cat([y.narrow(dim, 0, y.shape[dim] - blend) for y in tiles[:-1]] + tiles[-1:], dim)

@@ -131,15 +131,16 @@ def test_the_network_can_be_made_again_for_another_device(vae):
 
 @pytest.mark.parametrize("prefix", ["vae.", "model.", "first_stage_model."])
 def test_prefixed_and_half_precision_files(folder, network, prefix):
-    save_file({prefix + key: value.bfloat16() for key, value in network.state_dict().items()} | {"other.weight": torch.zeros(1)}, folder / "prefixed.safetensors")
+    state = {prefix + key: value.bfloat16() for key, value in network.state_dict().items()}
+    save_file(state | {"other.weight": torch.zeros(1)}, folder / "prefixed.safetensors")
     state = load_magi_vae(str(folder / "prefixed.safetensors")).get_sd()
     assert all(torch.equal(state[key], value.bfloat16().float()) for key, value in network.state_dict().items())
 
 
 @pytest.mark.parametrize("key, what", [
     ("decoder.middle.0.residual.0.gamma", "the VAE of Wan.*Load VAE"), ("decoder.mid_block.resnets.0.norm1.gamma", "VAE of another model.*Load VAE"),
-    ("videodit_blocks.layers.0.mlp.linear_fc2.weight", "transformer of MAGI-1.*diffusion_models"), ("model.diffusion_model.head.modulation", "Load AR Video Model"),
-    ("shared.weight", "text encoder.*Load CLIP"), ("lora_down.weight", "no autoencoder")])
+    ("videodit_blocks.layers.0.mlp.linear_fc2.weight", "transformer of MAGI-1.*diffusion_models"),
+    ("model.diffusion_model.head.modulation", "Load AR Video Model"), ("shared.weight", "text encoder.*Load CLIP"), ("lora_down.weight", "no autoencoder")])
 def test_other_files(folder, key, what):
     save_file({key: torch.zeros(1)}, folder / "other.safetensors")
     with pytest.raises(ModelFileError, match=f"other.safetensors is not the MAGI-1 VAE.*{what}"):
