@@ -7,7 +7,7 @@ from typing import Any
 from comfy_api.latest import io
 
 from ..scope_core.policy.scope import AUTO, DECAYS
-from ..scope_core.policy.teacache import POLYNOMIALS
+from ..scope_core.policy.teacache import POLYNOMIALS, TeaCache
 from ..scope_core.predict import PREDICTORS
 from ..scope_core.interval import INTERVALS
 from ..scope_core.presets import CALIBRATED, PRESETS, Settings
@@ -120,8 +120,8 @@ def settings_of(method: dict[str, Any]) -> Settings:
     knobs = dict(method)
     if knobs.pop("method") == "scope":
         return resolve(**knobs)
-    settings = Settings(method="teacache", teacache_threshold=knobs["threshold"], teacache_model=knobs["polynomial"], signal=knobs["signal"],
-                        max_skip=knobs["max_skip"], warm_up=knobs["warm_up"], tail=knobs["tail"])
+    settings = Settings(TeaCache(knobs["threshold"], knobs["polynomial"], knobs["signal"]), max_skip=knobs["max_skip"], warm_up=knobs["warm_up"],
+                        tail=knobs["tail"])
     _ = settings.policy, settings.gate
     return settings
 

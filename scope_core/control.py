@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 from .gate import Gate, couple
-from .memory import BlockResiduals, Memory
-from .policy import Decision, Mode, Policy
+from .memory import Memory
+from .policy import Decision, Mode, Policy, Seen
+from .residuals import BlockResiduals
 from .schedule import Segment, Step, Unit
 from .signal import Signal
 
@@ -22,7 +23,7 @@ class Control:
     def __init__(self, policy: Policy, gate: Gate, signal: Signal, segment: Segment, columns: list[slice], joint: bool = True):
         """`columns`: what each iteration forwards, see `interval.intervals`. `joint`: one forward computes all units or none."""
         self.policy, self.gate, self.signal, self.columns, self.joint = policy, gate, signal, columns, joint
-        self.memory = Memory(policy.depth)
+        self.memory = Memory(policy.depth, policy.latents)
         self.states: list[Any] = [policy.init() for _ in segment.units]
         self.skipped = [0] * len(segment.units)
         self.recorded: slice | None = None
@@ -32,53 +33,76 @@ class Control:
 
     def decide(self, step: Step, x: Tensor | None) -> Decisions:
         """Mode of every unit that advances. `x` [B, C, F, H, W] only matters to signals that look at the content."""
-        changes = self.signal(step, x)
+        self.changes = self.signal(step, x)
         wanted = []
-        for unit, change in zip(step.active, changes):
+        for unit, change in zip(step.active, self.changes):
             history = self.memory.of(unit.index)
             decision = self.policy.decide(self.states[unit.index], unit, float(change), history)
             available = bool(history) if self.policy.depth else self.recorded == self.columns[step.index]
             wanted.append(self.gate(unit, decision, self.skipped[unit.index], available))
-        decisions = {}
-        for unit, change, decision in zip(step.active, changes, couple(wanted) if self.joint else wanted):
-            decisions[unit.index] = decision
-            self.states[unit.index] = self.policy.settle(self.states[unit.index], unit, float(change), decision)
-            self.skipped[unit.index] = 0 if decision.mode is Mode.RECOMPUTE else self.skipped[unit.index] + 1
-        return decisions
+        return dict(zip((unit.index for unit in step.active), couple(wanted) if self.joint else wanted))
 
     def residuals(self, step: Step, fresh: list[Unit], blocks: int) -> BlockResiduals | None:
-        """What to call around the blocks of a network: set to record where units are computed, to replay where they are not."""
+        """What to call around the blocks of a network, for methods that reuse inside it."""
         skip = self.policy.skip(step.active[0], blocks)
         if skip is None:
             return None
-        self.memory.residuals.record, self.memory.residuals.replay = (skip.record, None) if fresh else ((), skip.replay)
-        return self.memory.residuals
+        columns, residuals = self.columns[step.index], self.memory.residuals
+        if self.recorded != columns:
+            residuals.forget()
+        residuals.begin(skip, skipping=not fresh, frames=columns.stop - columns.start)
+        return residuals
 
     def values(self, step: Step, decisions: Decisions, x: Tensor) -> Tensor:
         """Velocities [B, C, F, H, W] of the units that are reused or predicted, zero elsewhere."""
         v = torch.zeros_like(x)
         for unit in step.active:
-            if decisions[unit.index].mode is not Mode.RECOMPUTE and self.policy.depth:
-                v[:, :, unit.frames] = self.policy.value(self.states[unit.index], unit, decisions[unit.index], self.memory.of(unit.index))
+            decision = decisions[unit.index]
+            if decision.mode is not Mode.RECOMPUTE and self.policy.depth:
+                v[:, :, unit.frames] = self.policy.value(self.states[unit.index], unit, decision, self.memory.of(unit.index), x[:, :, unit.frames])
         return v
 
-    def observe(self, step: Step, fresh: list[Unit], made: Tensor | None, v: Tensor | None) -> Tensor | None:
-        """Take in what the network made [B, C, F, H, W] for the units computed (None in a dry run); returns it put into v."""
-        seen = step.units if self.joint else fresh
+    def probed(self, step: Step, decisions: Decisions) -> Decisions:
+        """The decisions, after a probe inside the network had its say."""
+        score = self.memory.residuals.score
+        if score is None:
+            return decisions
+        mode, rule = (Mode.REUSE, "cache") if self.memory.residuals.skipping else (Mode.RECOMPUTE, "threshold")
+        return {unit: Decision(mode, float(score), rule) for unit in decisions}
+
+    def observe(self, step: Step, fresh: list[Unit], x: Tensor | None, made: Tensor | None, v: Tensor | None) -> Tensor | None:
+        """Take in what the network made [B, C, F, H, W] of latents x for the units computed (both None in a dry run); returns it put into v."""
+        watched = self.memory.residuals.seen() if made is not None else None
         columns = self.recorded = self.columns[step.index]
-        for unit in seen:
+        for unit in step.units if self.joint else fresh:
             if unit.step > unit.steps or unit.frames.start >= columns.stop:
                 self.memory.drop(unit.index)
                 continue
             value = None if made is None else made[:, :, unit.frames]
+            latent = None if x is None else x[:, :, unit.frames]
             if value is not None and not self.joint:
                 value = v[:, :, unit.frames] = value.clone()
+                latent = latent.clone() if self.policy.latents else latent
             if unit.advances:
-                history = self.memory.of(unit.index)
-                self.states[unit.index] = self.policy.observe(self.states[unit.index], unit, history, value)
-            self.memory.push(unit.index, unit.sigma, value)
+                seen = None if value is None else Seen(value, latent, *self.of_unit(watched, unit, columns))
+                self.states[unit.index] = self.policy.observe(self.states[unit.index], unit, self.memory.of(unit.index), seen)
+            self.memory.push(unit, value, latent)
         self.peak_bytes = max(self.peak_bytes, self.memory.bytes() + self.signal.nbytes)
         return made if self.joint else v
+
+    def of_unit(self, watched: tuple[Tensor, Tensor] | None, unit: Unit, columns: slice) -> tuple[float, ...]:
+        """Means of what was watched [parts * forwarded frames] over a unit's frames."""
+        if watched is None:
+            return ()
+        frames = slice(unit.frames.start - columns.start, unit.frames.stop - columns.start)
+        return tuple(float(x.unflatten(0, (-1, columns.stop - columns.start))[:, frames].mean()) for x in watched)
+
+    def settle(self, step: Step, decisions: Decisions) -> None:
+        """Take note of what was done."""
+        for unit, change in zip(step.active, self.changes):
+            decision = decisions[unit.index]
+            self.states[unit.index] = self.policy.settle(self.states[unit.index], unit, float(change), decision)
+            self.skipped[unit.index] = 0 if decision.mode is Mode.RECOMPUTE else self.skipped[unit.index] + 1
 
 
 def computed(step: Step, decisions: Decisions) -> list[Unit]:

@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .memory import BlockResiduals
+from .residuals import BlockResiduals
 from .schedule import ARSchedule, Segment, Step, Unit
 from .term import Term, timesteps
 

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .memory import BlockResiduals
+from .residuals import BlockResiduals
 from .models.magi import ChunkCache
 from .schedule import ARSchedule, ScheduleError, Segment, Step, Unit
 
@@ -115,6 +115,7 @@ class ChunkField:
         chunks may be left out of calls. `kv_bytes`: keys and values beyond wait in the CPU's memory."""
         self.network, self.reach, self.text_scale, self.start, self.skips = network, reach, text_scale, start, skips
         self.segment, = schedule.segments
+        self.residuals: BlockResiduals | None = None
         self.steps, self.shortcut = schedule.steps, schedule.table.partition(" ")[2]
         self.blocks, segment = network.blocks, self.segment
         self.first = segment.prefix // CHUNK
@@ -123,8 +124,8 @@ class ChunkField:
         self.cache = ChunkCache(kv_bytes)
         self.text_cache = ChunkCache(kv_bytes, behind=self.cache)
         """Of the branch with text, for chunks that are left out of a call; finished chunks are read from `cache` by all."""
-        self.forwards = 0
-        """Chunks forwarded so far, in all branches."""
+        self.forwards = 0.0
+        """Chunks forwarded so far, in all branches; where blocks are reused only the share of blocks that ran."""
 
     @property
     def guided(self) -> bool:
@@ -157,7 +158,12 @@ class ChunkField:
         for unit in units:
             chunk = self.first + unit.index
             shown.append(Shown(chunk, float(self.times[unit.step - 1]), self.reach.of_noisy(chunk, unit.step - 1, unit.steps), True))
-        made = self.three_branches(x, shown) if self.guided else self.one_branch(x, shown, oldest)
+        self.residuals = None
+        if residuals is not None and self.due(step):
+            self.guide(x, shown[:1], oldest)
+            shown = shown[1:]
+        self.residuals = residuals
+        made = self.guide(x, shown, oldest)
         for chunk in range(self.reach.first_needed(oldest)):
             self.cache.drop(chunk)
         v = torch.zeros_like(x)
@@ -168,6 +174,10 @@ class ChunkField:
     def read_prefix(self, x: Tensor) -> None:
         shown = [Shown(chunk, CLEAN, self.reach.of_prefix(chunk), False) for chunk in range(self.first)]
         self.call(x, shown, self.cache, dropped=self.guided)
+
+    def guide(self, x: Tensor, shown: list[Shown], oldest: int) -> Tensor:
+        """Velocity clean - noise of the chunks shown, after guidance."""
+        return self.three_branches(x, shown) if self.guided else self.one_branch(x, shown, oldest)
 
     def one_branch(self, x: Tensor, shown: list[Shown], oldest: int) -> Tensor:
         """magi1.md 4.5: late in its steps the oldest chunk is also shown alone, and both velocities are mixed."""
@@ -202,8 +212,18 @@ class ChunkField:
         beyond = self.segment.frames // CHUNK
         copies = [Shown(beyond + i, entry.time, (beyond + i, beyond + i + 1), entry.text) for i, entry in enumerate(alone)]
         entries = [*shown, *copies]
-        self.forwards += len(entries)
+        branch = "bare" if cache is None else "history" if dropped else "text"
+        residuals, around = self.residuals, None
+        if residuals is not None:
+            residuals.frames = CHUNK
+            keys = [(branch, e.chunk) for e in entries]
+
+            def around(i: int, hidden: Tensor, block: Callable[[Tensor], Tensor]) -> Tensor:
+                return residuals(i, hidden, block, keys, dim=1, copies=len(copies))
         inputs = torch.cat([self.latents(x, slice(e.chunk * CHUNK, (e.chunk + 1) * CHUNK)) for e in [*shown, *alone]], 2)
         told = [e.chunk if e.text else None for e in [*shown, *alone]]
         dt = None if self.guided else step_size(self.steps, self.shortcut, self.within)
-        return self.network(inputs, [e.time for e in entries], [e.chunk for e in entries], [e.reach for e in entries], told, cache, [e.chunk for e in (shown if keep is None else keep)], dt, dropped, None)
+        made = self.network(inputs, [e.time for e in entries], [e.chunk for e in entries], [e.reach for e in entries], told, cache,
+                            [e.chunk for e in (shown if keep is None else keep)], dt, dropped, around)
+        self.forwards += len(entries) if residuals is None else residuals.take() / self.blocks
+        return made

@@ -19,15 +19,17 @@ def make_control(settings: Settings, schedule: ARSchedule, segment: Segment, ter
     policy = settings.policy
     signal = make_signal(policy.signal, policy.aggregate, segment, term, table)
     columns = active_intervals(segment) if schedule.chunked else intervals(segment, settings.interval, causal=schedule.causal)
-    return Control(policy, settings.gate, signal, segment, columns, joint=settings.joint or not schedule.chunked)
+    return Control(policy, settings.gate, signal, segment, columns, joint=settings.joint or not schedule.chunked or policy.depth == 0)
 
 
 def plan(schedule: ARSchedule, settings: Settings, table: np.ndarray | None = None) -> Trace:
     """Trace of the run to come, with no seconds in it. `table` holds the signal's change at each own step, see `known`; only
     'sigma' can do without. Segments of one shape have one plan.
 
-    Raises ValueError for a signal that looks at the content and has no table.
+    Raises ValueError for a signal that looks at the content and has no table, and for a method that decides from what the network returns.
     """
+    if not settings.policy.plannable:
+        raise ValueError(f"{settings.policy.title} decides from what the network returns, so its run cannot be planned")
     if settings.policy.signal == "latent" and table is None:
         raise ValueError("the 'latent' signal looks at the video itself, so its run cannot be planned; choose modulation, embedding or sigma")
     trace = Trace({"planned": True, "method": "off" if settings.off else settings.method, "settings": settings.to_json(), "schedule": describe(schedule)},
@@ -41,7 +43,8 @@ def plan(schedule: ARSchedule, settings: Settings, table: np.ndarray | None = No
             for step in segment.iterations:
                 decisions = control.decide(step, None)
                 if fresh := computed(step, decisions):
-                    control.observe(step, fresh, None, None)
+                    control.observe(step, fresh, None, None, None)
+                control.settle(step, decisions)
                 record.add(step, control.columns[step.index], decisions, 0.0)
             planned[shape] = record.steps
         record.steps = planned[shape]

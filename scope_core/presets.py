@@ -4,14 +4,18 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from .gate import Gate
-from .policy import POLICIES, Off, Policy, Scope, TeaCache
+from .policy import POLICIES, Off, Policy, Scope
+
+RULES = ("max_skip", "warm_up", "tail", "selective", "joint")
+"""Of the settings: what holds for every method."""
 
 
 @dataclass(frozen=True)
 class Settings:
     """Everything that decides speed and fidelity. Out-of-range values raise ValueError when `policy` or `gate` is made."""
 
-    method: str = "scope"
+    rival: Policy | None = None
+    """Another method; None: SCOPE, with the numbers from here to `clipped`."""
     tau_c: float = 0.01
     tau_p: float = 0.50
     decay: float = 0.75
@@ -27,25 +31,21 @@ class Settings:
     selective: str = "auto"
     joint: bool = False
     """One decision for all chunks of an iteration where they could have their own (MAGI-1)."""
-    teacache_threshold: float = 0.2
-    teacache_model: str = "none"
+
+    @property
+    def policy(self) -> Policy:
+        """The method; Off where the settings leave it nothing to skip."""
+        policy = self.rival or Scope(self.tau_c, self.tau_p, self.decay, self.decay_mode, self.predictor, self.monotone, self.clipped, self.signal, self.aggregate)
+        return Off() if policy.off or self.max_skip == 0 else policy
 
     @property
     def off(self) -> bool:
         """Settings under which no step can be skipped: the run is then exactly the one without SCOPE."""
-        if self.method not in POLICIES:
-            raise ValueError(f"method is {self.method!r}; choose one of {', '.join(POLICIES)}")
-        threshold = {"off": 0.0, "scope": self.tau_p, "teacache": self.teacache_threshold}[self.method]
-        return threshold == 0 or self.max_skip == 0
+        return self.policy.off
 
     @property
-    def policy(self) -> Policy:
-        if self.method == "teacache":
-            policy = TeaCache(self.teacache_threshold, self.teacache_model, self.signal, self.aggregate)
-        else:
-            policy = Scope(self.tau_c, self.tau_p, self.decay, self.decay_mode, self.predictor, self.monotone, self.clipped,
-                           self.signal, self.aggregate)
-        return Off() if self.off else policy
+    def method(self) -> str:
+        return self.policy.name
 
     @property
     def gate(self) -> Gate:
@@ -56,7 +56,14 @@ class Settings:
         return "full" if self.off and self.selective == "auto" else self.selective
 
     def to_json(self) -> dict[str, Any]:
-        return asdict(self)
+        """The method's numbers and the safety rules, flat."""
+        return {"method": self.method, **asdict(self.policy), **{name: getattr(self, name) for name in RULES}}
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> "Settings":
+        rules = {name: data[name] for name in RULES}
+        numbers = {name: value for name, value in data.items() if name not in (*RULES, "method")}
+        return cls(**numbers, **rules) if data["method"] == "scope" else cls(POLICIES[data["method"]](**numbers), **rules)
 
 
 CALIBRATED = Settings()
@@ -64,7 +71,7 @@ CALIBRATED = Settings()
 PAPER = Settings(tau_c=0.18, tau_p=0.42, decay_mode="paper", predictor="taylor2_paper", max_skip=5, warm_up=5, tail=1, selective="paper")
 PAPER_MAGI = replace(PAPER, tau_c=0.03, tau_p=0.08, signal="latent")
 PRESETS: dict[str, Settings] = {
-    "off": Settings(method="off"),
+    "off": Settings(Off()),
     "quality": replace(CALIBRATED, max_skip=1, warm_up=1, tail=1),
     "balanced": CALIBRATED,
     "fast": replace(CALIBRATED, max_skip=4),
@@ -87,7 +94,9 @@ def name_of(settings: Settings) -> str:
     for name, preset in PRESETS.items():
         if settings == preset or settings.off and preset.off:
             return name
-    if settings.method != "scope":
-        return f"{settings.method} {getattr(settings, f'{settings.method}_threshold'):g}"
-    changed = {name: value for name, value in settings.to_json().items() if value != getattr(CALIBRATED, name)}
+    if settings.rival is not None:
+        knob = next(iter(asdict(settings.rival).values()))
+        return f"{settings.method} {knob:g}"
+    usual = CALIBRATED.to_json()
+    changed = {name: value for name, value in settings.to_json().items() if value != usual[name]}
     return ", ".join(f"{name} {value:g}" if isinstance(value, float) else f"{name} {value}" for name, value in changed.items())

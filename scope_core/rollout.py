@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from .control import Control, computed
-from .memory import BlockResiduals
+from .residuals import BlockResiduals
 from .schedule import ARSchedule, Segment, Step, Unit
 from .solver import Solver, per_frame
 from .trace import SegmentTrace
@@ -56,12 +56,15 @@ def rollout(field: Field, x: Tensor, segment: Segment, control: Control, solver:
 
         v = control.values(step, decisions, x)
         if fresh or residuals or field.due(step):
-            made = field.velocity(x, step, columns, fresh, residuals).to(x.dtype)
+            made = field.velocity(x, step, columns, step.active if residuals else fresh, residuals).to(x.dtype)
             require_finite(made, step)
+            decisions = control.probed(step, decisions)
+            fresh = computed(step, decisions)
             if fresh:
-                v = control.observe(step, fresh, made, v)
+                v = control.observe(step, fresh, x, made, v)
             elif residuals:
                 v = made
+        control.settle(step, decisions)
 
         predicted = step.update.copy()
         for unit in fresh:

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .memory import BlockResiduals
+from .residuals import BlockResiduals
 
 
 class Term(Protocol):
@@ -15,8 +15,8 @@ class Term(Protocol):
 
     blocks: int
     """Number of transformer blocks, for methods that reuse inside the network."""
-    forwards: int
-    """Forward passes so far, one for each guidance branch; those that replay reused blocks do not count."""
+    forwards: float
+    """Forward passes so far, one for each guidance branch; of those that reuse blocks only the share of blocks that ran."""
 
     def velocity(self, x: Tensor, timestep: np.ndarray, blocks: tuple[slice, ...] | None, residuals: BlockResiduals | None) -> Tensor:
         """Velocity after guidance [B, C, F, H, W] of latents x at `timestep` [F] (1000 sigma, truncated as in the release).
@@ -45,7 +45,7 @@ class Guided:
 
     def __init__(self, model, positive: Tensor, negative: Tensor | None = None, cfg: float = 1.0):
         self.model, self.positive, self.negative, self.cfg = model, positive, negative, cfg
-        self.blocks, self.forwards = len(model.blocks), 0
+        self.blocks, self.forwards = len(model.blocks), 0.0
 
     @torch.no_grad()
     def velocity(self, x: Tensor, timestep: np.ndarray, blocks: tuple[slice, ...] | None, residuals: BlockResiduals | None) -> Tensor:
@@ -54,8 +54,9 @@ class Guided:
 
         def run(context: Tensor, branch: str) -> Tensor:
             around: Callable | None = None if residuals is None else lambda i, h, block: residuals(i, h, block, (branch,))
-            self.forwards += residuals is None or residuals.replay is None
-            return self.model(x, t, context.expand(x.shape[0], -1, -1), mask, around)
+            v = self.model(x, t, context.expand(x.shape[0], -1, -1), mask, around)
+            self.forwards += 1 if residuals is None else residuals.take() / self.blocks
+            return v
 
         v = run(self.positive, "cond")
         if self.cfg == 1 or self.negative is None:

@@ -69,6 +69,7 @@ const MOST_LANES = { below: 3, alone: 8 };
 const AXIS_HEIGHT = 18;
 const TITLE_GAP = 14;
 const FACTORS = [1, 2, 4, 3, 8, 1.5, 6, 5, 10, 16, 20, 0.5, 2.5, 12, 32, 50, 0.75, 1.25, 3.5, 100];
+const SHARED_SETTINGS = new Set(["method", "signal", "aggregate", "selective", "joint"]);
 const REFERENCE_VALUE = { ssim: 1 };
 
 const AXES = {
@@ -530,14 +531,14 @@ function describeStanding({ point, kind, beatenBy }) {
   return kind === "front" ? "No other setting beats it." : `Beaten by ${beatenBy.baseline ? `the run ${BASELINE_LABEL}` : beatenBy.label}.`;
 }
 
-/** The numbers of the settings that matter to the point's method: SCOPE's own, or those named after it. */
+/** The numbers of the settings that matter to the point's method. */
 function describeSettings({ method, settings }) {
   const { tau_c, tau_p, decay, max_skip, warm_up, tail, ...others } = settings ?? {};
-  const isOwn = ([name, value]) => name.startsWith(`${method}_`) && value !== "none";
+  const isOwn = ([name, value]) => !SHARED_SETTINGS.has(name) && ["number", "string"].includes(typeof value) && value !== "none";
   const own =
     method === "scope"
       ? numbers([["cache below", tau_c], ["predict below", tau_p], ["decay", decay]])
-      : Object.entries(others).filter(isOwn).map(([name, value]) => `${words(name.slice(method.length + 1))} ${value}`);
+      : Object.entries(others).filter(isOwn).map(([name, value]) => `${words(name)} ${value}`);
   if (!own.length) return "";
   const run = Number.isFinite(max_skip) ? [`at most ${max_skip} skipped in a row`] : [];
   return asSentence([...own, ...run, ...numbers([["warm-up", warm_up || null], ["tail", tail || null]])]);

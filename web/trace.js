@@ -291,7 +291,7 @@ function describeScore(trace, score) {
 }
 
 function thresholdsOf({ method = "scope", tau_c, tau_p, ...others }) {
-  const limits = method === "scope" ? [["cache", tau_c], ["predict", tau_p]] : [["cache", others[`${method}_threshold`]]];
+  const limits = method === "scope" ? [["cache", tau_c], ["predict", tau_p]] : [["cache", others.threshold]];
   return limits.filter(([, limit]) => typeof limit === "number").map(([what, limit]) => `${what} below ${decimal(limit)}`);
 }
 

@@ -56,8 +56,9 @@ class ChunkCall:
     dropped: bool
     last: int
     """Last chunk of the video."""
-    count: Callable[[int], None]
-    """Called with the number of chunks forwarded."""
+    around: Callable | None
+    count: Callable[[float], None]
+    """Called with the number of chunks forwarded; with `around`, at every block that runs, with its share of it."""
 
 
 class MagiLatents(comfy.latent_formats.LatentFormat):
@@ -134,12 +135,13 @@ class MagiModel(comfy.model_base.BaseModel):
         if call is None:
             raise NotByChunksError("MAGI-1 goes through the noise levels chunk by chunk, which this sampler cannot do. Sample it with SCOPE Sampler, or with "
                                    "SCOPE Sampler (Advanced) in SamplerCustomAdvanced")
-        call.count(len(call.chunks))
         network: MagiTransformer = self.diffusion_model
+        if call.around is None:
+            call.count(len(call.chunks))
         context, mask = captions(network.y_embedder.null_caption_embedding, call, c_crossattn, **conds)
         attend = partial(comfy.ldm.modules.attention.optimized_attention, transformer_options=transformer_options)
         return network(x.float(), torch.tensor(call.times, device=x.device).expand(x.shape[0], -1), call.chunks, call.ranges, context, mask, call.cache,
-                       call.keep, call.dt, call.dropped, replaced_blocks(transformer_options), attend)
+                       call.keep, call.dt, call.dropped, wrapped_blocks(call, len(network.blocks), transformer_options), attend)
 
     def extra_conds(self, **kwargs) -> dict[str, Any]:
         text = kwargs["cross_attn"]
@@ -200,19 +202,23 @@ def captions(null: Tensor, call: ChunkCall, text: Tensor, mask: Tensor, special:
             torch.stack([torch.nn.functional.pad(known, (0, longest - known.shape[1])) for _, known in parts], 1))
 
 
-def replaced_blocks(transformer_options: dict) -> Callable | None:
-    """The host's block patches as the transformer's `around`."""
+def wrapped_blocks(call: ChunkCall, blocks: int, transformer_options: dict) -> Callable | None:
+    """The transformer's `around`: the call's own, outside the host's block patches."""
     replaced = transformer_options.get("patches_replace", {}).get("dit", {})
-    if not replaced:
+    if not replaced and call.around is None:
         return None
 
-    def around(index: int, hidden: Tensor, block: Callable) -> Tensor:
+    def patched(index: int, hidden: Tensor, block: Callable) -> Tensor:
+        if call.around is not None:
+            call.count(len(call.chunks) / blocks)
         if ("double_block", index) not in replaced:
             return block(hidden)
         args = {"img": hidden, "transformer_options": transformer_options}
         return replaced["double_block", index](args, {"original_block": lambda args: {"img": block(args["img"])}})["img"]
 
-    return around
+    if call.around is None:
+        return patched
+    return lambda index, hidden, block: call.around(index, hidden, lambda hidden: patched(index, hidden, block))
 
 
 class HostNetwork:
@@ -225,7 +231,7 @@ class HostNetwork:
         self.blocks = len(self.transformer.blocks)
         self.dt = step_size(steps) if self.model.distilled else None
         self.last = frames // CHUNK - 1
-        self.forwards = 0
+        self.forwards = 0.0
         """Chunks forwarded so far, in all branches."""
         self.progress = 0.0
         for name, conds in guider.conds.items():
@@ -233,11 +239,11 @@ class HostNetwork:
                 raise NotByChunksError(f"`{name}` has {len(conds)} parts. MAGI-1 keeps keys and values of one prompt; remove Conditioning (Combine) nodes")
 
     def __call__(self, x: Tensor, times, chunks, ranges, text, cache, keep, dt, dropped: bool, around) -> Tensor:
-        def count(forwarded: int) -> None:
+        def count(forwarded: float) -> None:
             self.forwards += forwarded
 
         options = comfy.model_patcher.create_model_options_clone(self.model_options)
-        options["transformer_options"][KEY] = ChunkCall(list(times), list(chunks), list(ranges), list(text), cache, list(keep), dt, dropped, self.last, count)
+        options["transformer_options"][KEY] = ChunkCall(list(times), list(chunks), list(ranges), list(text), cache, list(keep), dt, dropped, self.last, around, count)
         sigma = torch.full((x.shape[0],), self.model.model_sampling.percent_to_sigma(self.progress), device=x.device, dtype=torch.float32)
         conds = self.guider.conds.get("negative" if dropped else "positive") or self.guider.conds["positive"]
         made, = comfy.samplers.calc_cond_batch(self.model, [conds], x, sigma, options)

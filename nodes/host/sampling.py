@@ -94,7 +94,7 @@ class Run:
         network = HostNetwork(guider, options, self.schedule.steps, self.schedule.frames)
         start = None if self.unrolling.start is None else guider.inner_model.process_latent_in(self.unrolling.start.to(guider.model_patcher.load_device))
         return network, ChunkField(network, self.schedule, self.unrolling.reach, None if guider.inner_model.distilled else guider.cfg, start,
-                                   skips=not (self.settings.off or self.settings.joint), kv_bytes=self.unrolling.kv_bytes)
+                                   skips=not (self.settings.joint or self.settings.policy.depth == 0), kv_bytes=self.unrolling.kv_bytes)
 
 
 class SegmentSampler(comfy.samplers.Sampler):
@@ -251,11 +251,7 @@ def check_unrolling(model, unrolling: Unrolling | ChunkWindow) -> None:
 
 def check_model(model, settings: Settings) -> None:
     """Raises UnsuitableError or NotPreparedError for models that cannot be sampled this way."""
-    if is_magi(model):
-        if settings.method == "teacache" and not settings.off:
-            raise UnsuitableError(f"{settings.method} reuses the change across the transformer, which MAGI-1's varying set of chunks does not allow yet; choose "
-                                  "another method in SCOPE Settings")
-    elif not is_prepared(model):
+    if not is_magi(model) and not is_prepared(model):
         raise NotPreparedError("this MODEL does not know a noise level per frame. Load it with Load AR Video Model, or connect it to that "
                                "node's `model` input, and remove any ModelSampling node behind it")
     if "easycache" in model.model_options.get("transformer_options", {}) and not settings.off:

@@ -16,7 +16,7 @@ from comfy.ldm.wan.model import WanModel, sinusoidal_embedding_1d
 from torch import Tensor
 
 from ...scope_core.attention import block_causal
-from ...scope_core.memory import BlockResiduals
+from ...scope_core.residuals import BlockResiduals
 
 KEY = "scope"
 MODEL_NAME = "scope_model"
@@ -79,13 +79,13 @@ class HostTerm:
         self.model = guider.inner_model
         self.network: WanModel = self.model.diffusion_model
         self.blocks = len(self.network.blocks)
-        self.forwards = 0
+        self.forwards = 0.0
         self.progress = 0.0
         """Share of the iterations done; the guider sees the noise level that the schedule has there."""
 
     def velocity(self, x: Tensor, timestep: np.ndarray, blocks: tuple[slice, ...] | None, residuals: BlockResiduals | None) -> Tensor:
         def count(branches: int) -> None:
-            self.forwards += 0 if residuals is not None and residuals.replay is not None else branches
+            self.forwards += branches if residuals is None else 0
 
         levels = torch.as_tensor(timestep / 1000, dtype=torch.float32)
         options = comfy.model_patcher.create_model_options_clone(self.model_options)
@@ -99,6 +99,7 @@ class HostTerm:
         proxy = float(self.model.model_sampling.percent_to_sigma(self.progress))
         sigma = torch.full((x.shape[0],), proxy, device=x.device, dtype=torch.float32)
         x0 = self.guider(x, sigma, model_options=options, seed=self.seed)
+        self.forwards += 0 if residuals is None else residuals.take() / self.blocks
         level = levels.to(x.device).view(1, 1, -1, 1, 1)
         return torch.where(level > 0, (x - x0) / level.clamp_min(1e-6), torch.zeros_like(x))
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from ..memory import Entry
 from ..predict import PREDICTORS, best, extrapolate
 from ..schedule import Unit
-from .base import Decision, Mode, Skip
+from .base import Decision, Mode, Policy, Seen
 
 DECAYS = ("paper", "inverse", "none")
 AUTO = "auto"
@@ -29,8 +29,11 @@ class State:
 
 
 @dataclass(frozen=True)
-class Scope:
+class Scope(Policy):
     """Raises ValueError for settings out of range."""
+
+    name = "scope"
+    title = "SCOPE"
 
     tau_c: float = 0.18
     """Below it the last velocity is reused."""
@@ -60,6 +63,10 @@ class Scope:
             raise ValueError(f"predictor is {self.predictor!r}; choose one of {', '.join((*PREDICTORS, AUTO))}")
 
     @property
+    def off(self) -> bool:
+        return self.tau_p == 0
+
+    @property
     def depth(self) -> int:
         return 3 if self.predictor == AUTO else max(2, PREDICTORS[self.predictor][1])
 
@@ -83,25 +90,23 @@ class Scope:
         factor = {"paper": self.decay, "inverse": 1 / self.decay, "none": 1.0}[self.decay_mode]
         return State(factor * r, True, state.errors)
 
-    def value(self, state: State, unit: Unit, decision: Decision, history: Sequence[Entry]) -> Tensor:
+    def value(self, state: State, unit: Unit, decision: Decision, history: Sequence[Entry], x: Tensor) -> Tensor:
         if decision.mode is Mode.REUSE:
             return history[0].value
-        return extrapolate(self.choose(state), unit.sigma, *zip(*history), clipped=self.clipped)
+        nodes, values = zip(*((entry.sigma, entry.value) for entry in history))
+        return extrapolate(self.choose(state), unit.sigma, nodes, values, clipped=self.clipped)
 
     def choose(self, state: State) -> str:
         if self.predictor != AUTO:
             return self.predictor
         return min(state.errors, key=state.errors.get, default="taylor1")
 
-    def observe(self, state: State, unit: Unit, history: Sequence[Entry], velocity: Tensor | None) -> State:
+    def observe(self, state: State, unit: Unit, history: Sequence[Entry], seen: Seen | None) -> State:
         """Score every predictor against the computed velocity and keep a running mean; only `auto` needs it."""
-        if self.predictor != AUTO or velocity is None or len(history) < 2 or history[0].sigma == unit.sigma:
+        if self.predictor != AUTO or seen is None or len(history) < 2 or history[0].sigma == unit.sigma:
             return state
-        nodes, values = zip(*history)
+        nodes, values = zip(*((entry.sigma, entry.value) for entry in history))
         names = [name for name in PREDICTORS if best(name, len(history)) == name]
         guesses = [extrapolate(name, unit.sigma, nodes, values, self.clipped) for name in names]
-        errors = torch.stack([torch.linalg.vector_norm(guess - velocity) for guess in guesses]).tolist()
+        errors = torch.stack([torch.linalg.vector_norm(guess - seen.velocity) for guess in guesses]).tolist()
         return replace(state, errors={name: 0.5 * state.errors.get(name, error) + 0.5 * error for name, error in zip(names, errors)})
-
-    def skip(self, unit: Unit, blocks: int) -> Skip | None:
-        return None

@@ -8,11 +8,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from torch import Tensor
 
 from ..memory import Entry
 from ..schedule import Unit
-from .base import Decision, Mode, Skip
+from ..residuals import Skip
+from .base import Decision, Mode, Policy
 
 POLYNOMIALS: dict[tuple[str, str], tuple[tuple[float, ...], tuple[float, float]]] = {
     ("1.3B", "embedding"): ((2396.76752, -1311.10545, 201.331979, -8.29855975, 0.137887774), (0.0, 0.119)),
@@ -24,8 +24,11 @@ POLYNOMIALS: dict[tuple[str, str], tuple[tuple[float, ...], tuple[float, float]]
 
 
 @dataclass(frozen=True)
-class TeaCache:
+class TeaCache(Policy):
     """Raises ValueError for settings out of range."""
+
+    name = "teacache"
+    title = "TeaCache"
 
     threshold: float = 0.2
     model: str = "none"
@@ -40,6 +43,10 @@ class TeaCache:
         if self.model != "none" and (self.model, self.signal) not in POLYNOMIALS:
             known = ", ".join(sorted({f"{model}/{signal}" for model, signal in POLYNOMIALS}))
             raise ValueError(f"no TeaCache polynomial for {self.model}/{self.signal}; there is one for {known}; 'none' uses the change as it is")
+
+    @property
+    def off(self) -> bool:
+        return self.threshold == 0
 
     def rescale(self, change: float) -> float:
         if self.model == "none":
@@ -56,12 +63,6 @@ class TeaCache:
 
     def settle(self, state: float, unit: Unit, change: float, decision: Decision) -> float:
         return 0.0 if decision.mode is Mode.RECOMPUTE else state + self.rescale(change)
-
-    def value(self, state: float, unit: Unit, decision: Decision, history: Sequence[Entry]) -> Tensor:
-        raise NotImplementedError("TeaCache reuses inside the network; the sampling loop runs its head afresh")
-
-    def observe(self, state: float, unit: Unit, history: Sequence[Entry], velocity: Tensor | None) -> float:
-        return state
 
     def skip(self, unit: Unit, blocks: int) -> Skip | None:
         return Skip((range(blocks),), range(blocks))

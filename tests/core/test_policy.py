@@ -7,9 +7,10 @@ import pytest
 import torch
 from scope_core.gate import Gate, couple
 from scope_core.memory import Entry
-from scope_core.policy import POLICIES, Decision, Mode, Off, Scope, TeaCache
+from scope_core.policy import POLICIES, Decision, Mode, Off, Policy, Scope, Seen, TeaCache
 from scope_core.policy.teacache import POLYNOMIALS
 from scope_core.predict import PREDICTORS
+from scope_core.residuals import Skip
 from scope_core.schedule import Unit
 
 KNOWN = (Entry(0.8, None), Entry(0.9, None))
@@ -100,8 +101,8 @@ def test_values_are_the_last_velocity_or_its_extrapolation():
     history = (Entry(0.6, torch.full((1, 2), 4.0)), Entry(0.7, torch.full((1, 2), 4.5)))
     policy = Scope(predictor="taylor1")
     at = unit(sigma=0.5)
-    assert torch.equal(policy.value(policy.init(), at, Decision(Mode.REUSE, 0.0, "cache"), history), history[0].value)
-    predicted = policy.value(policy.init(), at, Decision(Mode.PREDICT, 0.2, "predict"), history)
+    assert torch.equal(policy.value(policy.init(), at, Decision(Mode.REUSE, 0.0, "cache"), history, None), history[0].value)
+    predicted = policy.value(policy.init(), at, Decision(Mode.PREDICT, 0.2, "predict"), history, None)
     assert torch.allclose(predicted, torch.full((1, 2), 3.5))
 
 
@@ -121,7 +122,7 @@ def test_auto_settles_on_the_predictor_that_was_right(trajectory, winner):
     assert policy.choose(state) == "taylor1"
     for k in range(3, 12):
         history = tuple(Entry(s, trajectory(s)) for s in levels[k - 3:k][::-1])
-        state = policy.observe(state, unit(sigma=levels[k]), history, trajectory(levels[k]))
+        state = policy.observe(state, unit(sigma=levels[k]), history, Seen(trajectory(levels[k]), None))
     assert policy.choose(state) == winner
     assert set(state.errors) == set(PREDICTORS)
 
@@ -130,8 +131,8 @@ def test_auto_ignores_what_teaches_it_nothing():
     policy = Scope(predictor="auto")
     history = tuple(Entry(s, torch.ones(1, 2)) for s in (0.7, 0.8))
     assert policy.observe(policy.init(), unit(sigma=0.6), history, None) == policy.init()
-    assert policy.observe(policy.init(), unit(sigma=0.7), history, torch.ones(1, 2)) == policy.init()
-    assert policy.observe(policy.init(), unit(sigma=0.6), history[:1], torch.ones(1, 2)) == policy.init()
+    assert policy.observe(policy.init(), unit(sigma=0.7), history, Seen(torch.ones(1, 2), None)) == policy.init()
+    assert policy.observe(policy.init(), unit(sigma=0.6), history[:1], Seen(torch.ones(1, 2), None)) == policy.init()
 
 
 SKIP = Decision(Mode.REUSE, 0.1, "cache")
@@ -208,7 +209,7 @@ def test_teacache_accumulates_the_raw_change_without_a_polynomial():
 
 
 def test_teacache_reuses_all_blocks():
-    assert TeaCache().skip(unit(), 30) == ((range(30),), range(30))
+    assert TeaCache().skip(unit(), 30) == Skip((range(30),), range(30))
     assert TeaCache().depth == 0
 
 
@@ -241,4 +242,7 @@ def test_settings_out_of_range_are_answered(make, parts):
 
 
 def test_registry_makes_every_method():
-    assert {name: type(made()) for name, made in POLICIES.items()} == {"off": Off, "scope": Scope, "teacache": TeaCache}
+    for name, made in POLICIES.items():
+        policy = made()
+        assert policy.name == name and isinstance(policy, Policy) and policy.off == (name == "off") and policy.title
+        assert (policy.depth == 0) == (policy.skip(unit(), 30) is not None or name == "off")

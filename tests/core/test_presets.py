@@ -16,7 +16,7 @@ def test_every_preset_is_made_of_values_in_range():
     for name, settings in PRESETS.items():
         assert isinstance(settings.policy, Off if name == "off" else Scope)
         assert settings.gate.max_skip >= 1
-        assert Settings(**json.loads(json.dumps(settings.to_json()))) == settings
+        assert Settings.from_json(json.loads(json.dumps(settings.to_json()))) == settings
 
 
 def test_presets_grow_in_what_they_skip():
@@ -38,35 +38,29 @@ def test_paper_presets_are_the_printed_operating_points():
 
 
 @pytest.mark.parametrize("settings, off", [
-    (Settings(), False), (Settings(method="off"), True), (Settings(tau_c=0.0, tau_p=0.0), True), (Settings(max_skip=0), True),
-    (Settings(method="teacache"), False), (Settings(method="teacache", teacache_threshold=0.0), True),
-    (Settings(method="teacache", tau_c=0.0, tau_p=0.0), False), (Settings(method="teacache", max_skip=0), True),
+    (Settings(), False), (Settings(Off()), True), (Settings(tau_c=0.0, tau_p=0.0), True), (Settings(max_skip=0), True),
+    (Settings(TeaCache()), False), (Settings(TeaCache(0.0)), True),
+    (Settings(TeaCache(), tau_c=0.0, tau_p=0.0), False), (Settings(TeaCache(), max_skip=0), True),
 ])
 def test_what_cannot_skip_is_off(settings, off):
     """Law 1: it then forwards the whole window, unless something else was asked for."""
     assert settings.off == off
     assert isinstance(settings.policy, Off) == off
     assert settings.interval == ("full" if off else "auto")
-    assert Settings(method="off", selective="paper").interval == "paper"
+    assert Settings(Off(), selective="paper").interval == "paper"
 
 
 def test_settings_reach_the_policy():
     policy = Settings(tau_c=0.1, tau_p=0.2, decay=0.5, decay_mode="none", predictor="ab2", monotone=False, clipped=False, signal="sigma",
                       aggregate="mean_all").policy
     assert policy == Scope(0.1, 0.2, 0.5, "none", "ab2", False, False, "sigma", "mean_all")
-    policy = Settings(method="teacache", teacache_threshold=0.3, teacache_model="14B", signal="embedding", aggregate="mean_active").policy
+    policy = Settings(TeaCache(0.3, "14B", "embedding", "mean_active")).policy
     assert policy == TeaCache(0.3, "14B", "embedding", "mean_active")
 
 
 def test_range_is_checked_even_where_it_would_be_off():
     with pytest.raises(ValueError, match="tau_c = 0.1, tau_p = 0;"):
         _ = Settings(tau_c=0.1, tau_p=0.0).policy
-
-
-def test_unknown_method_is_answered():
-    """Law 7: the message names the value and the choices."""
-    with pytest.raises(ValueError, match="'magic'.*off, scope, teacache"):
-        _ = Settings(method="magic").policy
 
 
 def test_rules_have_distinct_letters():

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from scope_core.metrics import METRICS
 from scope_core.plan import plan
+from scope_core.policy import TeaCache
 from scope_core.presets import PRESETS, Settings, name_of, spread
 from scope_core.report import markdown
 from scope_core.schedule import ARSchedule
@@ -41,7 +42,7 @@ def test_figures_and_points_are_named_with_their_units(report):
 def test_settings_are_named_by_preset_or_by_what_differs():
     assert [name_of(settings) for settings in PRESETS.values()] == list(PRESETS)
     assert name_of(Settings(max_skip=6)) == "max_skip 6" and name_of(Settings(tau_p=0.3, predictor="ab2")) == "tau_p 0.3, predictor ab2"
-    assert name_of(Settings(method="teacache", teacache_threshold=0.1, warm_up=3)) == "teacache 0.1" and name_of(Settings(tau_p=0)) == "off"
+    assert name_of(Settings(TeaCache(0.1), warm_up=3)) == "teacache 0.1" and name_of(Settings(tau_c=0, tau_p=0)) == "off"
 
 
 def test_a_longer_spread_begins_like_a_shorter_one():

@@ -10,10 +10,11 @@ import pytest
 import torch
 from scope_core.attention import block_causal
 from scope_core.forcing import DiffusionForcing, condition
-from scope_core.memory import BlockResiduals
 from scope_core.models.wan import WanConfig, WanTransformer
 from scope_core.plan import make_control, plan
+from scope_core.policy import TeaCache
 from scope_core.presets import PRESETS, Settings
+from scope_core.residuals import BlockResiduals, Skip
 from scope_core.rollout import NotFiniteError, compose, rollout, unroll
 from scope_core.schedule import ARSchedule
 from scope_core.signal import change_table
@@ -30,7 +31,7 @@ SCHEDULES = {
 }
 OFF = PRESETS["off"]
 SCOPE = Settings(tau_c=0.5, tau_p=1.2, decay_mode="inverse", predictor="taylor1", max_skip=3, warm_up=2, tail=1)
-TEACACHE = Settings(method="teacache", teacache_threshold=0.6, max_skip=3, warm_up=2, tail=1)
+TEACACHE = Settings(TeaCache(0.6), max_skip=3, warm_up=2, tail=1)
 METHODS = {
     "off": OFF, "scope": SCOPE, "auto": replace(SCOPE, predictor="auto"), "teacache": TEACACHE,
     "paper": replace(PRESETS["paper_fast"], warm_up=2),
@@ -108,7 +109,7 @@ def test_off_is_off(model, name, causal):
     """Law 1: preset off, thresholds 0, max skip 0: bit for bit the sampler without SCOPE."""
     schedule = replace(SCHEDULES[name], causal=causal)
     expected = plain(guided(model), schedule)
-    for settings in (OFF, replace(SCOPE, tau_c=0.0, tau_p=0.0), replace(SCOPE, max_skip=0), replace(TEACACHE, teacache_threshold=0.0),
+    for settings in (OFF, replace(SCOPE, tau_c=0.0, tau_p=0.0), replace(SCOPE, max_skip=0), replace(TEACACHE, rival=TeaCache(0.0)),
                      replace(TEACACHE, max_skip=0)):
         run = Run(guided(model), schedule, settings)
         assert torch.equal(run.latents, expected)
@@ -379,16 +380,17 @@ def test_residuals_are_replayed_per_branch_however_branches_are_batched():
             x = residuals(i, x, lambda x: 2 * x, branches)
         return x
 
-    residuals.record = (range(1, 3),)
-    assert torch.equal(through(torch.cat([one, two]), ("cond", "uncond")), 8 * torch.cat([one, two]))
-    residuals.record, residuals.replay = (), range(1, 3)
+    skip = Skip((range(1, 3),), range(1, 3))
+    residuals.begin(skip, skipping=False, frames=1)
+    assert torch.equal(through(torch.cat([one, two]), ("cond", "uncond")), 8 * torch.cat([one, two])) and residuals.take() == 6
+    residuals.begin(skip, skipping=True, frames=1)
     assert torch.equal(through(0 * one, ("cond",)), 6 * one)
-    assert torch.equal(through(torch.cat([0 * one, one]), ("uncond", "cond")), torch.cat([6 * two, 8 * one]))
+    assert torch.equal(through(torch.cat([0 * one, one]), ("uncond", "cond")), torch.cat([6 * two, 8 * one])) and residuals.take() == 3
 
 
 def test_residuals_are_not_replayed_on_a_window_that_grew(model):
     """Without warm-up a chunk that enters would reuse a change recorded without it: rule 'entered', and all is computed."""
-    settings = replace(TEACACHE, teacache_threshold=9.0, max_skip=9, warm_up=0, tail=0, selective="paper")
+    settings = replace(TEACACHE, rival=TeaCache(9.0), max_skip=9, warm_up=0, tail=0, selective="paper")
     run = Run(guided(model), SCHEDULES["asynchronous"], settings)
     grown = [step for before, step in zip([{"frames": [0, 0]}, *run.steps], run.steps) if step["frames"] != before["frames"]]
     assert len(grown) == 3 and all(set(step["modes"]) <= {"R", "."} and "e" in step["rules"] for step in grown)

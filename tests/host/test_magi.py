@@ -15,10 +15,11 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from scope_pack.nodes.host import magi
 from scope_pack.nodes.host.loading import ModelFileError, load_ar_model
-from scope_pack.nodes.host.sampling import UnsuitableError, VideoSampler, check_model, check_unrolling, sample_video, start_noise
+from scope_pack.nodes.host.sampling import UnsuitableError, VideoSampler, check_unrolling, sample_video, start_noise
 from scope_pack.nodes.host.unrolling import ChunkWindow, Unrolling, unroll_chunks
 from scope_pack.scope_core.magi import TEXT_SCALE, Reach
 from scope_pack.scope_core.models.magi import MAGI_4_5B, MAGI_24B, ChunkCache, MagiConfig, MagiTransformer, forward_bytes, kv_bytes
+from scope_pack.scope_core.policy import TeaCache
 from scope_pack.scope_core.presets import PRESETS, Settings
 from scope_pack.scope_core.schedule import ScheduleError
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -98,6 +99,14 @@ def test_chunks_are_skipped_and_a_second_run_is_the_same(fixture):
     jointly, together = fixture.run(model, replace(SCOPE, joint=True))
     assert torch.equal(made, again) and trace.totals["forwards"] < 0.75 * full["forwards"]
     assert trace.totals["computed"] < full["computed"] == trace.totals["iterations"] and together.totals["computed"] < full["computed"]
+
+
+def test_reuse_inside_the_network(fixture):
+    """TeaCache over all chunks of an iteration; what the host counts is what the loop counts."""
+    full = fixture.run(fixture.model())[1].totals
+    made, trace = fixture.run(fixture.model(), Settings(TeaCache(0.5, signal="embedding"), max_skip=3, warm_up=1))
+    assert torch.isfinite(made).all() and (made - fixture.expected).abs().max() > 1e-4
+    assert trace.totals["computed"] < full["computed"] and trace.totals["forwards"] < 0.9 * full["forwards"]
 
 
 def test_keys_and_values_beyond_the_budget_change_nothing(fixture):
@@ -210,8 +219,6 @@ def test_bad_input_is_answered(distilled, folder):
     model = distilled.model()
     with pytest.raises(UnsuitableError, match="comes from AR Schedule, but this model is unrolled by MAGI-1 Schedule"):
         check_unrolling(model, Unrolling())
-    with pytest.raises(UnsuitableError, match="teacache"):
-        check_model(model, Settings(method="teacache"))
     with pytest.raises(ScheduleError, match="multiples of 16 pixels"):
         ChunkWindow().check_size(torch.zeros(1, 16, 6, 33, 32))
     with pytest.raises(ScheduleError, match="30 latent frames and the video 24"):

@@ -8,13 +8,14 @@ from safetensors.torch import save_file
 from scope_pack.nodes.host.loading import complete_model, load_ar_model
 from scope_pack.nodes.host.sampling import sample_video
 from scope_pack.nodes.host.unrolling import Unrolling
+from scope_pack.scope_core.policy import TeaCache
 from scope_pack.scope_core.presets import PRESETS, Settings
 from scope_pack.scope_core.schedule import ARSchedule
 
 TOLERANCE = 2e-5
 STEPS, H, W = 8, 4, 6
 SKIPPING = (Settings(tau_c=5, tau_p=10, warm_up=1, max_skip=3, decay_mode="none"),
-            Settings(method="teacache", teacache_threshold=10, warm_up=1, max_skip=3))
+            Settings(TeaCache(10), warm_up=1, max_skip=3))
 """Settings that skip steps even of a model with random weights."""
 
 
@@ -101,7 +102,7 @@ def test_settings_that_cannot_skip_are_off(files):
     model = load_ar_model([str(path)], 24, {"dtype": torch.float32})
     schedule = ARSchedule(6, STEPS, 6, 0, 1, 2)
     off, _ = ours(model, schedule)
-    for settings in (Settings(tau_c=0, tau_p=0), Settings(max_skip=0), Settings(method="teacache", teacache_threshold=0)):
+    for settings in (Settings(tau_c=0, tau_p=0), Settings(max_skip=0), Settings(TeaCache(0))):
         assert torch.equal(ours(model, schedule, settings)[0], off)
 
 

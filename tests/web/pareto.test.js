@@ -373,8 +373,8 @@ describe("words", () => {
     expect(describeLabel("next", state)).toContain("7 of 50 evaluations, 7.14x fewer. Not measured yet.");
   });
 
-  it("name the numbers of other methods after the method", () => {
-    const settings = { teacache_threshold: 0.2, teacache_model: "none", max_skip: 5, tau_p: 0.5 };
+  it("name the numbers of other methods", () => {
+    const settings = { method: "teacache", threshold: 0.2, model: "none", signal: "modulation", aggregate: "max", max_skip: 5, selective: "auto" };
     const tea = point("tea", 20, 4, 45, { method: "teacache", settings });
     expect(describeLabel("tea", view([tea]))).toContain("Threshold 0.2, at most 5 skipped in a row.");
     expect(describeLabel("x", view([point("x", 20, 4, 45, { method: "steps" })]))).toMatch(/No other setting beats it\. ?$/);

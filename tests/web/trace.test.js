@@ -222,7 +222,7 @@ describe("describeCell", () => {
   });
 
   it("names the threshold of the method", () => {
-    const settings = { method: "teacache", tau_c: 0.1, tau_p: 0.3, teacache_threshold: 0.25 };
+    const settings = { method: "teacache", tau_c: 0.1, tau_p: 0.3, threshold: 0.25 };
     expect(describeAt(2, 0, gridOf(trace({ run: { settings } })))[2]).toContain("Score 0.2 (cache below 0.25).");
   });
 
