@@ -159,3 +159,37 @@ def test_the_shipped_demo_is_a_magi_and_skips_chunk_by_chunk():
     assert demo.settings["distilled"] and latents.shape == (1, 16, 24, 8, 8) and 0.5 < latents.std() < 1.5
     skipped, fewer = demo.sample(tokens, schedule, replace(SCOPE, signal="latent"), seed=1)
     assert fewer.forwards < full.forwards and (skipped - latents).abs().mean() < 0.5
+
+
+@pytest.mark.parametrize("settings", [PRESETS["balanced"], PRESETS["paper_magi_fast"]], ids=["balanced", "paper_magi_fast"])
+def test_what_scope_keeps_at_240_frames_of_480x480_is_small(settings):
+    """60 MB at most beside the keys and values that MAGI-1 itself needs, counted on tensors of the real size; the network is left out."""
+    schedule = magi_schedule(60, 64, 4)
+    segment, = schedule.segments
+    control = make_control(settings, schedule, segment, Blank())
+    x = torch.zeros(1, 16, 60, 60, 60)
+    solver = Euler(segment.sigmas)
+    with torch.inference_mode():
+        rollout(Blank(), x, segment, control, solver, Trace({}, by_chunk=True).begin(segment))
+    assert 5e6 < control.peak_bytes < 60e6
+
+
+class Blank:
+    """A field and term whose velocity is a new tensor of zeros; its latents still move in the fourth decimal, so that nothing divides by 0."""
+
+    blocks = 1
+
+    def show(self, x, step):
+        return x + 1e-4
+
+    def due(self, step):
+        return False
+
+    def velocity(self, x, step, columns, units, residuals):
+        return torch.zeros_like(x)
+
+    def patch_embedding(self, x):
+        return x
+
+    def features(self, name, sigma):
+        return torch.as_tensor(sigma)[:, None]
