@@ -2,6 +2,7 @@
 
 from comfy_api.latest import ComfyExtension, io
 
+from .calibrate import Calibrate
 from .host import routes
 from .loaders import LoadARModel, LoadDemo, LoadMagiVAE
 from .magi import MagiScheduleNode
@@ -20,5 +21,5 @@ class ScopeExtension(ComfyExtension):
         routes.serve_plans(plan_node)
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
-        return [LoadARModel, LoadDemo, LoadMagiVAE, ARScheduleNode, MagiScheduleNode, MagiPrompt, ScopeSettings, ScopeSampler, ScopeSamplerSelect, Timeline,
+        return [LoadARModel, LoadDemo, LoadMagiVAE, ARScheduleNode, MagiScheduleNode, MagiPrompt, ScopeSettings, ScopeSampler, Calibrate, ScopeSamplerSelect, Timeline,
                 Sweep, SweepPoint, SweepRuns, TradeoffChart, Quality, Compare, SaveReport]

@@ -26,7 +26,7 @@ class MagiScheduleNode(io.ComfyNode):
             inputs=[
                 io.Int.Input("width", default=720, min=32, max=8192, step=16, tooltip="Width of the video in pixels. MAGI-1 4.5B: 720, 24B: 1280."),
                 io.Int.Input("height", default=720, min=32, max=8192, step=16, tooltip="Height of the video in pixels. MAGI-1: 720."),
-                io.Int.Input("length", default=96, min=1, max=8184, step=24,
+                io.Int.Input("length", default=96, min=24, max=8184, step=24,
                              tooltip="Frames of the whole video, known ones included, at 24 per second. Rounded up to whole chunks of 24."),
                 io.Int.Input("batch_size", default=1, min=1, max=64, tooltip="Videos made together, each from its own noise."),
                 io.Int.Input("window", default=4, min=1, max=64,
@@ -38,6 +38,9 @@ class MagiScheduleNode(io.ComfyNode):
                                tooltip="Which steps are left out at 12 steps, for distilled models. Other numbers of steps ignore it."),
                 io.Float.Input("kv_gpu_gb", default=8.0, min=0.0, max=512.0, step=0.5, advanced=True,
                                tooltip="Gigabytes of GPU memory for keys and values of earlier chunks. What is beyond waits in RAM, which is slower. 0: all in RAM."),
+                io.Int.Input("kv_chunks", default=0, min=0, max=64, advanced=True, optional=True,
+                             tooltip="FlowCache's compression: of finished chunks keep only the tokens that matter, as many as this number of chunks has; published are 5 "
+                                     "and 6. It changes the video, and matters with look_back all. 0: keep all."),
                 io.Latent.Input("start", optional=True,
                                 tooltip="Known first frames, from VAE Encode with the MAGI-1 VAE: an image to animate, or the last frames of a video to continue. They "
                                         "are part of `length`."),
@@ -54,9 +57,9 @@ class MagiScheduleNode(io.ComfyNode):
 
     @classmethod
     def execute(cls, width: int, height: int, length: int, batch_size: int, window: int, look_back: str, short_cut: str, kv_gpu_gb: float,
-                start=None, vae=None) -> io.NodeOutput:
+                kv_chunks: int = 0, start=None, vae=None) -> io.NodeOutput:
         start = None if start is None else start["samples"]
-        plan, frames = unroll_chunks(length, window, REACHES[look_back], short_cut, kv_gpu_gb, start, vae)
+        plan, frames = unroll_chunks(length, window, REACHES[look_back], short_cut, kv_gpu_gb, start, vae, kv_chunks)
         if start is not None:
             graph = Graph(cls.hidden.dynprompt.get_node)
             sampling.remember(Known.learn_length, graph.identity(cls.hidden.unique_id, "start"), start.shape[2])

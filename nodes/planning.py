@@ -7,12 +7,14 @@ from typing import Any
 import torch
 from comfy_api.latest import io
 
+from ..scope_core.calibrate import Circumstances
 from ..scope_core.known import Known, entry
 from ..scope_core.plan import plan
 from ..scope_core.presets import PRESETS, Settings, spread
 from ..scope_core.schedule import ARSchedule, latent_frames
 from ..scope_core.trace import Trace
 from .graph import Graph, GraphError
+from .host import calibration
 from .host.demo import demo_signals
 from .host.unrolling import ChunkWindow, Unrolling, unroll, unroll_chunks
 from .loaders import LoadDemo
@@ -47,7 +49,7 @@ class Planner:
     def sampler(self, node: str) -> Trace:
         widgets = self.widgets(node, ScopeSampler)
         schedule = self.ar_schedule(node, widgets)
-        return self.plan(schedule, self.settings(node, widgets), self.model(node, schedule))
+        return self.plan(schedule, self.settings(node, widgets), self.model(node, schedule), self.guidance(node, widgets))
 
     def demo(self, node: str) -> str | None:
         """Family of the demo model that feeds a sampler, None if it is another model."""
@@ -66,6 +68,10 @@ class Planner:
             with torch.inference_mode():
                 self.known.learn(key, demo_signals(family, schedule.steps), schedule)
         return key
+
+    def guidance(self, node: str, widgets: dict[str, Any]) -> float:
+        """That of a distilled model, which ignores cfg, is 1; of other models than the demo only the run itself knows."""
+        return 1.0 if self.demo(node) == "MAGI-1" else widgets["cfg"]
 
     def settings(self, node: str, widgets: dict[str, Any]) -> Settings:
         source = self.graph.source(node, "settings")
@@ -106,13 +112,24 @@ class Planner:
         key = self.model(node, schedule)
         sources = (self.graph.source(node, name) for name in CONNECTED)
         connected = [self.connected_settings(source) for source in sources if source is not None]
-        return [self.plan(schedule, settings, key) for settings in (PRESETS["off"], *spread(widgets["spread"]), *connected)]
+        guidance = self.guidance(node, widgets)
+        return [self.plan(schedule, settings, key, guidance) for settings in (PRESETS["off"], *spread(widgets["spread"]), *connected)]
 
-    def plan(self, schedule: ARSchedule, settings: Settings, key: str) -> Trace:
+    def with_ratios(self, settings: Settings, schedule: ARSchedule, key: str, guidance: float) -> Settings:
+        """Settings with the ratios of the calibration that the run will find."""
+        if not calibration.needs_ratios(settings):
+            return settings
+        model = self.known.models().get(entry(key, schedule))
+        if model is None:
+            raise GraphError("MagCache is calibrated for a model that has run before; this one has not. Run SCOPE Calibrate, or choose published ratios")
+        return calibration.with_ratios(settings, Circumstances.of(model, schedule, guidance))
+
+    def plan(self, schedule: ARSchedule, settings: Settings, key: str, guidance: float = 1.0) -> Trace:
         schedule = shared(schedule)
         shapes = {(s.prefix, s.free, s.tail): len(s.units) * len(s.matrix) for s in schedule.segments}
         if schedule.iterations > MOST_DECISIONS // 10 or sum(shapes.values()) > MOST_DECISIONS:
             raise ValueError(f"a plan of {schedule.iterations:,} iterations is too large to draw while sliders move; the run itself has no such limit")
+        settings = self.with_ratios(settings, schedule, key, guidance)
         table, why = self.known.table(key, settings.policy.signal, schedule)
         if why and not settings.off:
             self.guesses.append(why)

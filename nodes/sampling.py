@@ -7,23 +7,25 @@ from typing import Any
 from comfy_api.latest import io
 
 from ..scope_core.policy.scope import AUTO, DECAYS
-from ..scope_core.policy.teacache import POLYNOMIALS, TeaCache
 from ..scope_core.predict import PREDICTORS
+from ..scope_core.control import Control
 from ..scope_core.interval import INTERVALS
 from ..scope_core.presets import CALIBRATED, PRESETS, Settings
+from ..scope_core.schedule import ARSchedule
 from ..scope_core.signal import AGGREGATES, SIGNALS
 from ..scope_core.solver import SOLVERS
 from ..scope_core.trace import Trace
+from . import methods
 from .graph import Graph
 from .host import events, magi, sampling, skyreels
 from .host.preview import FilmstripPreview
 from .host.reports import report_path
 from .host.unrolling import ChunkWindow, Unrolling
 from .schedule import ScheduleType
+from .methods import CUSTOM
 from .timeline import TraceType
 
 SettingsType = io.Custom("SCOPE_SETTINGS")
-CUSTOM = "custom"
 
 
 def sampling_inputs(**link: bool) -> list[io.Input]:
@@ -118,12 +120,8 @@ def resolve(preset: str, threshold: float, decay: float, max_skip: int, selectiv
 def settings_of(method: dict[str, Any]) -> Settings:
     """Settings of the widgets of SCOPE Settings. Raises ValueError out of range."""
     knobs = dict(method)
-    if knobs.pop("method") == "scope":
-        return resolve(**knobs)
-    settings = Settings(TeaCache(knobs["threshold"], knobs["polynomial"], knobs["signal"]), max_skip=knobs["max_skip"], warm_up=knobs["warm_up"],
-                        tail=knobs["tail"])
-    _ = settings.policy, settings.gate
-    return settings
+    name = knobs.pop("method")
+    return resolve(**knobs) if name == "scope" else methods.settings_of(name, knobs)
 
 
 class ScopeSettings(io.ComfyNode):
@@ -134,20 +132,11 @@ class ScopeSettings(io.ComfyNode):
             display_name="SCOPE Settings",
             category="SCOPE",
             description="Speed settings on their own, for SCOPE Sampler (Advanced), or to share between samplers. Chooses the method as well.",
-            search_aliases=["teacache", "easycache", "cache", "speed up", "accelerate"],
+            search_aliases=["teacache", "easycache", "magcache", "fbcache", "taylorseer", "flowcache", "cache", "speed up", "accelerate"],
             inputs=[
                 io.DynamicCombo.Input("method", tooltip="Which method decides what to skip.", options=[
                     io.DynamicCombo.Option("scope", [*speed_inputs(), joint_input()]),
-                    io.DynamicCombo.Option("teacache", [
-                        io.Float.Input("threshold", default=0.2, min=0.0, max=10.0, step=0.01, round=0.001,
-                                       tooltip="Accumulated change of the timestep embedding below which the transformer's residual is reused. 0 never skips."),
-                        io.Combo.Input("polynomial", options=["none", *sorted({model for model, _ in POLYNOMIALS})], default="none",
-                                       tooltip="Published rescaling of the change, fitted to that model with all frames at one noise level."),
-                        io.Combo.Input("signal", options=["modulation", "embedding"], default="modulation", tooltip="Embedding whose change is measured."),
-                        io.Int.Input("max_skip", default=5, min=0, max=50, tooltip="Longest run of steps without computing."),
-                        io.Int.Input("warm_up", default=5, min=0, max=50, tooltip="First steps of every chunk that are always computed."),
-                        io.Int.Input("tail", default=1, min=0, max=50, tooltip="Last steps of every chunk that are always computed."),
-                    ]),
+                    *methods.options(),
                 ]),
             ],
             outputs=[SettingsType.Output(display_name="settings", tooltip="For the `settings` input of the SCOPE samplers.")],
@@ -185,36 +174,42 @@ class ScopeSampler(io.ComfyNode):
     def execute(cls, model, positive, negative, latent, seed: int, steps: int, cfg: float, shift: float, solver: str, schedule: Unrolling | ChunkWindow | None = None,
                 settings: Settings | None = None, **speed) -> io.NodeOutput:
         settings = settings or resolve(**speed)
-        unrolling = schedule or sampling.default_unrolling(model)
-        sampling.check_unrolling(model, unrolling)
-        noise = sampling.start_noise(model, latent, seed, unrolling)
-        unrolling.check_size(noise)
-        ar_schedule = unrolling.schedule(noise.shape[2], steps, shift)
-        model = model.clone()
-        if magi.is_magi(model):
-            magi.set_shift(model, shift)
-        elif model.get_attachment(skyreels.MODEL_NAME):
-            skyreels.set_shift(model, shift)
-        preview = FilmstripPreview(model, ar_schedule, unrolling.vae if ar_schedule.chunked else None)
-        bridge = None if ar_schedule.chunked else sampling.overlap_bridge(unrolling.vae, unrolling.window, unrolling.overlap)
-        key = Graph(cls.hidden.dynprompt.get_node).identity(cls.hidden.unique_id, "model")
-
-        def on_step(segment, step, x0, record) -> None:
-            preview(segment, step, x0)
-            events.send_step(cls.hidden.unique_id, record)
-
-        try:
-            made, trace = sampling.sample_video(
-                model, positive, negative, cfg, noise, ar_schedule, unrolling, settings, solver, seed, on_step, key, bridge)
-        except Exception as error:
-            sampling.keep_finished(error)
-            raise
+        made, trace, _ = render(cls.hidden, model, positive, negative, latent, schedule, settings, seed, steps, cfg, shift, solver)
         trace.run["preset"] = speed["preset"] if settings is PRESETS.get(speed["preset"]) else CUSTOM
-        trace.run["warnings"] += [unrolling.note] if unrolling.note else []
         report = trace.to_json()
         if report["totals"]["skipped_reason"] and not settings.off:
             logging.warning("SCOPE: nothing was skipped. %s", report["totals"]["skipped_reason"])
-        return io.NodeOutput({"samples": made[:, :, :latent["samples"].shape[2]]}, report)
+        return io.NodeOutput(made, report)
+
+
+def render(hidden, model, positive, negative, latent: dict[str, Any], unrolling: Unrolling | ChunkWindow | None, settings: Settings, seed: int, steps: int, cfg: float,
+           shift: float, solver: str, controls: list[Control] | None = None) -> tuple[dict[str, Any], Trace, ARSchedule]:
+    """What a sampling node does, with progress and preview: LATENT, trace and schedule. `hidden`: the node's; `controls`: see sample_video."""
+    unrolling = unrolling or sampling.default_unrolling(model)
+    sampling.check_unrolling(model, unrolling)
+    noise = sampling.start_noise(model, latent, seed, unrolling)
+    unrolling.check_size(noise)
+    schedule = unrolling.schedule(noise.shape[2], steps, shift)
+    model = model.clone()
+    if magi.is_magi(model):
+        magi.set_shift(model, shift)
+    elif model.get_attachment(skyreels.MODEL_NAME):
+        skyreels.set_shift(model, shift)
+    preview = FilmstripPreview(model, schedule, unrolling.vae if schedule.chunked else None)
+    bridge = None if schedule.chunked else sampling.overlap_bridge(unrolling.vae, unrolling.window, unrolling.overlap)
+    key = Graph(hidden.dynprompt.get_node).identity(hidden.unique_id, "model")
+
+    def on_step(segment, step, x0, record) -> None:
+        preview(segment, step, x0)
+        events.send_step(hidden.unique_id, record)
+
+    try:
+        made, trace = sampling.sample_video(model, positive, negative, cfg, noise, schedule, unrolling, settings, solver, seed, on_step, key, bridge, controls)
+    except Exception as error:
+        sampling.keep_finished(error)
+        raise
+    trace.run["warnings"] += [unrolling.note] if unrolling.note else []
+    return {"samples": made[:, :, :latent["samples"].shape[2]]}, trace, schedule
 
 
 class ScopeSamplerSelect(io.ComfyNode):

@@ -26,7 +26,7 @@ FIGURES = {name: figure for name, figure in METRICS.items() if name != "differen
 
 def point_of(trace: dict[str, Any]) -> dict[str, Any]:
     """What the chart shows of a run, or of its plan, before anything is compared."""
-    settings = Settings(**trace["run"]["settings"])
+    settings = Settings.from_json(trace["run"]["settings"])
     totals = trace["totals"]
     return {"label": name_of(settings), "method": trace["run"]["method"], "baseline": settings.off, "settings": settings.to_json(), "widgets": widgets_of(settings),
             **{name: totals[name] for name in ("iterations", "computed", "forwards", "seconds", "memory_bytes")}}

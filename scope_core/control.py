@@ -3,6 +3,7 @@
 The sampling loop and the dry run share this, so that a plan and a run cannot differ.
 """
 
+from collections.abc import Hashable, Sequence
 from typing import Any
 
 import torch
@@ -20,14 +21,17 @@ Decisions = dict[int, Decision]
 
 
 class Control:
-    def __init__(self, policy: Policy, gate: Gate, signal: Signal, segment: Segment, columns: list[slice], joint: bool = True):
-        """`columns`: what each iteration forwards, see `interval.intervals`. `joint`: one forward computes all units or none."""
+    def __init__(self, policy: Policy, gate: Gate, signal: Signal, segment: Segment, columns: list[slice], joint: bool = True,
+                 layouts: Sequence[Hashable] | None = None):
+        """`columns`: what each iteration forwards, see `interval.intervals`. `joint`: one forward computes all units or none. `layouts`: what
+        hidden states are made of at each iteration, where columns do not tell; what was kept under another layout cannot be reused."""
         self.policy, self.gate, self.signal, self.columns, self.joint = policy, gate, signal, columns, joint
+        self.layouts = layouts or columns
         self.memory = Memory(policy.depth, policy.latents)
         self.states: list[Any] = [policy.init() for _ in segment.units]
         self.skipped = [0] * len(segment.units)
-        self.recorded: slice | None = None
-        """Columns of the last computed forward, which is what a reuse inside the network fits."""
+        self.recorded: Hashable | None = None
+        """Layout of the last computed forward, which is what a reuse inside the network fits."""
         self.peak_bytes = 0
         """Most bytes held between two steps."""
 
@@ -38,17 +42,19 @@ class Control:
         for unit, change in zip(step.active, self.changes):
             history = self.memory.of(unit.index)
             decision = self.policy.decide(self.states[unit.index], unit, float(change), history)
-            available = bool(history) if self.policy.depth else self.recorded == self.columns[step.index]
+            available = bool(history) if self.policy.depth else self.recorded == self.layouts[step.index]
             wanted.append(self.gate(unit, decision, self.skipped[unit.index], available))
         return dict(zip((unit.index for unit in step.active), couple(wanted) if self.joint else wanted))
 
     def residuals(self, step: Step, fresh: list[Unit], blocks: int) -> BlockResiduals | None:
         """What to call around the blocks of a network, for methods that reuse inside it."""
-        skip = self.policy.skip(step.active[0], blocks)
+        furthest = step.active[0]
+        skip = self.policy.skip(furthest, blocks)
         if skip is None:
             return None
+        skip = skip._replace(weights=self.policy.weights(self.states[furthest.index], furthest))
         columns, residuals = self.columns[step.index], self.memory.residuals
-        if self.recorded != columns:
+        if self.recorded != self.layouts[step.index]:
             residuals.forget()
         residuals.begin(skip, skipping=not fresh, frames=columns.stop - columns.start)
         return residuals
@@ -72,8 +78,8 @@ class Control:
 
     def observe(self, step: Step, fresh: list[Unit], x: Tensor | None, made: Tensor | None, v: Tensor | None) -> Tensor | None:
         """Take in what the network made [B, C, F, H, W] of latents x for the units computed (both None in a dry run); returns it put into v."""
-        watched = self.memory.residuals.seen() if made is not None else None
-        columns = self.recorded = self.columns[step.index]
+        columns, self.recorded = self.columns[step.index], self.layouts[step.index]
+        watched = self.watched(columns) if made is not None else None
         for unit in step.units if self.joint else fresh:
             if unit.step > unit.steps or unit.frames.start >= columns.stop:
                 self.memory.drop(unit.index)
@@ -90,12 +96,14 @@ class Control:
         self.peak_bytes = max(self.peak_bytes, self.memory.bytes() + self.signal.nbytes)
         return made if self.joint else v
 
-    def of_unit(self, watched: tuple[Tensor, Tensor] | None, unit: Unit, columns: slice) -> tuple[float, ...]:
-        """Means of what was watched [parts * forwarded frames] over a unit's frames."""
-        if watched is None:
-            return ()
-        frames = slice(unit.frames.start - columns.start, unit.frames.stop - columns.start)
-        return tuple(float(x.unflatten(0, (-1, columns.stop - columns.start))[:, frames].mean()) for x in watched)
+    def watched(self, columns: slice) -> Tensor | None:
+        """What was watched inside the network, mean over guidance branches: [change and growth, forwarded frames]."""
+        seen = self.memory.residuals.seen()
+        return None if seen is None else torch.stack([x.unflatten(0, (-1, columns.stop - columns.start)).mean(0) for x in seen]).cpu()
+
+    def of_unit(self, watched: Tensor | None, unit: Unit, columns: slice) -> list[float]:
+        """Means of what was watched over a unit's frames; nothing at its first step, before which it only waited."""
+        return [] if watched is None or unit.step == 1 else watched[:, unit.frames.start - columns.start:unit.frames.stop - columns.start].mean(1).tolist()
 
     def settle(self, step: Step, decisions: Decisions) -> None:
         """Take note of what was done."""

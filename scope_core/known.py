@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .signal import EPS, change_table
+from .signal import CONTENT, EPS, change_table
 from .schedule import ARSchedule, sigma_table
 from .term import Term, timesteps
 
@@ -80,7 +80,7 @@ class Known:
             self.put_last("models", entry(key, schedule), name)
 
     def learn_content(self, key: str, signal: str, schedule: ARSchedule, seen: dict[int, list[float]]) -> None:
-        """Remember the mean change that a signal of the content had at each own step (`signal.LatentSignal.seen`)."""
+        """Remember the mean change that a signal of the content had at each own step (`signal.ContentSignal.seen`)."""
         changes = [np.mean(seen.get(step, 0.0)) for step in range(1, schedule.steps + 1)]
         np.save(self.map_path(self.models()[entry(key, schedule)], signal), np.stack([schedule.sigmas[:-1], np.cumsum(changes)]))
 
@@ -91,7 +91,7 @@ class Known:
             return change_table(signal, sigmas, None), ""
         models = self.models()
         name = models.get(entry(key, schedule)) or next(reversed(models.values()), None)
-        if signal not in MAPPED:
+        if signal in CONTENT:
             path = self.map_path(name, signal)
             if not path.exists():
                 return change_table("sigma", sigmas, None), "the signal looks at the video; until a first run the noise level stands in"

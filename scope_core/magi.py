@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .kv import Compression
 from .residuals import BlockResiduals
 from .models.magi import ChunkCache
 from .schedule import ARSchedule, ScheduleError, Segment, Step, Unit
@@ -63,11 +64,11 @@ def magi_schedule(frames: int, steps: int = 64, window: int = 4, prefix: int = 0
     Whole known chunks are the schedule's prefix; the rest of the known frames is put back at every step (`ChunkField`).
     Raises ScheduleError for settings that do not fit together.
     """
+    if reach.noisy and steps % len(reach.noisy):
+        raise ScheduleError(f"{steps} steps cannot be divided into {len(reach.noisy)} parts of different reach; use a multiple of {len(reach.noisy)}")
     if not 1 <= window <= steps or steps % window:
         raise ScheduleError(f"{steps} steps cannot be spread over a window of {window} chunks; use a window that divides them, such as "
                             f"{', '.join(str(w) for w in range(1, 9) if steps % w == 0)}")
-    if reach.noisy and steps % len(reach.noisy):
-        raise ScheduleError(f"{steps} steps cannot be divided into {len(reach.noisy)} parts of different reach; use a multiple of {len(reach.noisy)}")
     if prefix >= frames:
         raise ScheduleError(f"the known start has {prefix} latent frames and the video {frames}; make the video longer or give fewer start frames")
     whole = -(-frames // CHUNK) * CHUNK
@@ -81,6 +82,11 @@ def step_size(steps: int, shortcut: str = "8,16,16", within: int = 0) -> float:
     if steps != 12:
         return steps / 2
     return 8 / {"8,16,16": (2, 1, 1), "16,16,8": (1, 1, 2)}[shortcut][within % 3]
+
+
+def twice(step: Step) -> bool:
+    """Whether a one-branch model sees the oldest chunk a second time."""
+    return float(np.float32(1 - step.active[0].sigma)) > NEAR_CLEAN
 
 
 class Network(Protocol):
@@ -109,10 +115,11 @@ class ChunkField:
     """The field of MAGI-1 (rollout.Field)."""
 
     def __init__(self, network: Network, schedule: ARSchedule, reach: Reach = Reach(), text_scale: float | None = None, start: Tensor | None = None,
-                 skips: bool = True, kv_bytes: float = math.inf):
+                 skips: bool = True, kv_bytes: float = math.inf, compress: Compression | None = None):
         """`text_scale`: guidance of a base model in its first three stages, released with 7.5; None for distilled models, which have none.
         `start` [B, C, P, H, W] are known first frames, of which those behind the last whole chunk are put back at every step. `skips`:
-        chunks may be left out of calls. `kv_bytes`: keys and values beyond wait in the CPU's memory."""
+        chunks may be left out of calls. `kv_bytes`: keys and values beyond wait in the CPU's memory. `compress`: how those of
+        finished chunks lose tokens; only with a reach longer than its buffer are there so many."""
         self.network, self.reach, self.text_scale, self.start, self.skips = network, reach, text_scale, start, skips
         self.segment, = schedule.segments
         self.residuals: BlockResiduals | None = None
@@ -121,7 +128,7 @@ class ChunkField:
         self.first = segment.prefix // CHUNK
         """First chunk to denoise."""
         self.times = (1 - segment.sigmas).astype(np.float32)
-        self.cache = ChunkCache(kv_bytes)
+        self.cache = ChunkCache(kv_bytes, compress=compress)
         self.text_cache = ChunkCache(kv_bytes, behind=self.cache)
         """Of the branch with text, for chunks that are left out of a call; finished chunks are read from `cache` by all."""
         self.forwards = 0.0
@@ -146,11 +153,11 @@ class ChunkField:
         return torch.cat([self.start[:, :, frames.start:frames.start + known], x[:, :, frames.start + known:frames.stop]], 2)
 
     def due(self, step: Step) -> bool:
-        """A chunk was finished: it has to be shown clean."""
+        """A chunk was finished: it has to be shown clean. Others are in the works than before, so nothing is reused inside the network."""
         return step.index % self.segment.ar_step == 0 and step.active[0].index > 0
 
     def velocity(self, x: Tensor, step: Step, columns: slice, units: list[Unit], residuals: BlockResiduals | None) -> Tensor:
-        oldest = self.first + step.active[0].index
+        oldest = self.cache.finished = self.first + step.active[0].index
         self.within = step.index % self.segment.ar_step
         if step.index == 0 and self.first:
             self.read_prefix(x)
@@ -158,10 +165,6 @@ class ChunkField:
         for unit in units:
             chunk = self.first + unit.index
             shown.append(Shown(chunk, float(self.times[unit.step - 1]), self.reach.of_noisy(chunk, unit.step - 1, unit.steps), True))
-        self.residuals = None
-        if residuals is not None and self.due(step):
-            self.guide(x, shown[:1], oldest)
-            shown = shown[1:]
         self.residuals = residuals
         made = self.guide(x, shown, oldest)
         for chunk in range(self.reach.first_needed(oldest)):
@@ -216,7 +219,7 @@ class ChunkField:
         residuals, around = self.residuals, None
         if residuals is not None:
             residuals.frames = CHUNK
-            keys = [(branch, e.chunk) for e in entries]
+            keys = [None if e.time == CLEAN else (branch, e.chunk) for e in entries]
 
             def around(i: int, hidden: Tensor, block: Callable[[Tensor], Tensor]) -> Tensor:
                 return residuals(i, hidden, block, keys, dim=1, copies=len(copies))

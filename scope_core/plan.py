@@ -1,15 +1,16 @@
 """The timeline of a run before it runs: the same decisions, without a single tensor.
 
-Exact where the signal depends on the schedule alone, which is every signal but `latent`; see `known`.
+Exact where the signal depends on the schedule alone, which is every signal that does not look at the content; see `known`.
 """
 
 import numpy as np
 
 from .control import Control, computed
 from .interval import active_intervals, intervals
+from .magi import twice
 from .presets import Settings
 from .schedule import ARSchedule, Segment
-from .signal import make_signal
+from .signal import CONTENT, make_signal
 from .term import Term
 from .trace import Trace, describe
 
@@ -19,7 +20,8 @@ def make_control(settings: Settings, schedule: ARSchedule, segment: Segment, ter
     policy = settings.policy
     signal = make_signal(policy.signal, policy.aggregate, segment, term, table)
     columns = active_intervals(segment) if schedule.chunked else intervals(segment, settings.interval, causal=schedule.causal)
-    return Control(policy, settings.gate, signal, segment, columns, joint=settings.joint or not schedule.chunked or policy.depth == 0)
+    layouts = [(columns, twice(step)) for columns, step in zip(columns, segment.iterations)] if schedule.chunked else columns
+    return Control(policy, settings.gate, signal, segment, columns, settings.joint or not schedule.chunked or policy.depth == 0, layouts)
 
 
 def plan(schedule: ARSchedule, settings: Settings, table: np.ndarray | None = None) -> Trace:
@@ -30,8 +32,8 @@ def plan(schedule: ARSchedule, settings: Settings, table: np.ndarray | None = No
     """
     if not settings.policy.plannable:
         raise ValueError(f"{settings.policy.title} decides from what the network returns, so its run cannot be planned")
-    if settings.policy.signal == "latent" and table is None:
-        raise ValueError("the 'latent' signal looks at the video itself, so its run cannot be planned; choose modulation, embedding or sigma")
+    if settings.policy.signal in CONTENT and table is None:
+        raise ValueError(f"the {settings.policy.signal!r} signal looks at the video itself, so its run cannot be planned; choose modulation, embedding or sigma")
     trace = Trace({"planned": True, "method": "off" if settings.off else settings.method, "settings": settings.to_json(), "schedule": describe(schedule)},
                   by_chunk=schedule.chunked)
     planned: dict[tuple[int, int, int], list] = {}

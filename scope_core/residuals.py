@@ -4,12 +4,13 @@ Methods that reuse inside the network (TeaCache, Delta-DiT, FBCache and others) 
 `BlockResiduals` around every block. It never touches modules.
 """
 
-from collections import deque
 from collections.abc import Callable, Hashable, Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
+
+from .predict import combine
 
 EPS = 1e-8
 
@@ -22,21 +23,23 @@ class Skip(NamedTuple):
     replay: range
     """The one of them that is put back at skipped steps; blocks outside of it run."""
     weights: tuple[float, ...] = (1.0,)
-    """Of the changes kept last, newest first: extrapolation over more than one of them."""
+    """Of the changes kept last, newest first: extrapolation over more than one of them. Where fewer are kept the newest is put back as it is."""
     probe: tuple[range, float] | None = None
-    """A span that runs first, and the relative change of its own change below which the step is skipped; else it is computed after all."""
+    """A span that runs first, and the relative change of its own change since the last computed step below which this one is skipped; else it
+    is computed after all."""
     watch: bool = False
     """Measure at computed steps how the blocks' outputs and the residual's size changed since the last one (`BlockResiduals.seen`)."""
 
 
 class BlockResiduals:
     """Call it around every block: `residuals(i, x, run, keys)`, with x [B, tokens, dim], `run(x)` the block and `keys` one for each
-    equal part of x along `dim`, so that guidance branches (parts of the batch) and chunks (parts of the tokens) never mix. The last
-    `copies` parts show a chunk a second time and are not watched.
+    equal part of x along `dim`, so that guidance branches (parts of the batch) and chunks (parts of the tokens) never mix. Of a part whose
+    key is None nothing is kept. The last `copies` parts show a chunk a second time and are not watched.
     """
 
     def __init__(self) -> None:
-        self.stored: dict[tuple[Hashable, range], deque[Tensor]] = {}
+        self.stored: dict[tuple[Hashable, range], tuple[Tensor, ...]] = {}
+        """Changes at the last computed steps, newest first."""
         self.prints: dict[tuple[Hashable, int], Tensor] = {}
         """Output of every block, averaged over the tokens of a frame, at the last computed step."""
         self.ran = 0
@@ -48,6 +51,7 @@ class BlockResiduals:
     def begin(self, skip: Skip, skipping: bool, frames: int) -> None:
         """Before the forwards of an iteration, whose parts hold `frames` frames each."""
         self.skip, self.skipping, self.frames = skip, skipping and skip.probe is None, frames
+        self.spans = tuple(dict.fromkeys((*skip.record, *(skip.probe[:1] if skip.probe else ()))))
         self.may_skip = skipping
         self.score = None
         self.starts: dict[tuple[Hashable, range], Tensor] = {}
@@ -73,42 +77,48 @@ class BlockResiduals:
     def __call__(self, index: int, x: Tensor, run: Callable[[Tensor], Tensor], keys: Sequence[Hashable], dim: int = 0, copies: int = 0) -> Tensor:
         if self.skipping and index in self.skip.replay:
             return x + self.replayed(keys, dim) if index == self.skip.replay[0] else x
-        spans = [*self.skip.record, *((self.skip.probe[0],) if self.skip.probe else ())]
-        for span in spans:
-            if index == span[0]:
-                self.starts |= {(key, span): part for key, part in zip(keys, x.chunk(len(keys), dim))}
+        before = x
         x = run(x)
         self.ran += len(keys)
-        parts = dict(zip(keys, x.chunk(len(keys), dim)))
-        watched = list(keys)[:len(keys) - copies] if self.skip.watch and not self.skipping else []
+        if self.skipping:
+            return x
+        parts = {key: part for key, part in zip(keys, x.chunk(len(keys), dim)) if key is not None}
+        watched = [key for key in keys[:len(keys) - copies] if key in parts] if self.skip.watch else []
         if watched:
             self.watch(index, {key: parts[key] for key in watched})
-        for span in spans:
+        for span in self.spans:
+            if index == span[0]:
+                self.starts |= {(key, span): part for key, part in zip(keys, before.chunk(len(keys), dim)) if key in parts}
             if index == span[-1]:
                 changes = {key: part - self.starts.pop((key, span)) for key, part in parts.items()}
                 if self.skip.probe and span == self.skip.probe[0]:
-                    self.judge(changes)
+                    self.judge(changes, dim)
                 if not self.skipping:
                     self.keep(span, changes, watched)
         return x
 
     def replayed(self, keys: Sequence[Hashable], dim: int) -> Tensor:
-        return torch.cat([sum(w * r for w, r in zip(self.skip.weights, self.stored[key, self.skip.replay])) for key in keys], dim)
+        kept = [self.stored[key, self.skip.replay] for key in keys]
+        missing = self.skip.weights[len(kept[0]):]
+        weights = (1.0,) if any(missing) else self.skip.weights
+        return torch.cat([combine(weights, changes) for changes in kept], dim)
 
     def keep(self, span: range, changes: dict[Hashable, Tensor], watched: list[Hashable]) -> None:
         for key, change in changes.items():
-            kept = self.stored.setdefault((key, span), deque(maxlen=len(self.skip.weights)))
-            if key in watched and kept:
+            kept = self.stored.get((key, span), ())
+            if key in watched and kept and span == self.skip.replay:
                 growth = change.float().norm(dim=-1) / (kept[0].float().norm(dim=-1) + EPS)
                 self.growths.append(growth.unflatten(1, (self.frames, -1)).mean((0, 2)))
-            kept.appendleft(change)
+            self.stored[key, span] = (change, *kept)[:len(self.skip.weights) if span in self.skip.record else 1]
 
-    def judge(self, changes: dict[Hashable, Tensor]) -> None:
-        """Decide once an iteration, from the first call, whether the rest is skipped."""
+    def judge(self, changes: dict[Hashable, Tensor], dim: int) -> None:
+        """Decide once an iteration, from the first call; where guidance branches are batched in it, from the first of them, so that the
+        decision does not depend on whether they are."""
         if self.may_skip and self.score is None:
-            kept = [self.stored[key, self.skip.probe[0]][0] for key in changes]
-            difference = sum((change - old).abs().mean() for change, old in zip(changes.values(), kept))
-            self.score = difference / (sum(old.abs().mean() for old in kept) + EPS)
+            looked = list(changes)[:1] if dim == 0 else list(changes)
+            kept = {key: self.stored[key, self.skip.probe[0]][0] for key in looked}
+            difference = sum((changes[key] - kept[key]).abs().mean() for key in looked)
+            self.score = difference / (sum(old.abs().mean() for old in kept.values()) + EPS)
             self.may_skip = bool(self.score < self.skip.probe[1])
         self.skipping = self.may_skip
 

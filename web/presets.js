@@ -22,11 +22,12 @@ export function settleNode(node, moved = "") {
   const prefix = node.widgets.find(({ name }) => /(^|\.)preset$/.test(name))?.name.slice(0, -"preset".length);
   if (prefix === undefined) return {};
   const own = node.widgets.filter(({ name }) => name.startsWith(prefix)).map(({ name, value }) => [name.slice(prefix.length), value]);
-  const changes = settle(presetsOf(node.constructor.nodeData), Object.fromEntries(own), moved.slice(prefix.length));
+  const method = node.widgets.find(({ name }) => name === "method")?.value;
+  const changes = settle(presetsOf(node.constructor.nodeData, method), Object.fromEntries(own), moved.slice(prefix.length));
   return Object.fromEntries(Object.entries(changes).map(([name, value]) => [prefix + name, value]));
 }
 
-function presetsOf({ input: { required } }) {
-  const { preset } = required.method ? required.method[1].options.find(({ key }) => key === "scope").inputs.required : required;
-  return preset[1].presets;
+function presetsOf({ input: { required } }, method) {
+  const inputs = required.method ? required.method[1].options.find(({ key }) => key === method).inputs : { required };
+  return (inputs.required?.preset ?? inputs.optional?.preset)[1].presets;
 }

@@ -19,7 +19,8 @@ const DISPLAYS = {
   SCOPE_Quality: { create: () => new QualityCurve(), output: "scope_quality", minHeight: 340, size: [520, 540] },
   SCOPE_SaveReport: { create: () => new Report({ viewUrl }), output: "scope_report", minHeight: 150, size: [420, 360] },
 };
-const WITH_PLAN = ["SCOPE_Sampler", "SCOPE_ARSchedule"];
+const SCHEDULES = ["SCOPE_ARSchedule", "SCOPE_MagiSchedule"];
+const WITH_PLAN = ["SCOPE_Sampler", ...SCHEDULES];
 const WITH_PRESETS = ["SCOPE_Sampler", "SCOPE_Settings"];
 
 /** @type {WeakMap<object, any>} */
@@ -111,7 +112,7 @@ function replan(concerns = () => true) {
 
 /** The plan of a node; of the sweep before it for a chart. */
 function plan(node) {
-  const { node: own, nodes, prompt } = promptOf(node, node.comfyClass === "SCOPE_ARSchedule" ? "SCOPE_Sampler" : "");
+  const { node: own, nodes, prompt } = promptOf(node, SCHEDULES.includes(node.comfyClass) ? "SCOPE_Sampler" : "");
   sources.set(node, new Set(nodes));
   for (const source of nodes) if (source.comfyClass?.startsWith("SCOPE_")) watchWidgets(source);
   const asked = WITH_PLAN.includes(node.comfyClass) ? own : Object.keys(prompt).find((id) => prompt[id].class_type === "SCOPE_Sweep");

@@ -44,8 +44,8 @@ def run(name: str, comfyui: Path | None, out: Path, changes: list[str]):
     with host.serve(output=out, log=out / "comfyui.log") as server:
         prompt = to_prompt(workflow, server.object_info())
         for change in changes:
-            _apply(change, prompt)
-        _require_models(workflow, prompt, host, server)
+            set_widget(change, prompt)
+        require_models(workflow, prompt, host, server)
 
         stats = server.request("GET", "/system_stats")[1]
         print(f"Running {file.stem} on ComfyUI {stats['system']['comfyui_version']} ({stats['devices'][0]['name']})", flush=True)
@@ -72,7 +72,7 @@ def _find(name: str) -> Path:
     return FOLDER / f"{fitting[0]}.json"
 
 
-def _apply(change: str, prompt: dict):
+def set_widget(change: str, prompt: dict):
     """Put `NODE.WIDGET=VALUE` into the prompt; the node is named by its title, its type or its id."""
     target, _, text = change.partition("=")
     for id, node in prompt.items():
@@ -99,13 +99,14 @@ def _parse(text: str, present):
         return text
 
 
-def _require_models(workflow: dict, prompt: dict, host: Host, server: Server):
-    """Name the model files that the workflow asks for and ComfyUI does not have, with where to get them and where to put them."""
+def require_models(workflow: dict, prompt: dict, host: Host, server: Server):
+    """Raise `WorkflowError` for model files of the workflow that the prompt names and ComfyUI does not have, with where to get and put them."""
+    named = {value for node in prompt.values() for value in node["inputs"].values() if isinstance(value, str)}
     missing = []
     for node in workflow["nodes"]:
-        inputs = prompt.get(str(node["id"]), {}).get("inputs", {})
-        for model in node.get("properties", {}).get("models", []):
-            if model["name"] in inputs.values() and model["name"] not in (server.request("GET", f"/models/{model['directory']}")[1] or []):
+        models = node.get("properties", {}).get("models", [])
+        for model in models if named.intersection(model["name"] for model in models) else ():  # all files of a sharded model
+            if model["name"] not in (server.request("GET", f"/models/{model['directory']}")[1] or []):
                 missing.append(f"{host.models / model['directory'] / model['name']}\n    from {model['url']}")
     if missing:
         raise WorkflowError("\n  ".join(["This workflow needs model files that are not there yet. Download:", *dict.fromkeys(missing)]))

@@ -35,7 +35,7 @@ def to_prompt(workflow: dict, object_info: dict) -> dict:
     prompt = {}
     for id, node in running.items():
         info = object_info[node["type"]]
-        inputs = _widget_values(info["input"], _value_reader(node.get("widgets_values") or []))
+        inputs = widget_values(info["input"], _value_reader(node.get("widgets_values") or []))
         for slot in node.get("inputs", []):
             source = _source(slot, nodes, links)
             if source is not None:
@@ -54,8 +54,8 @@ def _value_reader(values: list | dict) -> Callable[[str, Any], Any]:
     return lambda name, default: next(remaining, default)
 
 
-def _widget_values(inputs: dict, read: Callable[[str, Any], Any], prefix: str = "") -> dict:
-    """The widgets of a node (or of one option of a dynamic combo, whose name is then the prefix) with their saved values."""
+def widget_values(inputs: dict, read: Callable[[str, Any], Any], prefix: str = "") -> dict:
+    """The widgets of a node (or of one option of a dynamic combo, whose name is then the prefix) with the values that `read(name, default)` gives."""
     found = {}
     for name, spec in {**inputs.get("required", {}), **inputs.get("optional", {})}.items():
         name, options = prefix + name, spec[1] if len(spec) > 1 else {}
@@ -69,7 +69,7 @@ def _widget_values(inputs: dict, read: Callable[[str, Any], Any], prefix: str = 
         if kind == "COMFY_DYNAMICCOMBO_V3":
             chosen = next((option for option in options["options"] if option["key"] == found[name]), None)
             if chosen:
-                found |= _widget_values(chosen["inputs"], read, prefix=f"{name}.")
+                found |= widget_values(chosen["inputs"], read, prefix=f"{name}.")
     return found
 
 

@@ -4,7 +4,7 @@ import logging
 import os
 import platform
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,17 +17,19 @@ import folder_paths
 import torch
 from torch import Tensor
 
+from ...scope_core.calibrate import Circumstances
+from ...scope_core.control import Control
 from ...scope_core.forcing import DiffusionForcing
-from ...scope_core.known import Known
+from ...scope_core.known import Known, fingerprint
 from ...scope_core.magi import ChunkField
 from ...scope_core.plan import make_control
 from ...scope_core.presets import Settings
 from ...scope_core.rollout import Field, compose, rollout, unroll
 from ...scope_core.schedule import ARSchedule, Segment, Step, pixel_frames
-from ...scope_core.signal import LatentSignal
+from ...scope_core.signal import ContentSignal
 from ...scope_core.solver import SOLVERS
 from ...scope_core.trace import SegmentTrace, Trace, describe
-from . import magi
+from . import calibration, magi
 from .magi import HostNetwork, is_magi
 from .skyreels import MODEL_NAME, HostTerm, NotPreparedError, is_prepared
 from .unrolling import ChunkWindow, Unrolling
@@ -54,6 +56,8 @@ class Run:
     on_step: OnStep
     key: str = ""
     """Identity of the graph behind the model, under which its signals are remembered; empty where no graph is known."""
+    controls: list[Control] = field(default_factory=list)
+    """What decided, segment by segment."""
     done: int = 0
     """Iterations done, over all segments."""
     finished: Tensor | None = None
@@ -61,10 +65,15 @@ class Run:
 
     def segment(self, guider, extra_args: dict, segment: Segment, noise: Tensor, known: Tensor) -> Tensor:
         """Denoise one segment in the model's latent space."""
-        term, field = self.view(guider, extra_args, segment)
+        term, view = self.view(guider, extra_args, segment)
+        if calibration.needs_ratios(self.settings):
+            circumstances = Circumstances.of(fingerprint(term), self.schedule, calibration.guidance(guider.model_patcher, guider.cfg))
+            self.settings = calibration.with_ratios(self.settings, circumstances)
+            self.trace.run["settings"] = self.settings.to_json()
         control = make_control(self.settings, self.schedule, segment, term)
         if self.key and not self.trace.segments:
             remember(Known.learn, self.key, term, self.schedule)
+        self.controls.append(control)
         record = self.trace.begin(segment)
 
         def on_step(step: Step, x0: Tensor) -> None:
@@ -78,11 +87,11 @@ class Run:
         term.progress = self.done / self.schedule.iterations
         solver = SOLVERS[self.solver](self.schedule.sigmas)
         try:
-            return rollout(field, compose(segment, noise, known), segment, control, solver, record, on_step)
+            return rollout(view, compose(segment, noise, known), segment, control, solver, record, on_step)
         finally:
             self.trace.forwards += term.forwards
             self.trace.memory = max(self.trace.memory, control.peak_bytes)
-            if self.key and isinstance(control.signal, LatentSignal):
+            if self.key and isinstance(control.signal, ContentSignal):
                 remember(Known.learn_content, self.key, control.policy.signal, self.schedule, control.signal.seen)
 
     def view(self, guider, extra_args: dict, segment: Segment) -> tuple[HostTerm | HostNetwork, Field]:
@@ -94,7 +103,7 @@ class Run:
         network = HostNetwork(guider, options, self.schedule.steps, self.schedule.frames)
         start = None if self.unrolling.start is None else guider.inner_model.process_latent_in(self.unrolling.start.to(guider.model_patcher.load_device))
         return network, ChunkField(network, self.schedule, self.unrolling.reach, None if guider.inner_model.distilled else guider.cfg, start,
-                                   skips=not (self.settings.joint or self.settings.policy.depth == 0), kv_bytes=self.unrolling.kv_bytes)
+                                   skips=not (self.settings.joint or self.settings.policy.depth == 0), kv_bytes=self.unrolling.kv_bytes, compress=self.unrolling.compress)
 
 
 class SegmentSampler(comfy.samplers.Sampler):
@@ -168,17 +177,18 @@ def start_noise(model, latent: dict[str, Any], seed: int, unrolling: Unrolling |
 
 
 def sample_video(model, positive, negative, cfg: float, noise: Tensor, schedule: ARSchedule, unrolling: Unrolling | ChunkWindow, settings: Settings, solver: str,
-                 seed: int, on_step: OnStep, key: str = "", bridge: Callable[[Tensor], Tensor] | None = None) -> tuple[Tensor, Trace]:
+                 seed: int, on_step: OnStep, key: str = "", bridge: Callable[[Tensor], Tensor] | None = None,
+                 controls: list[Control] | None = None) -> tuple[Tensor, Trace]:
     """Run a schedule on a prepared MODEL: noise [B, C, L, H, W] -> latents of the VAE, and the trace.
 
-    `key` names the model where plans look it up. Each segment is one call of a CFGGuider, so memory is estimated for a window and VAE work can happen in between.
+    `key` names the model where plans look it up; `controls`, where given, is filled with what decided in each segment. Each segment is one call of a CFGGuider, so memory is estimated for a window and VAE work can happen in between.
     Raises UnsuitableError, NotPreparedError; an exception on the way leaves with `finished` set to the latents made before it.
     """
     check_model(model, settings)
     start, end = (None if known is None else comfy.utils.repeat_to_batch_size(known, noise.shape[0])
                   for known in (known_start(unrolling, schedule), unrolling.end))
     trace = begin_trace(model, schedule, settings, solver)
-    run = Run(schedule, unrolling, settings, solver, seed, trace, on_step, key)
+    run = Run(schedule, unrolling, settings, solver, seed, trace, on_step, key, [] if controls is None else controls)
     guider = comfy.samplers.CFGGuider(model)
     if is_magi(model):
         network = model.model.diffusion_model

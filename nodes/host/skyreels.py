@@ -17,6 +17,7 @@ from torch import Tensor
 
 from ...scope_core.attention import block_causal
 from ...scope_core.residuals import BlockResiduals
+from ...scope_core.term import timesteps
 
 KEY = "scope"
 MODEL_NAME = "scope_model"
@@ -103,8 +104,8 @@ class HostTerm:
         level = levels.to(x.device).view(1, 1, -1, 1, 1)
         return torch.where(level > 0, (x - x0) / level.clamp_min(1e-6), torch.zeros_like(x))
 
-    def features(self, name: str, timestep: np.ndarray) -> Tensor:
-        t = torch.as_tensor(timestep, dtype=torch.float32, device=self.guider.model_patcher.load_device)
+    def features(self, name: str, sigma: np.ndarray) -> Tensor:
+        t = torch.as_tensor(timesteps(sigma), dtype=torch.float32, device=self.guider.model_patcher.load_device)
         dtype = self.model.get_dtype_inference()
         with torch.no_grad():
             e = self.network.time_embedding(sinusoidal_embedding_1d(self.network.freq_dim, t).to(dtype))

@@ -5,6 +5,7 @@ from typing import Any
 
 from torch import Tensor
 
+from ...scope_core.kv import Compression
 from ...scope_core.magi import CHUNK, Reach, magi_schedule
 from ...scope_core.schedule import TEMPORAL_STRIDE, ARSchedule, ScheduleError, latent_frames, snap_length
 
@@ -59,6 +60,7 @@ class ChunkWindow:
     shortcut: str = "8,16,16"
     kv_bytes: float = 8e9
     """Keys and values of earlier chunks that stay on the GPU."""
+    compress: Compression | None = None
     start: Tensor | None = None
     vae: Any = None
     """Decodes chunks for the preview as they are finished."""
@@ -96,9 +98,9 @@ def unroll(length: int, window: int, overlap: int, chunk: int, ar_step: int, cau
 
 
 def unroll_chunks(length: int, window: int, noisy: tuple[int, ...], shortcut: str, kv_gb: float, start: Tensor | None,
-                  vae: Any = None) -> tuple[ChunkWindow, int]:
+                  vae: Any = None, kv_chunks: int = 0) -> tuple[ChunkWindow, int]:
     """What the widgets of MAGI-1 Schedule stand for, and the latent frames that fit. Raises ScheduleError."""
-    plan = ChunkWindow(window, Reach(noisy), shortcut, kv_gb * 1e9, start, vae)
+    plan = ChunkWindow(window, Reach(noisy), shortcut, kv_gb * 1e9, Compression(kv_chunks) if kv_chunks else None, start, vae)
     asked = -(-length // TEMPORAL_STRIDE)
     frames = plan.whole(asked)
     plan.schedule(asked, 4 * window)

@@ -16,6 +16,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from ..control import Control
 from ..forcing import DiffusionForcing
 from ..magi import CHUNK, ChunkField, Reach, magi_schedule, step_size
 from ..models.demo_vae import DemoVAE
@@ -40,6 +41,9 @@ HELD_OUT = 990_000
 
 class Shipped:
     """What the demos share: words and autoencoder. Without a host."""
+
+    controls: list[Control]
+    """What decided in each segment of the last run."""
 
     def __init__(self, folder: Path = WEIGHTS):
         self.vae = DemoVAE().eval()
@@ -73,10 +77,11 @@ class Demo(Shipped):
         """Latents [B, 16, F, 8, 8] for prompts [B, TOKENS], and the trace."""
         term = Guided(self.transformer, self.words[tokens], self.words[torch.zeros(1, TOKENS, dtype=torch.long)], cfg)
         noise = torch.randn(len(tokens), 16, schedule.frames, 8, 8, generator=torch.Generator().manual_seed(seed))
-        trace = Trace({})
+        trace, self.controls = Trace({}), []
 
         def segment(segment, noise, known):
             control = make_control(settings, schedule, segment, term)
+            self.controls.append(control)
             field = DiffusionForcing(term, segment, schedule, torch.Generator().manual_seed(seed))
             made = rollout(field, compose(segment, noise, known), segment, control, solver(schedule.sigmas), trace.begin(segment))
             trace.memory = max(trace.memory, control.peak_bytes)
@@ -115,7 +120,7 @@ class Magi(Shipped):
         if start is not None:
             x[:, :, :segment.prefix] = start[:, :, :segment.prefix]
         field, control = ChunkField(network, schedule, reach, start=start), make_control(settings, schedule, segment, network)
-        trace = Trace({}, by_chunk=True)
+        trace, self.controls = Trace({}, by_chunk=True), [control]
         made = rollout(field, x, segment, control, Euler(segment.sigmas), trace.begin(segment))
         trace.memory, trace.forwards = control.peak_bytes, field.forwards
         return made, trace

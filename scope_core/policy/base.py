@@ -54,7 +54,7 @@ class Policy:
     title: ClassVar[str]
     """For people."""
     signal: str = "sigma"
-    """Name of the discrepancy signal `decide` wants, see `signal.SIGNALS`."""
+    """Name of the discrepancy signal `decide` wants, see `signal.SIGNALS` and `signal.CONTENT`."""
     aggregate: str = "max"
     """How the change of several units becomes the one each of them sees, see `signal.AGGREGATES`."""
     depth: int = 1
@@ -92,3 +92,7 @@ class Policy:
     def skip(self, unit: Unit, blocks: int) -> Skip | None:
         """Spans reused inside a network of this many blocks, told by the unit furthest on; None for methods that reuse its output."""
         return None
+
+    def weights(self, state: Any, unit: Unit) -> tuple[float, ...]:
+        """The weights of that Skip, which may depend on the unit's state; always equally many."""
+        return (1.0,)

@@ -29,6 +29,7 @@ class TeaCache(Policy):
 
     name = "teacache"
     title = "TeaCache"
+    published = "0.05 to 0.3"
 
     threshold: float = 0.2
     model: str = "none"
@@ -39,7 +40,7 @@ class TeaCache(Policy):
 
     def __post_init__(self) -> None:
         if not self.threshold >= 0:
-            raise ValueError(f"TeaCache threshold is {self.threshold:g}; it must be at least 0, published values are 0.05 to 0.3")
+            raise ValueError(f"{self.title} threshold is {self.threshold:g}; it must be at least 0, published values are {self.published}")
         if self.model != "none" and (self.model, self.signal) not in POLYNOMIALS:
             known = ", ".join(sorted({f"{model}/{signal}" for model, signal in POLYNOMIALS}))
             raise ValueError(f"no TeaCache polynomial for {self.model}/{self.signal}; there is one for {known}; 'none' uses the change as it is")

@@ -77,7 +77,7 @@ def test_latent_signal_is_the_change_of_the_patch_embedding(term, aggregate):
 
 
 @pytest.mark.parametrize("name, aggregate, message", [
-    ("motion", "max", "'motion'.*modulation, embedding, sigma, latent"), ("sigma", "sum", "'sum'.*max, mean_active, mean_all"),
+    ("noise", "max", "'noise'.*modulation, embedding, sigma, latent, displacement, motion, sea"), ("sigma", "sum", "'sum'.*max, mean_active, mean_all"),
 ])
 def test_unknown_signals_are_answered(name, aggregate, message):
     with pytest.raises(ValueError, match=message):

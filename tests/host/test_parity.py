@@ -1,12 +1,17 @@
 """Law 2 through the host: loaded by our loader, guided by CFGGuider, equal to diffusers within 2e-5."""
 
+from types import SimpleNamespace
+
 import comfy.sample
+import numpy as np
 import pytest
 import torch
+from comfy.ldm.wan.model import sinusoidal_embedding_1d
 from diffusers import SkyReelsV2DiffusionForcingPipeline, SkyReelsV2Transformer3DModel, UniPCMultistepScheduler
 from safetensors.torch import save_file
 from scope_pack.nodes.host.loading import complete_model, load_ar_model
 from scope_pack.nodes.host.sampling import sample_video
+from scope_pack.nodes.host.skyreels import HostTerm
 from scope_pack.nodes.host.unrolling import Unrolling
 from scope_pack.scope_core.policy import TeaCache
 from scope_pack.scope_core.presets import PRESETS, Settings
@@ -159,3 +164,16 @@ def test_an_error_in_a_later_segment_keeps_what_was_made(files, tmp_path, monkey
     keep_finished(error.value)
     written, = tmp_path.rglob("*.latent")
     assert load_file(written)["latent_tensor"].shape == (1, 16, 5, H, W)
+
+
+def test_signals_are_those_of_the_core_s_own_network(files):
+    """The host's time embedding at noise levels, against the same weights outside of it."""
+    path, _, _ = files
+    model = load_ar_model([str(path)], 24, {"dtype": torch.float32})
+    network = model.model.diffusion_model
+    sigma = np.array([0.999, 0.5, 0.1])
+    guider = SimpleNamespace(inner_model=model.model, model_patcher=model)
+    for name in ("embedding", "modulation"):
+        seen = HostTerm(guider, {}, 0).features(name, sigma)
+        e = network.time_embedding(sinusoidal_embedding_1d(network.freq_dim, torch.tensor([999.0, 500.0, 100.0])))
+        assert torch.allclose(seen, e if name == "embedding" else network.time_projection(e), atol=1e-6)

@@ -40,7 +40,8 @@ MEASURE = """() => {
         const vue = document.querySelector(`[data-node-id="${node.id}"]`)
         const title = LiteGraph.NODE_TITLE_HEIGHT
         const widgets = (node.widgets ?? []).filter(widget => node.isWidgetVisible(widget))
-        const elements = widgets.filter(widget => widget.element).map(widget => widget.element)
+        const isShown = element => element && (element.isConnected || element.matches('.scope-panel'))  // Nodes 2.0 has text boxes of its own
+        const elements = widgets.map(widget => widget.element).filter(isShown)
         return {
             type: node.type,
             box: vue ? sides(vue.getBoundingClientRect()) : onScreen(x, y - title, node.size[0], node.size[1] + title),

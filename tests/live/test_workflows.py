@@ -8,7 +8,7 @@ import pytest
 
 WORKFLOWS = Path(__file__).parents[2] / "workflows"
 NAMES = sorted(path.stem for path in WORKFLOWS.glob("*.json"))
-LOADERS = ("SCOPE_LoadModel", "CLIPLoader", "VAELoader", "LoadImage")
+LOADERS = ("SCOPE_LoadModel", "SCOPE_LoadMagiVAE", "CLIPLoader", "VAELoader", "LoadImage", "LoadVideo")
 """Marked by the browser where the file they name is not there."""
 
 

@@ -334,6 +334,64 @@ describe("applyStep", () => {
   });
 });
 
+describe("a trace that counts chunks", () => {
+  /** Each chunk goes through the model on its own: the third column computes one and predicts the other. */
+  const chunks = (overrides = {}) =>
+    staircase({
+      by_chunk: true,
+      prefix: 0,
+      units: [
+        [0, 6],
+        [6, 12],
+      ],
+      frames: 12,
+      steps: [
+        step("R.", "w.", "0009", [0, 6]),
+        step("PR", "pw", "20030009", [0, 12]),
+        step("RP", "tp", "31032003", [0, 12]),
+        step(".C", ".c", "1003", [6, 12]),
+      ],
+      ...overrides,
+    });
+  const finished = trace({ version: 3, segments: [chunks()], totals: { iterations: 6, computed: 3, seconds: 1.5, skipped_reason: "" } });
+
+  it("says so when it is finished", () => {
+    expect(headlineOf(finished)).toMatchObject({ evaluations: "3 of 6 chunk evaluations, 2.00x fewer", time: "1.5 s", note: "" });
+  });
+
+  it("says so where nothing was skipped", () => {
+    const totals = { iterations: 6, computed: 6, seconds: 1.5, skipped_reason: "SCOPE is off." };
+    expect(headlineOf({ ...finished, totals })).toMatchObject({
+      evaluations: "6 of 6 chunk evaluations",
+      note: "Nothing was skipped. SCOPE is off.",
+    });
+  });
+
+  it("counts chunks while it runs, and agrees with the totals at the end", () => {
+    const { steps, ...header } = chunks();
+    let live = applyStep(null, { node: "1", segment: header, step: steps[0] });
+    expect(headlineOf(live).evaluations).toBe("1 of 1 chunk evaluations so far");
+    live = applyStep(live, { node: "1", segment: 0, step: steps[1] });
+    expect(headlineOf(live).evaluations).toBe("2 of 3 chunk evaluations, 1.50x fewer so far");
+    live = applyStep(live, { node: "1", segment: 0, step: steps[2] });
+    live = applyStep(live, { node: "1", segment: 0, step: steps[3] });
+    expect(headlineOf(live).evaluations).toBe(`${headlineOf(finished).evaluations} so far`);
+  });
+
+  it("has no context: a chunk that takes no step is not forwarded", () => {
+    expect([...gridOf(finished).looks]).toEqual([
+      LOOK.recompute, LOOK.predict, LOOK.recompute, LOOK.done,
+      LOOK.waiting, LOOK.recompute, LOOK.predict, LOOK.cache,
+    ]);
+  });
+
+  it("is an ordinary one without the mark", () => {
+    const { by_chunk, ...ordinary } = chunks();
+    expect(by_chunk).toBe(true);
+    expect(headlineOf(trace({ segments: [ordinary], totals: undefined })).evaluations).toBe("3 of 4 evaluations, 1.33x fewer so far");
+  });
+});
+
 describe("numbers in words", () => {
   it.each([[0.31234, "0.312"], [1, "1"], [0, "0"], [0.99994, "1"], [0.00031, "0.00031"]])("%d is %s", (number, text) => {
     expect(decimal(number)).toBe(text);

@@ -1,0 +1,129 @@
+"""MagCache: reuse the residual of all blocks while the measured growth of its size says that it hardly changed (arXiv 2506.09045).
+
+gamma_k, how much larger the residual is at step k than at step k - 1, is a property of the model that one recorded run shows; so the
+schedule is fixed by it, by the threshold and by K. Facts, ratios and operating points: methods.md 2.5.
+
+gamma is looked up by each unit's own step, nearest index where the number of steps differs, so a chunk that starts late begins at its own first
+ratio; the published ports index by calls of the network. One table serves both guidance branches (that of the branch with text), because one
+forward decides for both. `Record` measures a table.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from ..memory import Entry
+from ..residuals import Skip
+from ..schedule import Unit
+from .base import Decision, Mode, Policy, Seen
+
+WAN_1_3B = (
+    1.0, 1.0124, 1.0017, 0.9979, 0.9968, 0.9963, 0.9957, 0.9942, 0.9958, 0.9957, 0.9951, 0.9953, 0.9955, 0.9954, 0.9954, 0.9949, 0.9952,
+    0.9948, 0.9948, 0.9941, 0.9942, 0.9940, 0.9939, 0.9935, 0.9931, 0.9927, 0.9923, 0.9917, 0.9914, 0.9907, 0.9900, 0.9894, 0.9885, 0.9876,
+    0.9864, 0.9850, 0.9836, 0.9820, 0.9798, 0.9772, 0.9741, 0.9700, 0.9654, 0.9593, 0.9509, 0.9401, 0.9240, 0.9024, 0.8682, 0.8184)
+"""gamma of Wan 2.1 T2V-1.3B as published, 50 steps, branch with text. For SkyReels-V2 a first guess; for MAGI-1 there is none."""
+
+
+class State(NamedTuple):
+    """Since the last computed step."""
+
+    growth: float = 1.0
+    """g, the product of gamma."""
+    error: float = 0.0
+    """E, the sum of |1 - g|."""
+    skipped: int = 0
+
+
+@dataclass(frozen=True)
+class MagCache(Policy):
+    """Raises ValueError for settings out of range."""
+
+    name = "magcache"
+    title = "MagCache"
+
+    threshold: float = 0.12
+    """delta, for E."""
+    longest: int = 4
+    """K, most steps skipped in a row."""
+    retention: float = 0.2
+    """rho, share of a unit's first steps that are computed."""
+    ratios: tuple[float, ...] = WAN_1_3B
+    """gamma at each step; none: those calibrated for the run, to be put in before it (`calibrate`)."""
+    depth = 0
+
+    def __post_init__(self) -> None:
+        if not self.threshold >= 0:
+            raise ValueError(f"MagCache threshold is {self.threshold:g}; it must be at least 0, published values are 0.12 and 0.24")
+        if not self.longest >= 0:
+            raise ValueError(f"MagCache skips at most {self.longest:g} steps in a row; it must be at least 0, published values are 2, 4 and 6")
+        if not 0 <= self.retention <= 1:
+            raise ValueError(f"MagCache retention is {self.retention:g}; it must lie in [0, 1], the published value is 0.2")
+        object.__setattr__(self, "ratios", tuple(self.ratios))
+        if not all(0 < ratio < float("inf") for ratio in self.ratios):
+            raise ValueError(f"MagCache needs the growth at each step as numbers above 0, for example 1, 1.012, 1.002; it has {list(self.ratios)}")
+
+    @property
+    def off(self) -> bool:
+        return self.threshold == 0 or self.longest == 0
+
+    def init(self) -> State:
+        return State()
+
+    def after(self, state: State, unit: Unit) -> State:
+        """The state if this step is skipped."""
+        if not self.ratios:
+            raise ValueError("MagCache has no ratios for this run. Run SCOPE Calibrate once with this model and these settings, or choose published ratios")
+        nearest = round((unit.step - 1) * (len(self.ratios) - 1) / (unit.steps - 1))
+        growth = state.growth * self.ratios[nearest]
+        return State(growth, state.error + abs(1 - growth), state.skipped + 1)
+
+    def decide(self, state: State, unit: Unit, change: float, history: Sequence[Entry]) -> Decision:
+        _, error, skipped = self.after(state, unit)
+        if unit.step - 1 < self.retention * unit.steps:
+            return Decision(Mode.RECOMPUTE, error, "warm_up")
+        if error >= self.threshold:
+            return Decision(Mode.RECOMPUTE, error, "threshold")
+        return Decision(Mode.REUSE, error, "cache") if skipped <= self.longest else Decision(Mode.RECOMPUTE, error, "max_skip")
+
+    def settle(self, state: State, unit: Unit, change: float, decision: Decision) -> State:
+        return State() if decision.mode is Mode.RECOMPUTE else self.after(state, unit)
+
+    def skip(self, unit: Unit, blocks: int) -> Skip | None:
+        return Skip((range(blocks),), range(blocks))
+
+
+@dataclass(frozen=True)
+class Record(Policy):
+    """Computes every step and notes gamma; the state of a unit is gamma by own step. Not a method for users."""
+
+    name = "record"
+    title = "recording of a run"
+    plannable = False
+    depth = 0
+
+    signal: str = "sigma"
+
+    def init(self) -> dict[int, float]:
+        return {}
+
+    def decide(self, state: dict[int, float], unit: Unit, change: float, history: Sequence[Entry]) -> Decision:
+        return Decision(Mode.RECOMPUTE, change, "off")
+
+    def observe(self, state: dict[int, float], unit: Unit, history: Sequence[Entry], seen: Seen | None) -> dict[int, float]:
+        return state if seen is None or seen.growth is None else {**state, unit.step: seen.growth}
+
+    def skip(self, unit: Unit, blocks: int) -> Skip | None:
+        return Skip((range(blocks),), range(blocks), watch=True)
+
+
+def measured(states: Iterable[dict[int, float]], steps: int) -> tuple[float, ...]:
+    """gamma at each own step from the units' states (`Control.states`) after a run of `Record`: their mean, the first one 1. A step at which all
+    units' hidden states had another layout than before, as where a chunk enters in MAGI-1, is filled in from its neighbours."""
+    seen: dict[int, list[float]] = {}
+    for state in states:
+        for step, growth in state.items():
+            seen.setdefault(step, []).append(growth)
+    known = sorted(seen.keys() - {1})
+    return (1.0, *np.interp(range(2, steps + 1), known, [float(np.mean(seen[step])) for step in known]).tolist())

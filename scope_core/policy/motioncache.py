@@ -1,0 +1,23 @@
+"""MotionCache: FlowCache whose change counts most where the video moves (arXiv 2605.01725; methods.md 2.8).
+
+The change of a token is weighted by 0.6 where it differs least from the frame before it, up to 1 where it differs most (signal `motion`). The paper lets every
+token decide for itself; the host's joint forward computes a unit or leaves it, so here the weighted change decides for the unit. Its first joint updates
+(6, on MAGI-1 20) are for tokens to start from and have no counterpart. Published thresholds: 0.0065 after 5 steps of warm-up on MAGI-1; 0.1 after 4 on
+SkyReels-V2, of a rescaled modulation and not of latents, so that it does not carry over.
+"""
+
+from dataclasses import dataclass
+
+from .flowcache import FlowCache
+
+
+@dataclass(frozen=True)
+class MotionCache(FlowCache):
+    """Raises ValueError for settings out of range."""
+
+    name = "motioncache"
+    title = "MotionCache"
+    published = "0.0065 for MAGI-1, 0.1 for SkyReels-V2"
+
+    threshold: float = 0.0065
+    signal: str = "motion"

@@ -1,0 +1,1 @@
+"""The benchmark that ranks methods: `python -m tests.bench`."""

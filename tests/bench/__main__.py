@@ -1,0 +1,57 @@
+"""Rank every method on the demo models: `python -m tests.bench`.
+
+Of each method those settings are looked for that cost a half, a third and a fifth of the full run, on a prompt that is not judged. Then all
+run on the same held-out prompts and seeds, on three schedules. Writes JSON, a Markdown table and a chart; every finished run is kept, so an
+interrupted benchmark goes on where it stopped.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--comfyui", type=Path, help="a ComfyUI whose Python to use; otherwise one is found or built")
+    parser.add_argument("--clips", type=int, default=6, help="prompts and seeds to judge on (default: %(default)s)")
+    parser.add_argument("--schedules", nargs="+", default=["synchronous", "asynchronous", "chunk_by_chunk"], help="which of the three to run")
+    parser.add_argument("--out", type=Path, default=Path("scope-output") / "bench", help="where results are kept (default: %(default)s)")
+    parser.add_argument("--readme", action="store_true", help="also put the summary into the README")
+    parser.add_argument("--here", action="store_true", help="measure in this Python, which has torch, scikit-image and matplotlib")
+    args = parser.parse_args()
+    if not args.here:
+        from workflows.host import find_or_build
+
+        host = find_or_build(args.comfyui, ("scikit-image", "matplotlib"))
+        return subprocess.run([str(host.python), "-m", "tests.bench", "--here", *sys.argv[1:]], cwd=HERE.parents[1]).returncode
+
+    from .measure import Benchmark
+    from .report import chart, markdown, summary
+
+    args.out.mkdir(parents=True, exist_ok=True)
+    began = time.monotonic()
+    report = Benchmark(args.out / "runs.jsonl", args.clips).run(args.schedules)
+    (args.out / "benchmark.json").write_text(json.dumps(report, indent=1))
+    (args.out / "benchmark.md").write_text(markdown(report))
+    chart(report, args.out / "benchmark.svg")
+    if args.readme:
+        into_readme("benchmark", summary(report))
+    print(f"\nDone in {(time.monotonic() - began) / 60:.0f} min. Written: benchmark.json, benchmark.md and benchmark.svg in {args.out}")
+    return 0
+
+
+def into_readme(name: str, text: str) -> None:
+    """Put a report between its markers in the README."""
+    readme = HERE.parents[1] / "README.md"
+    before, rest = readme.read_text().split(f"<!-- {name} -->")
+    after = rest.split(f"<!-- /{name} -->")[1]
+    readme.write_text(f"{before}<!-- {name} -->\n{text.strip()}\n<!-- /{name} -->{after}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

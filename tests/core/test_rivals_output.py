@@ -1,0 +1,524 @@
+"""Rival methods that reuse the output: traces by hand, off, fresh state, numbers published for them; signals of the content; compressed keys and values."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from scope_core.gate import Gate
+from scope_core.kv import Compression, importance, redundancy
+from scope_core.magi import CHUNK, ChunkField, Reach, magi_schedule
+from scope_core.memory import Entry
+from scope_core.models.magi import ChunkCache
+from scope_core.plan import make_control, plan
+from scope_core.policy import EasyCache, FlowCache, Mode, MotionCache, PrediT, Reduced, SeaCache, Seen, TaylorSeer
+from scope_core.policy.taylorseer import forecast
+from scope_core.policy.teacache import POLYNOMIALS
+from scope_core.presets import PRESETS, Settings
+from scope_core.rollout import rollout
+from scope_core.schedule import ARSchedule, Unit
+from scope_core.signal import CONTENT, SIGNALS, Look, change_table, make_signal, wiener
+from scope_core.solver import Euler
+from scope_core.trace import Trace
+from tests.core.test_magi_loop import Blank, Captioned, Fixture
+from tests.core.test_rollout import SCHEDULES, Run, guided, model, plain  # noqa: F401
+
+RULES = dict(max_skip=5, warm_up=2, tail=1)
+METHODS = {
+    "reduced": Reduced(5), "taylorseer": TaylorSeer(3), "taylorseer 2": TaylorSeer(3, 2), "taylorseer residual": TaylorSeer(3, 2, site="residual"),
+    "predit": PrediT(1.2, 1), "predit 2": PrediT(1.2), "easycache": EasyCache(2.0), "easycache velocity": EasyCache(2.0, "velocity"),
+    "flowcache": FlowCache(0.03), "flowcache modulation": FlowCache(0.6, signal="modulation"), "motioncache": MotionCache(0.03), "seacache": SeaCache(),
+    "seacache output": SeaCache(site="output"),
+}
+OFF = {"taylorseer": TaylorSeer(1), "predit": PrediT(0.0), "easycache": EasyCache(0.0), "flowcache": FlowCache(0.0), "motioncache": MotionCache(0.0),
+       "seacache": SeaCache(0.0)}
+every_method = pytest.mark.parametrize("policy", METHODS.values(), ids=METHODS)
+
+
+def unit(step=10, steps=20, sigma=0.5):
+    return Unit(0, slice(0, 1), step, steps, sigma, True)
+
+
+def modes(policy, steps, changes=None, gate=Gate(99, 0, 0), observed=None, forced=()):
+    """Modes of a unit on its own, with its history; `observed(step)` is the velocity at a computed step, `forced` steps others compute."""
+    state, history, skipped, made = policy.init(), [], 0, ""
+    for step in range(1, steps + 1):
+        at, change = unit(step, steps, 1 - step / (steps + 1)), 0.0 if changes is None else changes[step - 1]
+        decision = gate(at, policy.decide(state, at, change, tuple(history)), skipped, bool(history) or not policy.depth and step > 1)
+        if step in forced:
+            decision = decision._replace(mode=Mode.RECOMPUTE)
+        if decision.mode is Mode.RECOMPUTE:
+            seen = None if observed is None else Seen(observed(step), torch.full((1, 1), float(step)))
+            state = policy.observe(state, at, tuple(history), seen)
+            history = [Entry(at.sigma, seen and seen.velocity, step, seen and seen.latent), *history][:policy.depth]
+        state = policy.settle(state, at, change, decision)
+        skipped = 0 if decision.mode is Mode.RECOMPUTE else skipped + 1
+        made += decision.mode.value
+    return made
+
+
+@pytest.mark.parametrize("policy, steps, expected", [
+    (Reduced(5), 10, "RCRCRCRCRC"), (Reduced(4), 10, "RCCRCRCCRC"), (Reduced(1), 5, "RCCCC"), (Reduced(10), 10, "R" * 10), (Reduced(99), 4, "RRRR"),
+    (Reduced(3, (1, 2, 7)), 8, "RRCCCCRC"), (Reduced(3, [4]), 5, "RCCRC"),
+    (TaylorSeer(5), 12, "RPPPPRPPPPRP"), (TaylorSeer(3, first=3), 10, "RRRPPRPPRP"), (TaylorSeer(2, 2, site="residual"), 5, "RPRPR"),
+])
+def test_cadence(policy, steps, expected):
+    assert modes(policy, steps) == expected
+
+
+@pytest.mark.parametrize("computed", [1, 7, 13, 24, 25, 49, 50])
+def test_reduced_computes_as_many_steps_as_asked_evenly(computed):
+    made = modes(Reduced(computed), 50)
+    at = [i for i, mode in enumerate(made) if mode == "R"]
+    assert len(at) == computed and set(np.diff([*at, 50])) <= {50 // computed, 50 // computed + 1, -(-50 // computed)}
+
+
+def test_what_others_force_restarts_the_cadence():
+    """Counted from the last compute, units of a joint forward fall into step."""
+    assert modes(TaylorSeer(4), 12, forced=(3,)) == "RPRPPPRPPPRP"
+    assert modes(Reduced(3), 12, forced=(3,)) == "RCRCCCRCCCRC"
+
+
+@pytest.mark.parametrize("settings, share", [(Reduced(25), 0.5), (Reduced(10), 0.2), (TaylorSeer(3), 1 / 3)])
+def test_units_that_lag_share_their_forwards(settings, share):
+    """Seven units, each three steps behind the one before; on fixed grids of their own nearly every iteration would be computed."""
+    schedule = ARSchedule(7, 50, 7, 5, 1, 3)
+    trace = plan(schedule, Settings(settings, max_skip=99, warm_up=0, tail=0))
+    assert trace.totals["computed"] <= share * schedule.iterations + 8
+
+
+@pytest.mark.parametrize("policy, grid", [(Reduced(4), (1, 4, 6, 9)), (Reduced(9, (1, 2, 3, 5, 9)), (1, 2, 3, 5, 9))])
+def test_reuse_with_euler_is_euler_on_the_computed_steps(model, policy, grid):  # noqa: F811
+    """Acceptance 2."""
+    schedule = SCHEDULES["synchronous"]
+    run = Run(guided(model), schedule, Settings(policy, max_skip=99, warm_up=0, tail=0), solver=Euler)
+    assert [i + 1 for i, step in enumerate(run.steps) if "R" in step["modes"]] == list(grid)
+    sigmas = [schedule.sigmas[step - 1] for step in grid] + [0.0]
+    x, term = torch.randn(1, 4, 6, 4, 4, generator=torch.Generator().manual_seed(2)), guided(model)
+    for now, after in zip(sigmas, sigmas[1:]):
+        x = x + (after - now) * term.velocity(x, np.full(6, min(np.floor(1000 * now + 1e-9), 999)), None, None)
+    assert (run.latents - x).abs().max() < 2e-5
+
+
+def test_taylor_forecast_on_even_gaps_is_the_published_one():
+    """F + D1 x + D2 x^2 / 2, every derivative divided by the latest gap N."""
+    f, n, x = [5.0, 3.0, 2.5], 4, 3
+    d1, before = (f[0] - f[1]) / n, (f[1] - f[2]) / n
+    values = [w * v for w, v in zip(forecast(2, 20 + x, (20, 20 - n, 20 - 2 * n)), f)]
+    assert sum(values) == pytest.approx(f[0] + d1 * x + (d1 - before) / n * x**2 / 2)
+    assert forecast(1, 23, (20, 16)) == pytest.approx((1.75, -0.75)) and forecast(2, 23, (20, 16)) == pytest.approx((1.75, -0.75, 0.0))
+    assert forecast(2, 23, (20,)) == (1.0, 0.0, 0.0)
+
+
+def test_taylor_derivatives_are_right_on_uneven_gaps():
+    """Of 3 + 2 s + s^2 at 20, 18, 11 the second derivative is 2; the published one, divided by the latest gap alone, would be 4.5."""
+    f = [3 + 2 * s + s * s for s in (20, 18, 11)]
+    slope = (f[0] - f[1]) / 2
+    forecasted = sum(w * v for w, v in zip(forecast(2, 24, (20, 18, 11)), f))
+    assert forecasted == pytest.approx(f[0] + 4 * slope + 2 * 16 / 2)
+    assert sum(w * (7 - 3 * s) for w, s in zip(forecast(1, 24, (20, 18)), (20, 18))) == pytest.approx(7 - 3 * 24)
+
+
+@pytest.mark.parametrize("policy", [TaylorSeer(4, 2), SeaCache(site="output")])
+def test_forecast_of_the_output_goes_by_own_steps(policy):
+    history = tuple(Entry(0.5 + 0.01 * s, torch.full((1, 1), 2.0 * s), s) for s in (9, 6, 2)[:policy.depth])
+    assert policy.value(None, unit(11), None, history, None).item() == pytest.approx(22.0)
+
+
+@pytest.mark.parametrize("policy", [TaylorSeer(3, 1, 2, "residual"), SeaCache(9.0)])
+def test_forecast_of_the_residual_continues_what_was_recorded(model, policy):  # noqa: F811
+    """Skipped steps put back (1 + t) R_n - t R_m, with t the steps since the last compute over those between the last two."""
+    term, put_back, kept = guided(model), [], []
+
+    def watch(control, step, x0):
+        kept.append({key: list(values) for key, values in control.memory.residuals.stored.items()})
+        put_back.append(control.memory.residuals.skip.weights if control.memory.residuals.skipping else None)
+
+    run = Run(term, SCHEDULES["synchronous"], Settings(policy, **RULES), watch=watch)
+    made = [i + 1 for i, step in enumerate(run.steps) if "R" in step["modes"]]
+    for step, weights in enumerate(put_back, 1):
+        if weights is not None:
+            last, before = [s for s in made if s < step][:-3:-1]
+            t = (step - last) / (last - before)
+            assert weights == pytest.approx((1 + t, -t))
+    assert sum(weights is not None for weights in put_back) == 10 - len(made) > 3
+    assert all(len(values) == 2 for values in kept[-1].values()) and len(kept[-1]) == 2
+
+
+def test_predit_reaches_as_far_as_its_horizon():
+    """delta = 1/2: J = floor(tau / delta^(1/2)) for order 1, delta^(1/3) for order 2; J_max at most."""
+    def growing():
+        made = (torch.full((1, 2), 1.5**n) for n in range(99))
+        return lambda step: next(made)
+
+    assert modes(PrediT(1.6, 1), 9, observed=growing()) == "RRPPRPPRP"
+    assert modes(PrediT(1.5, 2), 6, observed=growing()) == "RRPRPR"
+    assert modes(PrediT(0.5, 2), 4, observed=growing()) == "RRRR"
+    assert modes(PrediT(1.0, 2, longest=3), 10, observed=lambda s: torch.ones(1, 2)) == "RRPPPRPPPR"
+
+
+def test_predit_forecasts_by_adams_bashforth():
+    """Order 1 is exact on a line; order 2 on even gaps is 5/2, -2, 1/2."""
+    line = tuple(Entry(s, torch.full((1, 1), 1 - 2 * s), 0) for s in (0.5, 0.6, 0.8))
+    assert PrediT(order=1).value(None, unit(sigma=0.3), None, line[:2], None).item() == pytest.approx(0.4)
+    assert PrediT(order=2).value(None, unit(sigma=0.3), None, line, None).item() == pytest.approx(0.4)
+    units = [tuple(Entry(s, torch.tensor([[float(i == j)]]), 0) for j, s in enumerate((0.5, 0.6, 0.7))) for i in range(3)]
+    weights = [PrediT(order=2).value(None, unit(sigma=0.4), None, history, None).item() for history in units]
+    assert weights == pytest.approx([2.5, -2, 0.5])
+
+
+def test_predit_ignores_a_velocity_at_the_same_noise_level():
+    same = (Entry(0.5, torch.ones(1, 1), 0),)
+    assert PrediT().observe(None, unit(sigma=0.5), same, Seen(torch.ones(1, 1), None)) is None
+    assert PrediT().observe(0.3, unit(sigma=0.4), same, None) == 0.3
+
+
+def test_easycache_by_hand():
+    """Velocities 1, 3, 1 at latents 1, 2, 5: k = 2 and 2/3, k / |v| = 2/3; latents move 0.1 a step, so a = 0.0667 a step."""
+    policy = EasyCache(0.15)
+    assert modes(policy, 7, [0.1] * 7, observed=lambda step: torch.full((1, 1), 3.0 if step == 2 else 1.0)) == "RRCCRCC"
+    state = policy.observe(policy.init(), unit(2), (Entry(0.9, torch.ones(1, 1), 1, torch.ones(1, 1)),), Seen(torch.full((1, 1), 3.0), torch.full((1, 1), 2.0)))
+    assert state.rate == pytest.approx(2 / 3)
+    assert policy.decide(state, unit(3), 0.1, ()).score == pytest.approx(0.2 / 3)
+    same = (Entry(0.5, torch.ones(1, 1), 0, torch.ones(1, 1)),)
+    assert policy.observe(policy.init(), unit(sigma=0.5), same, Seen(torch.ones(1, 1), torch.ones(1, 1))).rate is None
+
+
+def test_easycache_puts_back_the_offset_or_the_velocity():
+    history = (Entry(0.5, torch.full((1, 1), 3.0), 4, torch.full((1, 1), 2.0)),)
+    x = torch.full((1, 1), 1.5)
+    assert EasyCache(form="paper").value(None, unit(), None, history, x).item() == 2.5
+    assert EasyCache(form="velocity").value(None, unit(), None, history, x).item() == 3.0
+
+
+@pytest.mark.parametrize("policy, change, expected", [
+    (FlowCache(0.025), 0.01, "RCCRCCRC"), (FlowCache(0.01), 0.01, "RRRR"), (MotionCache(0.025), 0.01, "RCCRCC"),
+    (SeaCache(0.25), 0.01, "RRPPRPPRPP"), (SeaCache(0.25), 0.13, "RRPRPR"), (SeaCache(0.25, 4), 0.01, "RCCCCRPPPPR"),
+])
+def test_modes_at_constant_change(policy, change, expected):
+    gate = Gate(99, 2 if expected.startswith("RRP") else 0, 0)
+    assert modes(policy, len(expected), [change] * len(expected), gate) == expected
+
+
+def test_flowcache_rescales_on_skyreels_as_teacache_does():
+    policy = FlowCache(0.1, "1.3B", "modulation")
+    coefficients, (low, high) = POLYNOMIALS["1.3B", "modulation"]
+    assert policy.rescale(0.03) == pytest.approx(np.polyval(coefficients, 0.03)) and policy.rescale(-1.0) >= 0 and policy.depth == 1
+    assert policy.skip(unit(), 30) is None
+
+
+def test_flowcache_reuses_the_velocity_times_the_current_step():
+    """Of a constant velocity nothing is lost; the displacement of the last computed step would be wrong by the ratio of the steps."""
+    class Constant(Blank):
+        def show(self, x, step):
+            return x
+
+        def velocity(self, x, step, columns, units, residuals):
+            return torch.ones_like(x)
+
+    segment, = magi_schedule(18, 64, 1).segments
+    control = make_control(Settings(FlowCache(1e9), max_skip=5, warm_up=5, tail=1), magi_schedule(18, 64, 1), segment, Constant())
+    trace = Trace({}, by_chunk=True)
+    made = rollout(Constant(), torch.full((1, 1, 18, 2, 2), 2.0), segment, control, Euler(segment.sigmas), trace.begin(segment))
+    assert (made - (2 - segment.sigmas[0])).abs().max() < 1e-5
+    assert trace.totals["computed"] < 0.3 * trace.totals["iterations"]
+
+
+def test_settings_that_skip_nothing_are_off():
+    for policy in OFF.values():
+        assert policy.off and Settings(policy).off
+    for policy in METHODS.values():
+        assert not policy.off and Settings(policy, max_skip=0).off
+
+
+ON_MAGI = {name: policy for name, policy in METHODS.items() if policy.signal != "modulation"}
+COMPUTED = dict(max_skip=5, warm_up=99, tail=1)
+"""The method runs, and the gate makes it compute every step."""
+
+
+@every_method
+def test_computing_all_is_the_run_without(model, policy):  # noqa: F811
+    """Acceptance 1, bit for bit."""
+    expected = plain(guided(model), SCHEDULES["image"])
+    for settings in (Settings(policy, **COMPUTED), Settings(policy, max_skip=0)):
+        assert torch.equal(Run(guided(model), SCHEDULES["image"], settings).latents, expected)
+
+
+def magi(steps=16):
+    """A short run of MAGI-1: three chunks, two at a time."""
+    fixture = Fixture("t2v_distill")
+    fixture.steps, fixture.window = steps, 2
+    return fixture
+
+
+@pytest.mark.parametrize("joint", [True, False])
+def test_computing_all_is_the_run_without_on_magi(joint):
+    fixture = magi(8)
+    expected = fixture.run(joint=joint)
+    for policy in ON_MAGI.values():
+        made = fixture.run(Settings(policy, **COMPUTED), joint)
+        assert torch.equal(made, expected) if policy.depth else (made - expected).abs().max() < 1e-5
+    assert torch.equal(fixture.run(Settings(Reduced(3), max_skip=0), joint), expected)
+
+
+@pytest.mark.parametrize("policy", ON_MAGI.values(), ids=ON_MAGI)
+@pytest.mark.parametrize("joint", [True, False])
+def test_chunks_of_magi_skip(policy, joint):
+    fixture = magi()
+    full = fixture.run()
+    forwards = fixture.field.forwards
+    made = fixture.run(Settings(policy, **RULES), joint)
+    assert torch.isfinite(made).all() and not torch.equal(made, full) and fixture.field.forwards < forwards
+    rows = [step["modes"] for step in fixture.trace.segments[0].steps]
+    assert all("R" not in row or set(row) <= {"R", "."} for row in rows) or not joint and policy.depth
+    assert torch.equal(magi().run(Settings(policy, **RULES), joint), made)
+
+
+@every_method
+@pytest.mark.parametrize("name", ["synchronous", "image"])
+def test_same_inputs_same_output(model, name, policy):  # noqa: F811
+    """Acceptance 4: after an aborted run and runs of other length and resolution, equal to a fresh run."""
+    settings, schedule = Settings(policy, **RULES), SCHEDULES[name]
+    fresh, term = Run(guided(model), schedule, settings), guided(model)
+
+    def abort(control, step, x0):
+        if step.index == 5:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        Run(term, schedule, settings, watch=abort)
+    Run(term, ARSchedule(5, 6, 6, 2), settings, torch.randn(1, 4, 5, 6, 8))
+    for _ in range(2):
+        again = Run(term, schedule, settings)
+        assert torch.equal(again.latents, fresh.latents) and again.timeline == fresh.timeline
+    assert fresh.trace.totals["computed"] < len(fresh.steps)
+
+
+@every_method
+@pytest.mark.parametrize("steps, ar_step, frames", [(7, 1, 5), (5, 5, 6), (2, 1, 5), (3, 2, 10)])
+@pytest.mark.parametrize("selective, causal", [("full", False), ("paper", False), ("auto", True)])
+def test_units_that_enter_and_finish_at_odd_times(model, policy, steps, ar_step, frames, selective, causal):  # noqa: F811
+    schedule = ARSchedule(frames, steps, 6, 2, 2, ar_step, causal=causal)
+    run = Run(guided(model), schedule, Settings(policy, max_skip=3, warm_up=0, tail=0, selective=selective))
+    assert torch.isfinite(run.latents).all() and len(run.steps) == schedule.iterations
+
+
+@pytest.mark.parametrize("policy", [p for p in METHODS.values() if p.plannable and p.signal not in CONTENT],
+                         ids=[n for n, p in METHODS.items() if p.plannable and p.signal not in CONTENT])
+@pytest.mark.parametrize("name", SCHEDULES)
+def test_the_plan_is_the_run(model, name, policy):  # noqa: F811
+    settings, schedule, term = Settings(policy, **RULES), SCHEDULES[name], guided(model)
+    planned = plan(schedule, settings, change_table(policy.signal, schedule.sigmas, term))
+    run = Run(term, schedule, settings)
+    assert [[{**step, "seconds": 0} for step in segment.steps] for segment in planned.segments] == [
+        [{**step, "seconds": 0} for step in segment.steps] for segment in run.trace.segments]
+
+
+@pytest.mark.parametrize("policy", [PrediT(), EasyCache()])
+def test_what_needs_the_network_cannot_be_planned(policy):
+    with pytest.raises(ValueError, match=f"{policy.title} decides from what the network returns"):
+        plan(SCHEDULES["long"], Settings(policy))
+
+
+@pytest.mark.parametrize("policy", [FlowCache(), MotionCache(), SeaCache()])
+def test_what_needs_the_content_is_planned_with_its_table_only(policy):
+    with pytest.raises(ValueError, match=f"'{policy.signal}' signal looks at the video"):
+        plan(SCHEDULES["long"], Settings(policy))
+    assert plan(SCHEDULES["long"], Settings(policy), np.full(11, 0.004)).totals["iterations"]
+
+
+@every_method
+def test_bytes_are_counted(model, policy):  # noqa: F811
+    """Velocities and latents of the whole window [1, 4, 6, 4, 4] fp32, or residuals [24 tokens, 64] of two branches; the signal keeps latents."""
+    run = Run(guided(model), SCHEDULES["synchronous"], Settings(policy, **RULES))
+    latents = 4 * 6 * 4 * 4 * 4
+    kept = policy.depth * (1 + policy.latents) * latents or (3 if isinstance(policy, TaylorSeer) else 2) * 2 * 24 * 64 * 4
+    assert run.controls[0].memory.bytes() == kept
+    shared = latents if policy.latents else 0
+    assert kept <= run.trace.memory <= kept + latents * (policy.signal in CONTENT) + shared
+
+
+@every_method
+def test_settings_survive_json(policy):
+    settings = Settings(policy, **RULES)
+    assert Settings.from_json(json.loads(json.dumps(settings.to_json()))) == settings
+    replaced = Settings(Reduced(4, (1, 3)))
+    assert Settings.from_json(json.loads(json.dumps(replaced.to_json()))) == replaced
+
+
+@pytest.mark.parametrize("make, parts", [
+    (lambda: Reduced(0), ["computed is 0", "at least 1", "25 of 50"]), (lambda: Reduced(3, (0, 2)), ["steps are 0, 2", "from 1", "1, 3, 6, 10"]),
+    (lambda: TaylorSeer(0), ["interval is 0", "at least 1", "3 to 6"]), (lambda: TaylorSeer(order=3), ["order is 3", "1 or 2"]),
+    (lambda: TaylorSeer(first=0), ["first 0 steps", "at least 1", "1 and 3"]), (lambda: TaylorSeer(site="block"), ["'block'", "output, residual"]),
+    (lambda: PrediT(-1.0), ["tau is -1", "at least 0", "example 1"]), (lambda: PrediT(float("nan")), ["tau is nan"]),
+    (lambda: PrediT(order=0), ["order is 0", "1 or 2"]), (lambda: PrediT(longest=0), ["horizon is 0", "at least 1", "8"]),
+    (lambda: EasyCache(-0.1), ["tau is -0.1", "at least 0", "0.05"]), (lambda: EasyCache(form="x"), ["'x'", "paper, velocity"]),
+    (lambda: FlowCache(-1.0), ["FlowCache threshold is -1", "at least 0", "0.01 and 0.015"]),
+    (lambda: FlowCache(model="1.3B"), ["1.3B/latent", "1.3B/modulation", "none"]),
+    (lambda: MotionCache(float("nan")), ["MotionCache threshold is nan", "0.0065"]),
+    (lambda: SeaCache(-1.0), ["threshold is -1", "at least 0", "0.25"]), (lambda: SeaCache(max_skips=0), ["0 steps", "at least 1", "2"]),
+    (lambda: SeaCache(site="x"), ["'x'", "output, residual"]),
+    (lambda: Compression(1), ["1 chunks", "at least 2", "5 and 6"]), (lambda: Compression(importance=2.0), ["importance is 2", "[0, 1]", "0.07"]),
+    (lambda: Compression(queries=0), ["0 tokens", "at least 1", "50"]),
+])
+def test_settings_out_of_range_are_answered(make, parts):
+    with pytest.raises(ValueError) as error:
+        make()
+    assert [part for part in parts if part not in str(error.value)] == []
+
+
+SEGMENT, = ARSchedule(6, 8, 6, 2, 2, 3).segments
+STEP = SEGMENT.iterations[4]
+"""Units of two frames: the first at its fifth step, the second at its second."""
+
+
+def signals(name, term, xs):
+    signal = make_signal(name, "max", SEGMENT, term)
+    return signal, [signal(step, x) for step, x in zip((SEGMENT.iterations[3], STEP), xs)]
+
+
+def drawn(count=2, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    return [torch.randn(1, 4, 6, 4, 4, generator=generator) for _ in range(count)]
+
+
+def test_displacement_is_the_mean_absolute_change(model):  # noqa: F811
+    before, now = drawn()
+    signal, (first, second) = signals("displacement", None, (before, now))
+    assert first.tolist() == [0.0] * len(first)
+    assert second == pytest.approx([(now - before)[:, :, frames].abs().mean().item() for frames in (slice(0, 2), slice(2, 4))])
+    assert signal.nbytes == now.nbytes and set(signal.seen) == {4, 5, 1, 2}
+
+
+def test_motion_weighs_the_change_by_how_frames_differ(model):  # noqa: F811
+    term = guided(model)
+    before, now = drawn()
+    plainly, weighed = (signals(name, term, (before, now))[1][1] for name in ("latent", "motion"))
+    assert (0.6 * plainly < weighed).all() and (weighed < plainly).all()
+    after, past = (term.patch_embedding(x[:, :, :2]) for x in (now, before))
+    difference = (after[0, :, 1] - after[0, :, 0]).abs().mean(0)
+    w = 0.6 + 0.4 * (difference - difference.min()) / (difference.max() - difference.min())
+    by_frame = [((after - past)[0, :, f].abs() * w).sum() / past[0, :, f].abs().sum() for f in range(2)]
+    assert weighed[0] == pytest.approx(np.mean([float(v) for v in by_frame]), rel=1e-4)
+
+
+def test_motion_of_single_frames_is_the_latent_signal(model):  # noqa: F811
+    segment, = ARSchedule(6, 8, 6, 2, 1, 3).segments
+    before, now = drawn()
+    made = []
+    for name in ("latent", "motion"):
+        signal = make_signal(name, "max", segment, guided(model))
+        made.append([signal(segment.iterations[i], x).tolist() for i, x in ((4, before), (5, now))])
+    assert made[0] == made[1]
+
+
+def test_wiener_filter_sees_content_and_not_noise():
+    """At high noise only low frequencies pass; at none all do, unchanged. A change of fine noise counts less than one of the whole."""
+    x = torch.randn(1, 4, 6, 16, 16, generator=torch.Generator().manual_seed(0))
+    assert torch.allclose(wiener(Look(x, 0.0)), x, atol=1e-5)
+    rows = torch.fft.rfftn(wiener(Look(x, 0.9)), dim=(2, 3, 4)).abs() / torch.fft.rfftn(x, dim=(2, 3, 4)).abs()
+    assert rows[..., 0, 0, 1].mean() > 20 * rows[..., 3, 8, 8].mean()
+    f = np.array([1 / 16, np.sqrt(0.5**2 + 0.5**2 + 0.5**2)])
+    axes = np.meshgrid(np.fft.fftfreq(6), np.fft.fftfreq(16), np.fft.rfftfreq(16), indexing="ij")
+    scale = (np.maximum(np.sqrt(sum(a**2 for a in axes)), 1 / 16) ** -3).mean()
+    s = f**-3 / scale
+    expected = s / (0.1**2 * s + 0.9**2)
+    assert (rows[..., 0, 0, 1].mean() / rows[..., 3, 8, 8].mean()).item() == pytest.approx(expected[0] / expected[1], rel=1e-3)
+
+
+def test_sea_compares_each_level_behind_its_own_filter(model):  # noqa: F811
+    before, now = drawn()
+    _, (_, second) = signals("sea", None, (before, now))
+    earlier = SEGMENT.iterations[3]
+    for value, u, past in zip(second, STEP.active, earlier.active):
+        a, b = wiener(Look(now[:, :, u.frames], u.sigma)), wiener(Look(before[:, :, u.frames], past.sigma))
+        assert past.sigma > u.sigma and value == pytest.approx(((a - b).abs().sum() / b.abs().sum()).item(), rel=1e-4)
+
+
+def test_the_widget_of_scope_offers_what_it_did():
+    assert SIGNALS == ("modulation", "embedding", "sigma", "latent") and CONTENT == ("latent", "displacement", "motion", "sea")
+
+
+GROUPS, DIM = 2, 4
+
+
+def drawn_keys(n=20, heads=6, batch=2):
+    generator = torch.Generator().manual_seed(0)
+    return (torch.randn(batch, 9, heads * DIM, generator=generator), *(torch.randn(batch, n, GROUPS * DIM, generator=generator) for _ in range(2)))
+
+
+def test_kept_tokens_are_those_of_the_best_score_head_by_head():
+    """lambda Imp - (1 - lambda) Red, with loops."""
+    query, key, value = drawn_keys()
+    compress = Compression(importance=0.3, queries=5)
+    kept_key, kept_value = compress.keep(7, query, key, value, GROUPS)
+    assert kept_key.shape == kept_value.shape == (2, 7, GROUPS * DIM)
+    chosen = []
+    for b in range(2):
+        for g in range(GROUPS):
+            k = key[b, :, g * DIM:(g + 1) * DIM]
+            attention = []
+            for q in query[b, -5:]:
+                heads = q.view(6, DIM)[3 * g:3 * g + 3]
+                attention.append(torch.stack([heads @ row for row in k]).amax(1).div(DIM**0.5).softmax(0))
+            mean = torch.stack(attention).mean(0)
+            imp = torch.stack([mean[max(0, i - 3):i + 4].max() for i in range(20)])
+            likeness = torch.nn.functional.cosine_similarity(k[:, None], k[None], dim=-1)
+            red = ((likeness.sum(1) - 1) / 19).softmax(0)
+            best = (0.3 * imp - 0.7 * red).topk(7).indices.sort().values
+            chosen.append(best.tolist())
+            assert torch.equal(kept_key[b, :, g * DIM:(g + 1) * DIM], k[best])
+            assert torch.equal(kept_value[b, :, g * DIM:(g + 1) * DIM], value[b, best, g * DIM:(g + 1) * DIM])
+    assert len({tuple(best) for best in chosen}) > 1
+
+
+def test_keys_that_repeat_go_first():
+    query, key, value = drawn_keys(batch=1)
+    key[:, 10:15] = key[:, 10:11]
+    kept, _ = Compression(importance=0.0).keep(15, query, key, value, GROUPS)
+    assert sum(torch.equal(row, key[0, 10]) for row in kept[0]) < 5
+    k = key.unflatten(2, (GROUPS, -1)).transpose(1, 2)
+    assert redundancy(k).sum(-1) == pytest.approx(torch.ones(1, GROUPS)) and importance(query.unflatten(2, (GROUPS, -1)).transpose(1, 2), k).shape == (1, GROUPS, 20)
+
+
+class Long:
+    """The tiny MAGI-1 over five chunks with all of the past in reach."""
+
+    def __init__(self, compress, name="t2v_distill"):
+        fixture = Fixture(name)
+        schedule = magi_schedule(5 * CHUNK, 8, 2, 0, Reach(()))
+        segment, = schedule.segments
+        x = torch.randn(1, 16, 30, 4, 6, generator=torch.Generator().manual_seed(0))
+        network = Captioned(fixture.model, fixture.caption, fixture.mask)
+        self.field = ChunkField(network, schedule, Reach(()), 7.5 if fixture.guided else None, compress=compress)
+        self.tokens = []
+        control = make_control(PRESETS["off"], schedule, segment, network)
+        with torch.inference_mode():
+            self.latents = rollout(self.field, x, segment, control, Euler(segment.sigmas), Trace({}, by_chunk=True).begin(segment), self.watch)
+
+    def watch(self, step, x0):
+        stored = self.field.cache.stored
+        self.tokens.append([sum(pair[0].shape[1] for at, pair in stored.items() if at[0] == layer) for layer in (0, 1)])
+
+
+@pytest.mark.parametrize("name", ["t2v_distill", "t2v_base"])
+def test_compressed_cache_stays_in_its_buffer_and_a_roomy_one_changes_nothing(name):
+    """36 tokens a chunk. Off and a buffer that is never full: bit for bit the same."""
+    plainly, roomy, tight = (Long(compress, name) for compress in (None, Compression(5), Compression(3)))
+    assert torch.equal(plainly.latents, roomy.latents) and max(plainly.tokens)[0] == 5 * 36
+    assert max(tight.tokens) == [3 * 36] * 2 and torch.isfinite(tight.latents).all()
+    chunks = [(tight.latents - plainly.latents)[:, :, c * CHUNK:(c + 1) * CHUNK].abs().max() for c in range(5)]
+    assert max(chunks[:2]) == 0 and chunks[4] > 1e-4 and tight.field.cache.bytes() < plainly.field.cache.bytes()
+
+
+def test_compression_needs_finished_chunks():
+    cache = ChunkCache(compress=Compression(2))
+    query, key, value = drawn_keys()
+    for chunk in range(4):
+        cache.put(0, chunk, key, value)
+    cache.shrink(0, 20, query, GROUPS)
+    assert all(torch.equal(cache.get(0, chunk, key.device)[0], key) for chunk in range(4))
+    cache.finished = 3
+    cache.shrink(0, 20, query, GROUPS)
+    assert [cache.get(0, chunk, key.device)[0].shape[1] for chunk in range(4)] == [0, 0, 20, 20]

@@ -1,0 +1,297 @@
+"""What skipping gains by the clock on a GPU: `python -m tests.gpu_check`, with a Python that has torch, such as ComfyUI's.
+
+SkyReels-V2 DF 1.3B (257 frames of 544x960) and MAGI-1 4.5B (240 frames of 480x480) in bf16, of full size but with random weights and captions, which
+cost the same as the released ones. Every way of skipping follows the same script, two of three iterations skipped, so that only its own cost differs;
+what matters is the speed-up by the clock over that in floating-point operations. Of the SkyReels video the first of three windows is made: the others
+forward the same 25 latent frames. Neither text encoder nor autoencoder runs. Prints, and writes gpu_check.json and gpu_check.md.
+"""
+
+import argparse
+import json
+import platform
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from scope_core import __version__
+from scope_core.forcing import DiffusionForcing
+from scope_core.magi import ChunkField, Reach, magi_schedule
+from scope_core.memory import Entry
+from scope_core.metrics import count_flops
+from scope_core.models.magi import MAGI_4_5B, ChunkCache, MagiConfig, MagiTransformer
+from scope_core.models.wan import WanConfig, WanTransformer
+from scope_core.plan import make_control
+from scope_core.policy import Decision, Mode, Policy
+from scope_core.predict import extrapolate
+from scope_core.presets import PRESETS, Settings
+from scope_core.residuals import Skip
+from scope_core.rollout import rollout
+from scope_core.schedule import ARSchedule, Unit
+from scope_core.solver import Euler, UniPC
+from scope_core.term import Guided
+from scope_core.trace import Trace
+
+EVERY = 3
+"""Iterations between two computed ones, counted from one to the other; a chunk's first step is computed as well."""
+GOAL = 0.95
+"""Least speed-up by the clock over that in operations, of the ways that reuse the output."""
+WAYS = {
+    "output": "the last velocity again",
+    "line": "a line through the last two velocities, as SCOPE predicts",
+    "blocks": "the last change that all blocks made",
+    "half": "the last change that the middle half of the blocks made",
+}
+OF_OUTPUT = ("output", "line")
+
+
+@dataclass(frozen=True)
+class Scripted(Policy):
+    """Skips by the script, in one of WAYS. `lag`: iterations that a chunk starts behind the one before it."""
+
+    name = "scripted"
+    title = "Every third iteration"
+
+    way: str
+    lag: int
+    depth: int
+
+    def decide(self, state: None, unit: Unit, change: float, history: Sequence[Entry]) -> Decision:
+        iteration = unit.step - 1 + self.lag * unit.index
+        if unit.step == 1 or iteration % EVERY == 0:
+            return Decision(Mode.RECOMPUTE, 0.0, "threshold")
+        return Decision(Mode.PREDICT, 0.0, "predict") if self.way == "line" else Decision(Mode.REUSE, 0.0, "cache")
+
+    def value(self, state: None, unit: Unit, decision: Decision, history: Sequence[Entry], x: Tensor) -> Tensor:
+        if decision.mode is Mode.REUSE:
+            return history[0].value
+        return extrapolate("taylor1", unit.sigma, [entry.sigma for entry in history], [entry.value for entry in history])
+
+    def skip(self, unit: Unit, blocks: int) -> Skip | None:
+        if self.way in OF_OUTPUT:
+            return None
+        span = range(blocks) if self.way == "blocks" else range(blocks // 4, blocks // 4 + blocks // 2)
+        return Skip((span,), span)
+
+
+def settings(way: str, schedule: ARSchedule) -> Settings:
+    depth = {"output": 1, "line": 2}.get(way, 0)
+    return PRESETS["off"] if way == "original" else Settings(Scripted(way, schedule.ar_step, depth), max_skip=EVERY - 1)
+
+
+class Counted:
+    """A network that counts its calls, and the blocks they ran, by shape. One forward of each shape without any block and one with a single block then
+    tell the floating-point operations of all."""
+
+    def __init__(self) -> None:
+        self.calls, self.ran = Counter(), Counter()
+
+    def blank(self, shape: tuple, around: Callable) -> object:
+        """A forward of this shape, of anything finite."""
+        raise NotImplementedError
+
+    def counting(self, shape: tuple, around: Callable | None) -> Callable:
+        self.calls[shape] += 1
+
+        def count(i: int, hidden: Tensor, block: Callable[[Tensor], Tensor]) -> Tensor:
+            def counted(hidden: Tensor) -> Tensor:
+                self.ran[shape] += 1
+                return block(hidden)
+
+            return counted(hidden) if around is None else around(i, hidden, counted)
+        return count
+
+    def take_flops(self) -> int:
+        """Operations since this was last asked."""
+        total = 0
+        for shape, calls in self.calls.items():
+            none, one = (count_flops(lambda: self.blank(shape, lambda i, hidden, block: block(hidden) if i < blocks else hidden)) for blocks in (0, 1))
+            total += calls * none + self.ran[shape] * (one - none)
+        self.calls, self.ran = Counter(), Counter()
+        return total
+
+
+class SkyReels(Counted):
+    """A window of SkyReels-V2 DF with guidance, its chunks five iterations apart."""
+
+    title, solver, by_chunk, steps = "SkyReels-V2 DF 1.3B", UniPC, False, 12
+    measured = "the first of three windows, 25 latent frames of 68x120; guidance 6"
+
+    def __init__(self, device: torch.device, dtype: torch.dtype, tiny: bool):
+        super().__init__()
+        self.device, self.dtype = device, dtype
+        config = WanConfig(96, 192, 2, 4, text_dim=16) if tiny else WanConfig(dim=1536, ffn_dim=8960, num_heads=12, num_layers=30)
+        self.frames, self.size, self.text = (10, (4, 6), 8) if tiny else (25, (68, 120), 512)
+        with device:
+            self.model = WanTransformer(config).to(dtype).requires_grad_(False)
+            self.captions = torch.randn(2, 1, self.text, config.text_dim, dtype=dtype)
+        self.blocks = self.model.blocks
+
+    def __call__(self, x: Tensor, t: Tensor, context: Tensor, mask: None, around: Callable | None) -> Tensor:
+        return self.model(x.to(self.dtype), t, context, mask, self.counting(tuple(x.shape), around))
+
+    def blank(self, shape: tuple, around: Callable) -> Tensor:
+        x = torch.zeros(shape, device=self.device, dtype=self.dtype)
+        return self.model(x, torch.zeros(1, shape[2], device=self.device), self.captions[0], None, around)
+
+    def schedule(self, steps: int) -> ARSchedule:
+        return ARSchedule(self.frames, steps, self.frames, block=5, ar_step=min(5, steps))
+
+    @property
+    def warm_up(self) -> ARSchedule:
+        return ARSchedule(self.frames, 2, self.frames)
+
+    def field(self, schedule: ARSchedule) -> DiffusionForcing:
+        return DiffusionForcing(Guided(self, *self.captions, cfg=6.0), schedule.segments[0], schedule, torch.Generator())
+
+
+class Magi(Counted):
+    """MAGI-1 distilled, four chunks at a time, each attending to all before it."""
+
+    title, solver, by_chunk, steps = "MAGI-1 4.5B, distilled", Euler, True, 32
+    measured = "the whole video, 10 chunks of 6 latent frames of 60x60; no guidance"
+    reach = Reach(noisy=())
+
+    def __init__(self, device: torch.device, dtype: torch.dtype, tiny: bool):
+        super().__init__()
+        self.device, self.dtype = device, dtype
+        config = MagiConfig(layers=4, hidden=64, ffn=96, heads=16, cond=16, head_dim=8, caption_dim=24, caption_length=60) if tiny else MAGI_4_5B
+        self.frames, self.size, self.text = (18, (4, 6), 8) if tiny else (60, (60, 60), 300)
+        self.model = MagiTransformer(config, dtype, device).requires_grad_(False)
+        for parameter in self.model.parameters():
+            parameter.normal_(0, 0.02)
+        self.config, self.blocks = config, len(self.model.blocks)
+        self.captions = torch.randn(2, config.caption_length, config.caption_dim, device=device)
+        """The prompt's and the null caption."""
+        self.masks = torch.arange(config.caption_length, device=device) < torch.tensor([[self.text], [50]], device=device)
+
+    def forward(self, x: Tensor, times: Sequence[float], shape: tuple, cache: ChunkCache, keep: Sequence[int], dt: float, around: Callable) -> Tensor:
+        chunks, ranges, null = shape
+        context, mask = (torch.stack([kinds[int(none)] for none in null])[None] for kinds in (self.captions, self.masks))
+        return self.model(x, torch.tensor([times], dtype=torch.float32, device=self.device), chunks, ranges, context, mask, cache, keep, dt, around=around)
+
+    def __call__(self, x, times, chunks, ranges, text, cache, keep, dt, dropped, around) -> Tensor:
+        shape = tuple(chunks), tuple(ranges), tuple(told is None for told in text)
+        return self.forward(x, times, shape, cache, keep, dt, self.counting(shape, around))
+
+    def blank(self, shape: tuple, around: Callable) -> Tensor:
+        chunks, ranges, _ = shape
+        x = torch.zeros(1, 16, 6 * len(chunks), *self.size, device=self.device)
+        stored = torch.zeros(1, 6 * self.size[0] * self.size[1] // 4, self.config.groups * self.config.head_dim, device=self.device, dtype=self.dtype)
+        cache = ChunkCache()
+        for chunk in {chunk for span in ranges for chunk in range(*span)} - set(chunks):
+            cache.put(0, chunk, stored, stored)
+        return self.forward(x, [0.5] * len(chunks), shape, cache, (), 32.0, around)
+
+    def schedule(self, steps: int) -> ARSchedule:
+        return magi_schedule(self.frames, steps, window=4, reach=self.reach)
+
+    @property
+    def warm_up(self) -> ARSchedule:
+        return self.schedule(4)
+
+    def field(self, schedule: ARSchedule) -> ChunkField:
+        return ChunkField(self, schedule, self.reach)
+
+
+MODELS = {"skyreels": SkyReels, "magi": Magi}
+
+
+@torch.inference_mode()
+def run(network: SkyReels | Magi, schedule: ARSchedule, way: str) -> dict[str, Any]:
+    """Sample a segment and measure; the network has counted the operations."""
+    cuda = network.device.type == "cuda"
+    segment = schedule.segments[0]
+    noise = torch.randn(1, 16, segment.frames, *network.size, generator=torch.Generator().manual_seed(0)).to(network.device)
+    field, trace = network.field(schedule), Trace({}, by_chunk=network.by_chunk)
+    control = make_control(settings(way, schedule), schedule, segment)
+    if cuda:
+        torch.cuda.reset_peak_memory_stats()
+        torch.cuda.synchronize()
+    began = time.perf_counter()
+    rollout(field, noise, segment, control, network.solver(schedule.sigmas), trace.begin(segment))
+    if cuda:
+        torch.cuda.synchronize()
+    seconds = time.perf_counter() - began
+    peak = torch.cuda.max_memory_allocated() if cuda else None
+    return {"way": way, "seconds": seconds, "computed": trace.totals["computed"], "of": trace.totals["iterations"],
+            "modes": [step["modes"] for step in trace.segments[0].steps], "peak_bytes": peak, "kept_bytes": control.peak_bytes}
+
+
+def measure(network: SkyReels | Magi, steps: int) -> list[dict[str, Any]]:
+    """Rows of the table: the original, then every way."""
+    run(network, network.warm_up, "original")  # kernels are loaded and chosen, memory is reserved
+    network.take_flops()
+    rows = []
+    for way in ("original", *WAYS):
+        row = run(network, network.schedule(steps), way)
+        row["flops"] = network.take_flops()
+        full = rows[0] if rows else row
+        row["time_x"], row["flop_x"] = full["seconds"] / row["seconds"], full["flops"] / row["flops"]
+        row["ratio"] = row["time_x"] / row["flop_x"]
+        rows.append(row)
+        print(f"  {network.title}, {way}: {row['seconds']:.2f} s, {row['time_x']:.2f}x, operations {row['flop_x']:.2f}x, ratio {row['ratio']:.3f}", flush=True)
+    return rows
+
+
+def markdown(report: dict[str, Any]) -> str:
+    lines = [
+        f"# Speed-up by the clock and by operations on {report['device']}", "",
+        f"torch {report['torch']}, {report['dtype']}, random weights. Two of three iterations are skipped in each way; *ratio* is time x over FLOP x, "
+        f"at least {GOAL} where the output is reused. MAGI-1's chunks are decided one by one there, and together where blocks are reused.", ""]
+    for model in report["models"]:
+        lines += [f"## {model['title']}", "", f"{model['parameters'] / 1e9:.2f} billion parameters, {model['steps']} steps; {model['measured']}.", "",
+                  "| skipped iterations take | computed | seconds | PFLOP | time x | FLOP x | ratio | peak GB | GB kept |",
+                  "|---|---|---|---|---|---|---|---|---|"]
+        for row in model["rows"]:
+            peak = "" if row["peak_bytes"] is None else f"{row['peak_bytes'] / 1e9:.2f}"
+            lines.append(
+                f"| {WAYS.get(row['way'], 'nothing: all are computed')} | {row['computed']} of {row['of']} | {row['seconds']:.2f} | {row['flops'] / 1e15:.3g} "
+                f"| {row['time_x']:.2f} | {row['flop_x']:.2f} | {row['ratio']:.3f} | {peak} | {row['kept_bytes'] / 1e9:.3f} |")
+        lines.append("")
+    return "\n".join(lines)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--device", type=torch.device, default=torch.device("cuda"))
+    parser.add_argument("--models", nargs="+", choices=MODELS, default=list(MODELS))
+    parser.add_argument("--steps", type=int, metavar="N",
+                        help="denoising steps, a multiple of 4 (default: SkyReels 12, MAGI-1 32; released: 50 and 64)")
+    parser.add_argument("--tiny", action="store_true", help="small models in fp32 on the CPU, to test this script")
+    parser.add_argument("--out", type=Path, default=Path("scope-output"), metavar="FOLDER")
+    args = parser.parse_args()
+    if args.steps is not None and (args.steps < 4 or args.steps % 4):
+        parser.error("--steps has to be a multiple of 4, because MAGI-1 denoises four chunks at a time")
+    device, dtype = (torch.device("cpu"), torch.float32) if args.tiny else (args.device, torch.bfloat16)
+
+    report = {"format": "scope.gpu_check", "pack": __version__, "torch": torch.__version__, "dtype": str(dtype).removeprefix("torch."), "tiny": args.tiny,
+              "device": torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or platform.machine(), "models": []}
+    for name in args.models:
+        torch.manual_seed(0)
+        network = MODELS[name](device, dtype, args.tiny)
+        steps = args.steps or network.steps
+        report["models"].append({"model": name, "title": network.title, "measured": "tiny" if args.tiny else network.measured, "steps": steps,
+                                 "parameters": sum(p.numel() for p in network.model.parameters()), "rows": measure(network, steps)})
+        del network
+
+    args.out.mkdir(parents=True, exist_ok=True)
+    (args.out / "gpu_check.json").write_text(json.dumps(report, indent=1))
+    (args.out / "gpu_check.md").write_text(markdown(report))
+    print(markdown(report))
+    missed = [f"{model['title']}, {row['way']}: {row['ratio']:.3f}" for model in report["models"] for row in model["rows"]
+              if row["way"] in OF_OUTPUT and row["ratio"] < GOAL]
+    if missed and not args.tiny:
+        print(f"Below {GOAL}: {'; '.join(missed)}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

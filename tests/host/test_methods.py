@@ -1,0 +1,52 @@
+"""The method selector: every knob reaches its policy, every published point is one, and bad numbers are answered."""
+
+import pytest
+from comfy_api.latest import io
+from scope_pack.nodes.methods import CUSTOM, GATE, OFFERS, options, settings_of
+from scope_pack.nodes.sampling import ScopeSettings
+from scope_pack.scope_core.policy import POLICIES
+from scope_pack.scope_core.presets import Settings, name_of
+
+DEFAULTS = {name: {knob.id: knob.default for knob in offer.knobs} for name, offer in OFFERS.items()}
+
+
+def test_every_method_is_offered():
+    assert {*OFFERS, "scope", "off"} == POLICIES.keys()
+    selector, = ScopeSettings.define_schema().inputs
+    assert [option.key for option in selector.options] == ["scope", *OFFERS] and isinstance(selector, io.DynamicCombo.Input)
+
+
+@pytest.mark.parametrize("method", OFFERS)
+def test_knobs_are_the_fields_of_the_policy(method):
+    settings = settings_of(method, {**DEFAULTS[method], "preset": CUSTOM})
+    assert settings.method == method and not settings.off
+    fields = settings.to_json()
+    for name, value in DEFAULTS[method].items():
+        if name not in ("ratios", "polynomial"):
+            assert fields[name] == value, name
+    assert Settings.from_json(fields) == settings and name_of(settings).startswith(f"{method} ")
+    assert (settings.max_skip, settings.warm_up, settings.tail) == tuple(DEFAULTS[method][name] for name in GATE)
+
+
+@pytest.mark.parametrize("method, point", [(method, point) for method, offer in OFFERS.items() for point in offer.points])
+def test_published_points_win_over_the_knobs(method, point):
+    settings = settings_of(method, {**DEFAULTS[method], "max_skip": 1, "preset": point})
+    assert not settings.off and settings.max_skip > 1
+    assert set(OFFERS[method].points[point]) <= set(DEFAULTS[method])
+
+
+@pytest.mark.parametrize("option", options(), ids=lambda option: option.key)
+def test_widgets_explain_themselves(option):
+    assert all(len(spec.tooltip) > 15 and spec.tooltip.endswith(".") for spec in option.inputs)
+
+
+def test_graphs_saved_without_a_preset_still_mean_the_same():
+    assert settings_of("teacache", dict(DEFAULTS["teacache"])).rival == POLICIES["teacache"]()
+
+
+@pytest.mark.parametrize("method, knobs, words", [
+    ("teacache", {"polynomial": "1.3B", "signal": "latent"}, "1.3B/latent"), ("taylorseer", {"interval": 0}, "interval is 0"), ("magcache", {"threshold": -1.0}, "threshold is -1"),
+])
+def test_numbers_out_of_range_are_answered(method, knobs, words):
+    with pytest.raises(ValueError, match=words):
+        settings_of(method, {**DEFAULTS[method], **knobs})
