@@ -13,14 +13,14 @@ from scope_pack.nodes.host.loading import complete_model, load_ar_model
 from scope_pack.nodes.host.sampling import sample_video
 from scope_pack.nodes.host.skyreels import HostTerm
 from scope_pack.nodes.host.unrolling import Unrolling
-from scope_pack.scope_core.policy import TeaCache
+from scope_pack.scope_core.policy import FBCache, TeaCache
 from scope_pack.scope_core.presets import PRESETS, Settings
 from scope_pack.scope_core.schedule import ARSchedule
 
 TOLERANCE = 2e-5
 STEPS, H, W = 8, 4, 6
 SKIPPING = (Settings(tau_c=5, tau_p=10, warm_up=1, max_skip=3, decay_mode="none"),
-            Settings(TeaCache(10), warm_up=1, max_skip=3))
+            Settings(TeaCache(10), warm_up=1, max_skip=3), Settings(FBCache(10), warm_up=1, max_skip=3))
 """Settings that skip steps even of a model with random weights."""
 
 

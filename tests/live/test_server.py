@@ -141,6 +141,29 @@ def test_advanced_sampler_writes_a_report_that_timeline_opens(server):
     assert trace["totals"]["computed"] < 12
 
 
+def test_calibration_is_found_again_and_refused_for_other_settings(server):
+    graph = prompt("calibrated", settings=["settings", 0])
+    links = {name: graph["sampler"]["inputs"][name] for name in ("model", "positive", "negative", "latent", "schedule", "seed", "steps", "cfg", "shift", "solver")}
+    graph["settings"] = {"class_type": "SCOPE_Settings", "inputs": {
+        "method": "magcache", "method.preset": "custom", "method.threshold": 0.3, "method.longest": 4, "method.retention": 0.1, "method.ratios": "calibrated",
+        "method.max_skip": 6, "method.warm_up": 1, "method.tail": 1}}
+    with pytest.raises(WorkflowError, match="calibrat.*SCOPE Calibrate"):
+        server.run(graph)
+    calibrating = {**graph, "calibrate": {"class_type": "SCOPE_Calibrate", "inputs": {**links, "method": "scope", "speed": 2.0}}}
+    del calibrating["sampler"], calibrating["timeline"], calibrating["settings"]
+    calibrating["save"] = {"class_type": "SaveLatent", "inputs": {"samples": ["calibrate", 1], "filename_prefix": "recorded"}}
+    said = server.run(calibrating)["outputs"]["calibrate"]["text"][0]
+    assert "scope at a threshold of" in said and "Ratios of the residual" in said
+    graph["sampler"]["inputs"]["seed"] = 6
+    trace = trace_of(server.run(graph))
+    assert trace["run"]["method"] == "magcache" and 0 < trace["totals"]["computed"] < 12 and len(trace["run"]["settings"]["ratios"]) == 12
+    _, planned = server.request("POST", "/scope/plan", {"prompt": graph, "node": "sampler"})
+    assert planned["point"]["computed"] == trace["totals"]["computed"]
+    graph["sampler"]["inputs"]["steps"] = 10
+    with pytest.raises(WorkflowError, match="steps 12 instead of 10.*SCOPE Calibrate"):
+        server.run(graph)
+
+
 @pytest.mark.parametrize("change, words", [
     ({"schedule": {"window": 60}}, ["window is 60", "57 or 61"]),
     ({"schedule": {"length": 97, "overlap": 61}}, ["overlap is 16", "between 1 and 15"]),
@@ -167,7 +190,7 @@ def test_bad_input_names_the_value_and_the_way_out(server, change, words):
 def test_every_node_has_tooltips_and_a_help_page(server):
     nodes = {name: info for name, info in server.object_info().items() if name.startswith("SCOPE_")}
     assert set(nodes) == {"SCOPE_LoadModel", "SCOPE_LoadDemo", "SCOPE_LoadMagiVAE", "SCOPE_MagiPrompt", "SCOPE_ARSchedule", "SCOPE_MagiSchedule", "SCOPE_Settings",
-                          "SCOPE_Sampler", "SCOPE_SamplerSelect", "SCOPE_Timeline", "SCOPE_Sweep", "SCOPE_SweepPoint", "SCOPE_SweepRuns", "SCOPE_TradeoffChart", "SCOPE_Quality", "SCOPE_Compare", "SCOPE_SaveReport"}
+                          "SCOPE_Sampler", "SCOPE_SamplerSelect", "SCOPE_Calibrate", "SCOPE_Timeline", "SCOPE_Sweep", "SCOPE_SweepPoint", "SCOPE_SweepRuns", "SCOPE_TradeoffChart", "SCOPE_Quality", "SCOPE_Compare", "SCOPE_SaveReport"}
     for name, info in nodes.items():
         assert info["description"] and info["category"] == "SCOPE"
         for group in ("required", "optional"):
