@@ -32,8 +32,10 @@ class Benchmark:
         self.kept: dict[str, dict[str, Any]] = {line["id"]: line for line in lines}
         self.demos: dict[str, Demo | Magi] = {}
 
-    def run(self, schedules: list[str]) -> dict[str, Any]:
-        rows = [row for name in schedules for row in Schedule(self, name).rows()]
+    def run(self, names: list[str], presets_only: bool) -> dict[str, Any]:
+        schedules = [Schedule(self, name) for name in names]
+        rows = [row for schedule in schedules for row in schedule.presets()]
+        rows += [] if presets_only else [row for schedule in schedules for row in schedule.methods()]
         return {"format": "scope.benchmark", "version": 2, "clips": self.clips, "torch": torch.__version__, "threads": torch.get_num_threads(),
                 "gate": GATE, "budgets": BUDGETS, "rows": rows}
 
@@ -64,13 +66,19 @@ class Schedule:
         self.tokens = Clips.sample(bench.clips, torch.Generator().manual_seed(JUDGED)).tokens()
         self.search_tokens = Clips.sample(1, torch.Generator().manual_seed(SEARCHED)).tokens()
 
-    def rows(self) -> list[dict[str, Any]]:
+    def presets(self) -> list[dict[str, Any]]:
+        """The full run, the named presets, and fewer steps."""
         self.full = self.judge("full", "every step", PRESETS["off"])
         rows = [self.full]
         for name in list(PRESETS)[1:]:
             rows.append(self.judge("preset", name, PRESETS[name]))
         for steps, lag in self.fewer_steps():
             rows.append(self.judge("fewer", f"{steps} steps", PRESETS["off"], self.shorter(steps, lag)))
+        return rows
+
+    def methods(self) -> list[dict[str, Any]]:
+        """Every method at every budget."""
+        rows = []
         found = methods(self.family, self.schedule.steps, self.ratios())
         for i, (key, method) in enumerate(found.items()):
             costs = {knob: self.cost(method.settings(knob)) for knob in method.knobs}

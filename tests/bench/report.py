@@ -19,18 +19,24 @@ def markdown(report: dict[str, Any]) -> str:
 
 
 def summary(report: dict[str, Any]) -> str:
-    """Methods by budget, best first, for the README."""
+    """For the README: presets, then methods by budget, best first."""
     lines = []
     for schedule, rows in by_schedule(report):
-        budgets = report["budgets"]
-        lines += [f"**{SCHEDULES[schedule]}**: PSNR in dB to the full run, mean ± spread over {report['clips']} prompts and seeds (FLOP saved)", "",
-                  line(["method", *(f"{budget:.0%} of the forwards" for budget in budgets)]), line(["---"] * (1 + len(budgets)))]
-        titles = dict.fromkeys(row["title"] for row in rows if "title" in row)
-        table = {title: [next((row for row in rows if row.get("title") == title and row.get("budget") == budget), None) for budget in budgets] for title in titles}
-        table["Fewer steps"] = [min((row for row in rows if row["method"] == "fewer"), key=lambda row: abs(row["share"] - budget)) for budget in budgets]
-        ranked = sorted(table, key=lambda title: -sum(row["psnr"] for row in table[title] if row))
-        lines += [line([f"**{title}**" if title.startswith("SCOPE") else title, *map(entry, table[title])]) for title in ranked] + [""]
+        named = [row for row in rows if "title" not in row]
+        lines += [f"**{SCHEDULES[schedule]}**", "", line(COLUMNS), line("---" for _ in COLUMNS), *(line(cells(row)) for row in named), ""]
+        if len(named) < len(rows):
+            lines += ranking(rows, report["budgets"])
     return "\n".join([*lines, *verdicts(report), "", footnote(report)])
+
+
+def ranking(rows: list[Row], budgets: list[float]) -> list[str]:
+    """Methods at equal budgets: PSNR, spread and FLOP saved."""
+    titles = dict.fromkeys(row["title"] for row in rows if "title" in row)
+    table = {title: [next((row for row in rows if row.get("title") == title and row["budget"] == budget), None) for budget in budgets] for title in titles}
+    table["Fewer steps"] = [min((row for row in rows if row["method"] == "fewer"), key=lambda row: abs(row["share"] - budget)) for budget in budgets]
+    ranked = sorted(table, key=lambda title: -sum(row["psnr"] for row in table[title] if row))
+    return [line(["method", *(f"PSNR at {budget:.0%} of the forwards" for budget in budgets)]), line(["---"] * (1 + len(budgets))),
+            *(line([f"**{title}**" if title.startswith("SCOPE") else title, *map(entry, table[title])]) for title in ranked), ""]
 
 
 def verdicts(report: dict[str, Any]) -> list[str]:
@@ -101,6 +107,7 @@ def line(cells) -> str:
 
 def footnote(report: dict[str, Any]) -> str:
     gate = report["gate"]
-    return (f"{report['clips']} prompts and seeds that nothing was tuned on; settings for a budget were looked for on another prompt. Same schedule, solver, seed and safety gate for all "
-            f"(at most {gate['max_skip']} skips in a row, first {gate['warm_up']} and last {gate['tail']} step of a chunk computed); presets have their own. {report['threads']} CPU threads. "
-            "`python -m tests.bench` makes this again.")
+    equal = (f" Methods at equal budgets share one safety gate (at most {gate['max_skip']} skips in a row, first {gate['warm_up']} and last {gate['tail']} step of a chunk computed); their settings "
+             "were looked for on another prompt." if any("title" in row for row in report["rows"]) else "")
+    return (f"PSNR and SSIM to the run without acceleration: mean ± spread over {report['clips']} prompts and seeds that nothing was tuned on, and the worst frame of all.{equal} "
+            f"{report['threads']} CPU threads; made by `python -m tests.bench`.")

@@ -6,6 +6,7 @@ import torch
 from comfy.cli_args import LatentPreviewMethod
 from scope_pack.nodes.host import demo
 from scope_pack.nodes.host.preview import OUTLINE, FilmstripPreview
+from scope_pack.scope_core.magi import magi_schedule
 from scope_pack.scope_core.schedule import ARSchedule
 
 
@@ -20,3 +21,19 @@ def test_filmstrip_outlines_the_active_chunks(monkeypatch):
     tiles = strip.reshape(rows, strip.shape[0] // rows, columns, strip.shape[1] // columns, 3).swapaxes(1, 2).reshape(rows * columns, -1, strip.shape[1] // columns, 3)
     outlined = [bool((tile[0] == OUTLINE).all()) for tile in tiles]
     assert outlined == step.update.tolist() and 0 < sum(outlined) < 8
+
+
+def test_finished_chunks_are_decoded_with_a_vae(monkeypatch):
+    """Without previews of its own a model still shows what is finished: one decoded frame a chunk, once."""
+    monkeypatch.setattr(latent_preview.args, "preview_method", LatentPreviewMethod.NoPreviews)
+    schedule = magi_schedule(24, 8, 4)
+    segment, = schedule.segments
+    vae = demo.DemoVideoVAE()
+    decoded, decode = [], vae.decode
+    monkeypatch.setattr(vae, "decode", lambda latents: decoded.append(latents.shape[2]) or decode(latents))
+    preview = FilmstripPreview(demo.load_demo_magi(), schedule, vae)
+    for step in segment.iterations:
+        preview(segment, step, torch.zeros(1, 16, 24, 8, 8))
+    assert decoded == [6, 6, 6, 6] and sorted(preview.decoded) == [0, 1, 2, 3]
+    strip = np.array(preview.filmstrip(segment, segment.iterations[-1], torch.zeros(1, 16, 24, 8, 8)))
+    assert strip.shape[0] > 100 and strip.std() > 1
