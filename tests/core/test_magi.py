@@ -288,3 +288,19 @@ def test_quantised_model_follows_the_plain_one():
     a, b = (m(x, t, (0, 1, 2), RANGES, context, mask) for m in (plain, model))
     assert F.cosine_similarity(a.flatten(), b.flatten(), 0) > 0.99
     assert not torch.equal(a, b)
+
+
+@pytest.mark.parametrize("height, width", [(480, 480), (720, 720), (720, 1280)])
+def test_published_sizes(height, width):
+    """One chunk of the real size through a tiny network; positions of a format are those of the same format on its side."""
+    config = MagiConfig(layers=1, hidden=16, ffn=16, heads=8, cond=8, head_dim=8, caption_dim=4, caption_length=52)
+    model = MagiTransformer(config).requires_grad_(False)
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter, std=0.1)
+    x = torch.randn(1, 16, 6, height // 8, width // 8)
+    made = model(x, torch.full((1, 1), 0.5), (0,), [(0, 1)], torch.randn(1, 1, 3, 4), torch.ones(1, 1, 3))
+    assert made.shape == x.shape and torch.isfinite(made).all()
+    turned = model.rope(torch.arange(6), width // 16, height // 16).unflatten(0, (6, width // 16, height // 16)).transpose(1, 2)
+    straight = model.rope(torch.arange(6), height // 16, width // 16).unflatten(0, (6, height // 16, width // 16))
+    bands = len(model.rope.bands)
+    assert torch.allclose(straight[..., bands:2 * bands], turned[..., 2 * bands:], atol=1e-5), "rows and columns are measured alike"

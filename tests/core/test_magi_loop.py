@@ -10,7 +10,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 from scope_core.demo.evaluate import Magi
 from scope_core.demo.world import TOKENS, tokenize
-from scope_core.magi import CHUNK, TEXT_SCALE, ChunkField, Reach, magi_schedule
+from scope_core.magi import CHUNK, TEXT_SCALE, ChunkField, Reach, magi_schedule, step_size
 from scope_core.models.magi import MagiTransformer, config_of
 from scope_core.plan import make_control
 from scope_core.presets import PRESETS, Settings
@@ -149,6 +149,20 @@ def test_the_paper_s_setting_has_its_counts():
     assert sum(len(step.active) for step in segment.iterations) == 640 and max(len(step.active) for step in segment.iterations) == 4
     twelve, = magi_schedule(60, 12, 4).segments
     assert len(twelve.iterations) == 3 * 13 and twelve.sigmas[-1] == 0
+
+
+def test_short_cuts_tell_the_model_how_long_each_step_is(distilled):
+    """magi1.md 3.2: half the number of steps; at 12 steps 8 over the interval, by the step within a stage."""
+    assert [step_size(n) for n in (64, 16, 8)] == [32, 8, 4]
+    assert [step_size(12, "8,16,16", d) for d in range(3)] == [4, 8, 8] and [step_size(12, "16,16,8", d) for d in range(3)] == [8, 8, 4]
+    schedule = magi_schedule(24, 12, 4, shortcut="16,16,8")
+    network = Captioned(distilled.model, distilled.caption, distilled.mask)
+    field, told = ChunkField(network, schedule, skips=False), []
+    network.model = lambda x, t, chunks, ranges, context, mask, cache, keep, dt, dropped, around: told.append(dt) or torch.zeros_like(x)
+    segment, = schedule.segments
+    for step in segment.iterations[:6]:
+        field.velocity(torch.zeros(1, 16, 24, 4, 4), step, slice(0, 24), step.active, None)
+    assert told == [8, 8, 4, 8, 8, 4]
 
 
 def test_the_shipped_demo_is_a_magi_and_skips_chunk_by_chunk():
