@@ -104,7 +104,7 @@ class Magi(Shipped):
         with safe_open(folder / MagiDemo.file, "pt") as file:
             self.settings = json.loads(file.metadata()["config"])
         config = replace(config_of({key: weight.shape for key, weight in weights.items()}), **self.settings["transformer"])
-        self.transformer = MagiTransformer(config).eval()
+        self.transformer = MagiTransformer(config).eval().requires_grad_(False)
         self.transformer.load_state_dict(weights)
 
     def schedules(self, steps: int = 64) -> dict[str, ARSchedule]:
