@@ -135,7 +135,7 @@ def options() -> list[io.DynamicCombo.Option]:
 
 def settings_of(method: str, knobs: dict[str, Any]) -> Settings:
     """Settings of a method's widgets: unless the preset is custom, its numbers win. Raises ValueError out of range."""
-    preset = knobs.pop("preset", CUSTOM)
+    preset = knobs.pop("preset", None) or CUSTOM
     if preset != CUSTOM:
         knobs = OFFERS[method].presets()[preset]
     numbers = {name: RATIOS[value] if name == "ratios" else value for name, value in knobs.items() if name not in GATE}
