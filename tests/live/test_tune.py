@@ -202,7 +202,7 @@ def test_bad_input_of_the_measuring_nodes(server, output, change, words):
 def test_every_preset_is_expressed_by_the_sliders(server):
     """What the browser moves the sliders to is what the preset means."""
     presets = server.object_info()["SCOPE_Sampler"]["input"]["required"]["preset"][1]["presets"]
-    assert set(presets) == {"off", "quality", "balanced", "fast", "paper_slow", "paper_fast"}
+    assert set(presets) == {"off", "quality", "balanced", "fast", "paper_slow", "paper_fast", "paper_magi_slow", "paper_magi_fast"}
     for name, widgets in presets.items():
         plans = [ask(server, "sampler", prompt("preset", STAIRCASE, **speed))[1] for speed in ({"preset": name}, {"preset": "custom", **widgets})]
         assert plans[0]["trace"]["segments"] == plans[1]["trace"]["segments"], name
