@@ -65,7 +65,7 @@ class Run:
 
     def segment(self, guider, extra_args: dict, segment: Segment, noise: Tensor, known: Tensor) -> Tensor:
         """Denoise one segment in the model's latent space."""
-        term, view = self.view(guider, extra_args, segment)
+        term, view = self.view(guider, extra_args, segment, noise)
         if calibration.needs_ratios(self.settings):
             circumstances = Circumstances.of(fingerprint(term), self.schedule, calibration.guidance(guider.model_patcher, guider.cfg))
             self.settings = calibration.with_ratios(self.settings, circumstances)
@@ -94,14 +94,16 @@ class Run:
             if self.key and isinstance(control.signal, ContentSignal):
                 remember(Known.learn_content, self.key, control.policy.signal, self.schedule, control.signal.seen)
 
-    def view(self, guider, extra_args: dict, segment: Segment) -> tuple[HostTerm | HostNetwork, Field]:
-        """The model as it answers for signals, and as the loop sees it."""
+    def view(self, guider, extra_args: dict, segment: Segment, noise: Tensor) -> tuple[HostTerm | HostNetwork, Field]:
+        """The model as it answers for signals, and as the loop sees it. `noise` [B, C, F, H, W] tells batch and device."""
         options, seed = extra_args["model_options"], extra_args.get("seed")
         if not is_magi(guider.model_patcher):
             term = HostTerm(guider, options, seed)
             return term, DiffusionForcing(term, segment, self.schedule, torch.Generator().manual_seed(self.seed + 7919 * (segment.index + 1)))
         network = HostNetwork(guider, options, self.schedule.steps, self.schedule.frames)
-        start = None if self.unrolling.start is None else guider.inner_model.process_latent_in(self.unrolling.start.to(guider.model_patcher.load_device))
+        start = self.unrolling.start
+        if start is not None:
+            start = guider.inner_model.process_latent_in(comfy.utils.repeat_to_batch_size(start, noise.shape[0]).to(noise))
         return network, ChunkField(network, self.schedule, self.unrolling.reach, None if guider.inner_model.distilled else guider.cfg, start,
                                    skips=not (self.settings.joint or self.settings.policy.depth == 0), kv_bytes=self.unrolling.kv_bytes, compress=self.unrolling.compress)
 

@@ -77,6 +77,9 @@ class ChunkWindow:
 
     def check_size(self, latent: Tensor) -> None:
         """Raises ScheduleError for sizes that the model cannot take."""
+        if latent.shape[2] % CHUNK:
+            raise ScheduleError(f"the video has {latent.shape[2]} latent frames, and a chunk of MAGI-1 has {CHUNK}; connect the latent of MAGI-1 Schedule, which has "
+                                f"whole chunks, or one of {self.whole(latent.shape[2])}")
         if any(side % 2 for side in latent.shape[3:]):
             raise ScheduleError(f"the video is {latent.shape[4]} x {latent.shape[3]} in latent pixels, and MAGI-1 puts 2 x 2 of them together; choose a width and a "
                                 "height that are multiples of 16 pixels")

@@ -126,6 +126,14 @@ def test_windows_and_lengths(distilled, window):
     assert torch.isfinite(made).all() and len(trace.segments[0].header["units"]) == 2
 
 
+def test_a_batch_starts_from_the_same_frames(folder):
+    """Known frames that do not fill a chunk are put back in every video of a batch."""
+    fixture = Fixture("i2v_distill", folder)
+    fixture.noise = fixture.noise.repeat(2, 1, 1, 1, 1)
+    made, _ = fixture.run(fixture.model())
+    assert all((video - fixture.expected).abs().max() < 1e-5 for video in made.split(1))
+
+
 def test_a_lora_changes_the_video(distilled):
     model = distilled.model()
     keys = comfy.lora.model_lora_keys_unet(model.model, {})
@@ -221,6 +229,8 @@ def test_bad_input_is_answered(distilled, folder):
         check_unrolling(model, Unrolling())
     with pytest.raises(ScheduleError, match="multiples of 16 pixels"):
         ChunkWindow().check_size(torch.zeros(1, 16, 6, 33, 32))
+    with pytest.raises(ScheduleError, match="25 latent frames.*one of 30"):
+        ChunkWindow().check_size(torch.zeros(1, 16, 25, 32, 32))
     with pytest.raises(ScheduleError, match="30 latent frames and the video 24"):
         unroll_chunks(96, 4, (5, 4, 3, 2), "8,16,16", 8, torch.zeros(1, 16, 30, 8, 8))
     with pytest.raises(magi.NotByChunksError, match="SCOPE Sampler"):
