@@ -2,11 +2,9 @@
 
 import os
 
-import folder_paths
 from comfy_api.latest import io
 
-from .host import demo, loading
-from .host.magi_vae import load_magi_vae
+from .host import demo, loading, magi_vae
 
 
 class LoadARModel(io.ComfyNode):
@@ -87,7 +85,7 @@ class LoadMagiVAE(io.ComfyNode):
             description="Loads the autoencoder of MAGI-1, which core's Load VAE does not know, as a standard VAE for core's VAE Decode and VAE Encode.",
             search_aliases=["magi", "magi-1", "magi vae", "sand ai", "load vae", "vae loader"],
             inputs=[
-                io.Combo.Input("vae_name", options=folder_paths.get_filename_list("vae"),
+                io.Combo.Input("vae_name", options=magi_vae.vae_names(),
                                tooltip="ckpt/vae/diffusion_pytorch_model.safetensors of sand-ai/MAGI-1, in models/vae. Give it a name of its own there, "
                                        "such as magi_1_vae.safetensors: many models have a file of the published name."),
             ],
@@ -97,9 +95,9 @@ class LoadMagiVAE(io.ComfyNode):
 
     @classmethod
     def fingerprint_inputs(cls, vae_name: str) -> tuple[str, int]:
-        path = folder_paths.get_full_path_or_raise("vae", vae_name)
+        path = magi_vae.vae_path(vae_name)
         return path, os.stat(path).st_mtime_ns
 
     @classmethod
     def execute(cls, vae_name: str) -> io.NodeOutput:
-        return io.NodeOutput(load_magi_vae(folder_paths.get_full_path_or_raise("vae", vae_name)))
+        return io.NodeOutput(magi_vae.load_magi_vae(magi_vae.vae_path(vae_name)))

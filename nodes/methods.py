@@ -139,8 +139,6 @@ def settings_of(method: str, knobs: dict[str, Any]) -> Settings:
     if preset != CUSTOM:
         knobs = OFFERS[method].presets()[preset]
     numbers = {name: RATIOS[value] if name == "ratios" else value for name, value in knobs.items() if name not in GATE}
-    if "polynomial" in numbers:
-        numbers["model"] = numbers.pop("polynomial")
     settings = Settings(POLICIES[method](**numbers), **{name: knobs[name] for name in GATE})
     _ = settings.policy, settings.gate
     return settings

@@ -80,9 +80,12 @@ class Known:
             self.put_last("models", entry(key, schedule), name)
 
     def learn_content(self, key: str, signal: str, schedule: ARSchedule, seen: dict[int, list[float]]) -> None:
-        """Remember the mean change that a signal of the content had at each own step (`signal.ContentSignal.seen`)."""
+        """Remember the mean change that a signal of the content had at each own step (`signal.ContentSignal.seen`), of a model that was learnt."""
+        name = self.models().get(entry(key, schedule))
+        if name is None:
+            return
         changes = [np.mean(seen.get(step, 0.0)) for step in range(1, schedule.steps + 1)]
-        np.save(self.map_path(self.models()[entry(key, schedule)], signal), np.stack([schedule.sigmas[:-1], np.cumsum(changes)]))
+        np.save(self.map_path(name, signal), np.stack([schedule.sigmas[:-1], np.cumsum(changes)]))
 
     def table(self, key: str, signal: str, schedule: ARSchedule) -> tuple[np.ndarray, str]:
         """Change at each own step [S + 1] (see `signal.change_table`), and why it is an estimate (empty if it is exact)."""

@@ -8,6 +8,7 @@ import comfy.model_management
 import comfy.model_patcher
 import comfy.sd
 import comfy.utils
+import folder_paths
 import torch
 from torch import Tensor
 
@@ -120,6 +121,15 @@ class MagiVideoVAE(comfy.sd.VAE):
         encoder still has its patches, and the results of the tiles before amount to less than one more."""
         tokens = min(frames, TILE_FRAMES) * min(height, TILE) * min(width, TILE) + 1
         return copies * tokens * self.first_stage_model.config.dim * dtype.itemsize
+
+
+def vae_names() -> list[str]:
+    """Files of models/vae."""
+    return folder_paths.get_filename_list("vae")
+
+
+def vae_path(name: str) -> str:
+    return folder_paths.get_full_path_or_raise("vae", name)
 
 
 def load_magi_vae(path: str) -> MagiVideoVAE:

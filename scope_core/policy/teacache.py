@@ -32,7 +32,7 @@ class TeaCache(Policy):
     published = "0.05 to 0.3"
 
     threshold: float = 0.2
-    model: str = "none"
+    polynomial: str = "none"
     """Which published polynomial rescales the change: 1.3B, 14B, or none."""
     signal: str = "modulation"
     aggregate: str = "max"
@@ -41,18 +41,18 @@ class TeaCache(Policy):
     def __post_init__(self) -> None:
         if not self.threshold >= 0:
             raise ValueError(f"{self.title} threshold is {self.threshold:g}; it must be at least 0, published values are {self.published}")
-        if self.model != "none" and (self.model, self.signal) not in POLYNOMIALS:
+        if self.polynomial != "none" and (self.polynomial, self.signal) not in POLYNOMIALS:
             known = ", ".join(sorted({f"{model}/{signal}" for model, signal in POLYNOMIALS}))
-            raise ValueError(f"no TeaCache polynomial for {self.model}/{self.signal}; there is one for {known}; 'none' uses the change as it is")
+            raise ValueError(f"no TeaCache polynomial for {self.polynomial}/{self.signal}; there is one for {known}; 'none' uses the change as it is")
 
     @property
     def off(self) -> bool:
         return self.threshold == 0
 
     def rescale(self, change: float) -> float:
-        if self.model == "none":
+        if self.polynomial == "none":
             return change
-        coefficients, (low, high) = POLYNOMIALS[self.model, self.signal]
+        coefficients, (low, high) = POLYNOMIALS[self.polynomial, self.signal]
         return max(0.0, float(np.polyval(coefficients, min(max(change, low), high))))
 
     def init(self) -> float:

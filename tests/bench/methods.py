@@ -1,10 +1,10 @@
 """What is measured: every method at equal budgets behind one safety gate, and the named presets with their own."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from scope_core.policy import (
-    BWCache, DeltaDiT, EasyCache, FBCache, FlowCache, MagCache, MotionCache, PrediT, Reduced, Scope, SeaCache, TaylorSeer, TeaCache)
+    BWCache, DeltaDiT, EasyCache, FBCache, FlowCache, MagCache, MotionCache, PrediT, Reduced, SeaCache, TaylorSeer, TeaCache)
 from scope_core.presets import CALIBRATED, PAPER, PAPER_MAGI, Settings
 
 GATE = {"max_skip": 12, "warm_up": 2, "tail": 1}
@@ -32,9 +32,7 @@ def behind_gate(policy) -> Settings:
 
 def scope(base: Settings, scale: float) -> Settings:
     """Both thresholds of SCOPE times `scale`, behind the common gate."""
-    policy = base.policy
-    return Settings(Scope(policy.tau_c * scale, policy.tau_p * scale, policy.decay, policy.decay_mode, policy.predictor, policy.monotone, policy.clipped,
-                          policy.signal, policy.aggregate), **GATE)
+    return replace(base, tau_c=base.tau_c * scale, tau_p=base.tau_p * scale, **GATE)
 
 
 def methods(family: str, steps: int, ratios: tuple[float, ...]) -> dict[str, Method]:

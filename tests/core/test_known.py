@@ -85,3 +85,9 @@ def test_a_distilled_magi_is_another_model_at_another_number_of_steps(tmp_path):
         table, why = known.table("demo", "modulation", schedule)
         assert why == "" and table == pytest.approx(change_table("modulation", schedule.sigmas, network), rel=1e-3, abs=1e-6)
     assert len(set(known.models().values())) == 2 and "has not run" in known.table("demo", "modulation", magi_schedule(24, 16))[1]
+
+
+def test_content_of_a_model_that_could_not_be_learnt_is_left_out(tmp_path):
+    """Where the folder could not be written when the model ran, the end of the run must not fail for it."""
+    Known(tmp_path).learn_content("first", "latent", ARSchedule(25, 20), {1: [0.1]})
+    assert not list(tmp_path.iterdir())

@@ -171,7 +171,7 @@ def test_one_joint_forward_computes_all_units_or_none():
 def test_teacache_rescaling_is_clamped_to_where_its_polynomial_was_fitted(key):
     model, signal = key
     coefficients, (low, high) = POLYNOMIALS[key]
-    policy = TeaCache(model=model, signal=signal)
+    policy = TeaCache(polynomial=model, signal=signal)
     inside = np.linspace(low, high, 200)
     assert min(np.polyval(coefficients, inside)) > -5e-3
     assert policy.rescale(0.0) == policy.rescale(low)
@@ -184,7 +184,7 @@ def test_teacache_rescaling_is_clamped_to_where_its_polynomial_was_fitted(key):
 def test_teacache_takes_no_large_change_for_none(key):
     """Beyond its last maximum each polynomial falls to zero and below: clamped there, the largest changes would count least."""
     model, signal = key
-    policy = TeaCache(model=model, signal=signal)
+    policy = TeaCache(polynomial=model, signal=signal)
     assert policy.rescale(9.0) == max(policy.rescale(change) for change in np.linspace(0, 1, 500)) or policy.rescale(9.0) > 0.1
 
 
@@ -228,8 +228,8 @@ def test_off_computes_and_keeps_nothing():
     (lambda: Scope(predictor="taylor3"), ["'taylor3'", *PREDICTORS, "auto"]),
     (lambda: TeaCache(threshold=-1.0), ["threshold is -1", "at least 0", "0.05 to 0.3"]),
     (lambda: TeaCache(threshold=float("nan")), ["threshold is nan", "at least 0"]),
-    (lambda: TeaCache(model="5B"), ["5B/modulation", "1.3B/modulation", "14B/embedding", "none"]),
-    (lambda: TeaCache(model="1.3B", signal="latent"), ["1.3B/latent"]),
+    (lambda: TeaCache(polynomial="5B"), ["5B/modulation", "1.3B/modulation", "14B/embedding", "none"]),
+    (lambda: TeaCache(polynomial="1.3B", signal="latent"), ["1.3B/latent"]),
     (lambda: Gate(max_skip=-1), ["max_skip is -1", "at least 0"]),
     (lambda: Gate(warm_up=-2), ["warm_up is -2", "at least 0"]),
     (lambda: Gate(tail=-3), ["tail is -3", "at least 0"]),

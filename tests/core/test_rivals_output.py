@@ -355,7 +355,7 @@ def test_settings_survive_json(policy):
     (lambda: PrediT(order=0), ["order is 0", "1 or 2"]), (lambda: PrediT(longest=0), ["horizon is 0", "at least 1", "8"]),
     (lambda: EasyCache(-0.1), ["tau is -0.1", "at least 0", "0.05"]), (lambda: EasyCache(form="x"), ["'x'", "paper, velocity"]),
     (lambda: FlowCache(-1.0), ["FlowCache threshold is -1", "at least 0", "0.01 and 0.015"]),
-    (lambda: FlowCache(model="1.3B"), ["1.3B/latent", "1.3B/modulation", "none"]),
+    (lambda: FlowCache(polynomial="1.3B"), ["1.3B/latent", "1.3B/modulation", "none"]),
     (lambda: MotionCache(float("nan")), ["MotionCache threshold is nan", "0.0065"]),
     (lambda: SeaCache(-1.0), ["threshold is -1", "at least 0", "0.25"]), (lambda: SeaCache(max_skips=0), ["0 steps", "at least 1", "2"]),
     (lambda: SeaCache(site="x"), ["'x'", "output, residual"]),

@@ -22,7 +22,7 @@ def test_knobs_are_the_fields_of_the_policy(method):
     assert settings.method == method and not settings.off
     fields = settings.to_json()
     for name, value in DEFAULTS[method].items():
-        if name not in ("ratios", "polynomial"):
+        if name != "ratios":
             assert fields[name] == value, name
     assert Settings.from_json(fields) == settings and name_of(settings).startswith(f"{method} ")
     assert (settings.max_skip, settings.warm_up, settings.tail) == tuple(DEFAULTS[method][name] for name in GATE)
