@@ -1,4 +1,4 @@
-"""Load AR Video Model, Load SCOPE Demo."""
+"""Load AR Video Model, Load SCOPE Demo, Load MAGI-1 VAE."""
 
 import os
 

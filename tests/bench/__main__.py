@@ -20,7 +20,7 @@ def main() -> int:
     parser.add_argument("--comfyui", type=Path, help="a ComfyUI whose Python to use; otherwise one is found or built")
     parser.add_argument("--clips", type=int, default=6, help="prompts and seeds to judge on (default: %(default)s)")
     parser.add_argument("--schedules", nargs="+", default=["synchronous", "asynchronous", "chunk_by_chunk"], help="which of the three to run")
-    parser.add_argument("--presets-only", action="store_true", help="leave out the search for equal budgets and the methods at them: minutes instead of an hour")
+    parser.add_argument("--presets-only", action="store_true", help="leave out the search for equal budgets and the methods at them, which take most of the time")
     parser.add_argument("--out", type=Path, default=Path("scope-output") / "bench", help="where results are kept (default: %(default)s)")
     parser.add_argument("--readme", action="store_true", help="also put the summary into the README")
     parser.add_argument("--here", action="store_true", help="measure in this Python, which has torch, scikit-image and matplotlib")
