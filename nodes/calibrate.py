@@ -1,29 +1,32 @@
 """SCOPE Calibrate: one recorded run, and what it teaches about a model."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 
 from comfy_api.latest import io
 
 from ..scope_core.calibrate import Calibration, Circumstances
-from ..scope_core.known import entry
 from ..scope_core.policy import MagCache, TeaCache
 from ..scope_core.policy.magcache import Record, measured
-from ..scope_core.presets import CALIBRATED, Settings
+from ..scope_core.presets import CALIBRATED, Settings, name_of
 from .graph import Graph
 from .host import calibration, sampling
 from .sampling import SettingsType, render, sampling_inputs, solver_input
 from .timeline import TraceType
 
 RECORDED = ("modulation", "embedding", "sigma", "latent")
-GATE = {"max_skip": 12, "warm_up": 2, "tail": 1}
-KNOBS = tuple(0.02 * 1.12**i for i in range(60))
+KNOBS = tuple(0.02 * 1.2**i for i in range(37))
+LONGEST = 12
 
 
-def at(method: str, knob: float, ratios: tuple[float, ...]) -> Settings:
-    """Settings of a method at one value of its threshold; SCOPE's two thresholds keep their proportion."""
+def candidates(method: str, ratios: tuple[float, ...]) -> Iterator[Settings]:
+    """Settings of a method, careful ones first. SCOPE's thresholds keep their proportion, and rather rise than let a run of skips be longer."""
     if method == "scope":
-        return replace(CALIBRATED, tau_c=CALIBRATED.tau_c * knob, tau_p=CALIBRATED.tau_p * knob, **GATE)
-    return Settings(TeaCache(knob) if method == "teacache" else MagCache(knob, longest=12, retention=0.0, ratios=ratios), **GATE)
+        for max_skip in range(1, LONGEST + 1):
+            yield from (replace(CALIBRATED, tau_c=CALIBRATED.tau_c * knob, tau_p=CALIBRATED.tau_p * knob, max_skip=max_skip) for knob in KNOBS)
+    else:
+        policies = (TeaCache(knob) if method == "teacache" else MagCache(knob, LONGEST, 0.0, ratios) for knob in KNOBS)
+        yield from (Settings(policy, max_skip=LONGEST, warm_up=2, tail=1) for policy in policies)
 
 
 class Calibrate(io.ComfyNode):
@@ -59,13 +62,11 @@ class Calibrate(io.ComfyNode):
         known, key = sampling.knowledge(), Graph(cls.hidden.dynprompt.get_node).identity(cls.hidden.unique_id, "model")
         ratios = measured((state for control in controls for state in control.states), steps)
         found = Calibration(
-            Circumstances.of(known.models()[entry(key, planned)], planned, calibration.guidance(model, cfg)), ratios,
+            Circumstances.of(known.model(key, planned) or "", planned, calibration.guidance(model, cfg)), ratios,
             {name: tuple(known.table(key, name, planned)[0][1:].tolist()) for name in RECORDED})
-        path = calibration.calibrations().save(found)
-        knob, reached = found.for_speed(planned, lambda knob: at(method, knob, ratios), KNOBS, speed)
-        settings = at(method, knob, ratios)
-        threshold = settings.tau_p if method == "scope" else knob
-        lines = [f"{method} at a threshold of {threshold:.3g}: {reached:.2f}x fewer evaluations" + ("" if abs(reached - speed) < 0.25 else f" ({speed:g}x is out of its reach)"),
+        kept = calibration.keep(found)
+        settings, reached = found.for_speed(planned, candidates(method, ratios), speed)
+        lines = [f"{name_of(settings)}: {reached:.2f}x fewer evaluations" + ("" if abs(reached - speed) < 0.25 else f" ({speed:g}x is out of its reach)"),
                  "Signals over a whole run: " + ", ".join(f"{name} {scale:.3g}" for name, scale in found.scales.items()),
-                 f"Ratios of the residual: {min(ratios):.3f} to {max(ratios):.3f}", f"Kept as {path.name} in user/scope/calibration"]
-        return io.NodeOutput(settings, made, trace.to_json(), ui={"text": [". ".join(lines) + "."]})
+                 f"Ratios of the residual: {min(ratios):.3f} to {max(ratios):.3f}", kept]
+        return io.NodeOutput(settings, made, trace.to_json(), ui={"text": ["".join(f"{line}.\n" for line in lines).rstrip()]})

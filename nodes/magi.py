@@ -40,7 +40,7 @@ class MagiScheduleNode(io.ComfyNode):
                                tooltip="Gigabytes of GPU memory for keys and values of earlier chunks. What is beyond waits in RAM, which is slower. 0: all in RAM."),
                 io.Int.Input("kv_chunks", default=0, min=0, max=64, advanced=True, optional=True,
                              tooltip="FlowCache's compression: of finished chunks keep only the tokens that matter, as many as this number of chunks has; published are 5 "
-                                     "and 6. It changes the video, and matters with look_back all. 0: keep all."),
+                                     "and 6. It changes the video, and needs look_back all. 0: keep all."),
                 io.Latent.Input("start", optional=True,
                                 tooltip="Known first frames, from VAE Encode with the MAGI-1 VAE: an image to animate, or the last frames of a video to continue. They "
                                         "are part of `length`."),

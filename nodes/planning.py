@@ -36,6 +36,10 @@ def shared(schedule: ARSchedule) -> ARSchedule:
     return schedule
 
 
+class UnreadableError(GraphError):
+    """What a node gives is not known before it runs."""
+
+
 @dataclass
 class Planner:
     """Plans nodes of one graph. Raises ValueError with the sentence to show."""
@@ -45,6 +49,8 @@ class Planner:
     guesses: list[str] = field(default_factory=list)
     """Why the plan is an estimate; empty if it is exact."""
     notes: list[str] = field(default_factory=list)
+    assumed: bool = False
+    """The settings are not those of the run."""
 
     def sampler(self, node: str) -> Trace:
         widgets = self.widgets(node, ScopeSampler)
@@ -70,19 +76,23 @@ class Planner:
         return key
 
     def guidance(self, node: str, widgets: dict[str, Any]) -> float:
-        """That of a distilled model, which ignores cfg, is 1; of other models than the demo only the run itself knows."""
+        """That of a distilled MAGI-1, which ignores cfg, is 1; whether another model than the demo is one, only the run itself knows."""
         return 1.0 if self.demo(node) == "MAGI-1" else widgets["cfg"]
 
     def settings(self, node: str, widgets: dict[str, Any]) -> Settings:
         source = self.graph.source(node, "settings")
         if source is not None:
-            return self.connected_settings(source)
+            try:
+                return self.connected_settings(source)
+            except UnreadableError as error:
+                self.guesses.append(f"{error}; balanced is assumed")
+                self.assumed = True
+                return PRESETS["balanced"]
         return resolve(**{name: widgets[name] for name in resolve.__annotations__ if name != "return"})
 
     def connected_settings(self, source: str) -> Settings:
         if self.graph.node(source)["class_type"] != "SCOPE_Settings":
-            self.guesses.append("the settings come from a node that cannot be read before it runs; balanced is assumed")
-            return PRESETS["balanced"]
+            raise UnreadableError("the settings come from a node that decides when it runs")
         return settings_of(self.widgets(source, ScopeSettings)["method"])
 
     def schedule(self, node: str) -> Trace:
@@ -110,19 +120,24 @@ class Planner:
         widgets = self.widgets(node, Sweep)
         schedule = self.ar_schedule(node, widgets)
         key = self.model(node, schedule)
-        sources = (self.graph.source(node, name) for name in CONNECTED)
-        connected = [self.connected_settings(source) for source in sources if source is not None]
         guidance = self.guidance(node, widgets)
-        return [self.plan(schedule, settings, key, guidance) for settings in (PRESETS["off"], *spread(widgets["spread"]), *connected)]
+        planned = [self.plan(schedule, settings, key, guidance) for settings in (PRESETS["off"], *spread(widgets["spread"]))]
+        for name in CONNECTED:
+            source = self.graph.source(node, name)
+            try:
+                planned += [self.plan(schedule, self.connected_settings(source), key, guidance)] if source is not None else []
+            except ValueError as error:
+                self.notes.append(f"no plan for `{name}`: {error}")
+        return planned
 
     def with_ratios(self, settings: Settings, schedule: ARSchedule, key: str, guidance: float) -> Settings:
         """Settings with the ratios of the calibration that the run will find."""
         if not calibration.needs_ratios(settings):
             return settings
-        model = self.known.models().get(entry(key, schedule))
+        model = self.known.model(key, schedule)
         if model is None:
             raise GraphError("MagCache is calibrated for a model that has run before; this one has not. Run SCOPE Calibrate, or choose published ratios")
-        return calibration.with_ratios(settings, Circumstances.of(model, schedule, guidance))
+        return calibration.with_ratios(settings, *(Circumstances.of(model, schedule, cfg) for cfg in ((guidance, 1.0) if schedule.chunked else (guidance,))))
 
     def plan(self, schedule: ARSchedule, settings: Settings, key: str, guidance: float = 1.0) -> Trace:
         schedule = shared(schedule)
@@ -215,7 +230,7 @@ def plan_node(node: str, graph: Graph, known: Known) -> dict[str, Any]:
     kind = graph.node(node)["class_type"]
     if kind == "SCOPE_Sampler":
         trace = planner.sampler(node).to_json()
-        result = {"trace": trace, "point": point_of(trace)}
+        result = {"trace": trace} if planner.assumed else {"trace": trace, "point": point_of(trace)}
     elif kind in SCHEDULES:
         result = {"trace": planner.schedule(node).to_json()}
     elif kind == "SCOPE_Sweep":

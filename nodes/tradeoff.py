@@ -59,7 +59,7 @@ class Sweep(io.ComfyNode):
                 io.Vae.Input("vae", optional=True, **PASSED_ON,
                              tooltip="To measure PSNR and SSIM on the frames and to keep clips for A/B. Without it only the error of the latents is measured."),
                 io.Int.Input("spread", default=5, min=0, max=12, tooltip="Points spread from careful to fast. 0: only the connected settings."),
-                *(SettingsType.Input(name, optional=True, **PASSED_ON, tooltip="From SCOPE Settings: one more point, of any method.") for name in CONNECTED),
+                *(SettingsType.Input(name, optional=True, **PASSED_ON, tooltip="From SCOPE Settings or SCOPE Calibrate: one more point, of any method.") for name in CONNECTED),
                 solver_input(),
             ],
             outputs=[RunsType.Output(display_name="runs", tooltip="For SCOPE Trade-off Chart and SCOPE Save Report.")],

@@ -5,7 +5,7 @@ It holds for one model (by fingerprint), number of steps, shift, guidance and sc
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,12 @@ from .presets import Settings
 from .schedule import ARSchedule
 
 VERSION = 1
+ABOUT = 0.03
+"""How far, relative to it, a speed may be from the wanted one."""
+
+NAMES = {"model": "another model or LoRA", "table": "other noise levels", "guidance": "cfg {} instead of {}", "lag": "ar_step {} instead of {}"}
+"""How differences are told that would be hard to read."""
+WAY_OUT = "Run SCOPE Calibrate once with this model and these settings, or connect the settings that it gives, or choose published ratios"
 
 
 class CalibrationError(ValueError):
@@ -28,13 +34,13 @@ class Circumstances:
     """What a calibration holds for."""
 
     model: str
-    """Fingerprint, see known.fingerprint."""
+    """Identity of the model with its LoRAs."""
     steps: int
     shift: float
     guidance: float
     """1 where there is none."""
     table: str
-    """Noise levels, see schedule.sigma_table."""
+    """Noise levels: a name of schedule.sigma_table, or a digest of a host's own."""
     chunk: int
     """Latent frames of a chunk."""
     lag: int
@@ -43,12 +49,13 @@ class Circumstances:
 
     @classmethod
     def of(cls, model: str, schedule: ARSchedule, guidance: float) -> "Circumstances":
-        table = schedule.table if schedule.levels is None else ", ".join(f"{level:.4f}" for level in schedule.levels)
+        table = schedule.table if schedule.levels is None else hashlib.sha256(schedule.sigmas.tobytes()).hexdigest()[:16]
         return cls(model, schedule.steps, schedule.shift, guidance, table, schedule.block, schedule.ar_step, schedule.causal)
 
     def differences(self, other: "Circumstances") -> list[str]:
         """In words, the other's value first."""
-        return [f"{name} {theirs} instead of {mine}" for (name, mine), theirs in zip(asdict(self).items(), asdict(other).values()) if mine != theirs]
+        return [NAMES.get(name, f"{name} {{}} instead of {{}}").format(theirs, mine)
+                for (name, mine), theirs in zip(asdict(self).items(), asdict(other).values()) if mine != theirs]
 
 
 @dataclass(frozen=True)
@@ -68,12 +75,15 @@ class Calibration:
         """Change table of a signal (see signal.change_table), None if it was not recorded."""
         return np.array([0.0, *self.changes[signal]]) if signal in self.changes else None
 
-    def for_speed(self, schedule: ARSchedule, settings: Callable[[float], Settings], knobs: Iterable[float], speed: float) -> tuple[float, float]:
-        """Of some values of a method's knob the one that makes about `speed` times fewer evaluations, and how many times that is."""
+    def for_speed(self, schedule: ARSchedule, candidates: Iterable[Settings], speed: float) -> tuple[Settings, float]:
+        """The first of some settings, careful ones first, that makes about `speed` times fewer evaluations, and how many times that is; or the nearest."""
         found = []
-        for knob in knobs:
-            totals = plan(schedule, settings(knob), self.table(settings(knob).policy.signal)).totals
-            found.append((knob, totals["iterations"] / max(1, totals["computed"])))
+        for settings in candidates:
+            totals = plan(schedule, settings, self.table(settings.policy.signal)).totals
+            reached = totals["iterations"] / max(1, totals["computed"])
+            found.append((settings, reached))
+            if abs(reached / speed - 1) < ABOUT:
+                return found[-1]
         return min(found, key=lambda pair: abs(pair[1] - speed))
 
     def to_json(self) -> dict[str, Any]:
@@ -104,14 +114,14 @@ class Calibrations:
         fresh.replace(path)
         return path
 
-    def find(self, circumstances: Circumstances) -> Calibration:
+    def find(self, circumstances: Circumstances, *or_else: Circumstances) -> Calibration:
         """Raises CalibrationError, with what the nearest one was made for."""
-        path = self.path(circumstances)
-        if path.exists():
+        path = next((path for path in map(self.path, (circumstances, *or_else)) if path.exists()), None)
+        if path is not None:
             return Calibration.from_json(json.loads(path.read_text()))
-        known = [Calibration.from_json(json.loads(file.read_text())).circumstances for file in sorted(self.folder.glob("*.json"))]
+        kept = [json.loads(file.read_text()) for file in sorted(self.folder.glob("*.json"))]
+        known = [Circumstances(**data["circumstances"]) for data in kept if data.get("version") == VERSION]
         if not known:
-            raise CalibrationError("no model has been calibrated yet. Run SCOPE Calibrate once with this model and these settings, or choose published ratios")
+            raise CalibrationError(f"MagCache has no calibrated ratios, for no model has been calibrated yet. {WAY_OUT}")
         nearest = min(known, key=lambda other: len(circumstances.differences(other)))
-        raise CalibrationError(f"this run is not calibrated: the nearest calibration has {', '.join(circumstances.differences(nearest))}. Run SCOPE Calibrate "
-                               "once with this model and these settings, or choose published ratios")
+        raise CalibrationError(f"MagCache has no calibrated ratios for this run: the nearest calibration has {', '.join(circumstances.differences(nearest))}. {WAY_OUT}")

@@ -68,8 +68,9 @@ class Known:
         """Fingerprint by key, the model that ran last at the end."""
         return self.read("models")
 
-    def learn(self, key: str, term: Term, schedule: ARSchedule) -> None:
-        """Map the signals of a loaded model, unless they are known, and remember that it is the one behind `key`."""
+    def learn(self, key: str, term: Term, schedule: ARSchedule, model: str = "") -> None:
+        """Map the signals of a loaded model, unless they are known, and remember that it is the one behind `key`. `model` identifies all of it, where
+        its time embedding does not."""
         name = fingerprint(term)
         self.folder.mkdir(parents=True, exist_ok=True)
         with WRITING:
@@ -78,6 +79,11 @@ class Known:
                     features = term.features(signal, grid(schedule)).float().flatten(1)
                     np.save(self.map_path(name, signal), change_map(features))
             self.put_last("models", entry(key, schedule), name)
+            self.put_last("whole", entry(key, schedule), model or name)
+
+    def model(self, key: str, schedule: ARSchedule) -> str | None:
+        """What identifies the whole model behind `key`, None before it was learnt."""
+        return self.read("whole").get(entry(key, schedule))
 
     def learn_content(self, key: str, signal: str, schedule: ARSchedule, seen: dict[int, list[float]]) -> None:
         """Remember the mean change that a signal of the content had at each own step (`signal.ContentSignal.seen`), of a model that was learnt."""

@@ -119,7 +119,7 @@ class ChunkField:
         """`text_scale`: guidance of a base model in its first three stages, released with 7.5; None for distilled models, which have none.
         `start` [B, C, P, H, W] are known first frames, of which those behind the last whole chunk are put back at every step. `skips`:
         chunks may be left out of calls. `kv_bytes`: keys and values beyond wait in the CPU's memory. `compress`: how those of
-        finished chunks lose tokens; only with a reach longer than its buffer are there so many."""
+        finished chunks lose tokens, for a reach over all of them."""
         self.network, self.reach, self.text_scale, self.start, self.skips = network, reach, text_scale, start, skips
         self.segment, = schedule.segments
         self.residuals: BlockResiduals | None = None

@@ -95,8 +95,13 @@ def name_of(settings: Settings) -> str:
         if settings == preset or settings.off and preset.off:
             return name
     if settings.rival is not None:
-        knob = next(iter(asdict(settings.rival).values()))
-        return f"{settings.method} {knob:g}"
+        (_, knob), *others = asdict(settings.rival).items()
+        usual = asdict(type(settings.rival)())
+        return f"{settings.method} {knob:g}" + "".join(f", {told(name, value)}" for name, value in others if name != "ratios" and value != usual[name])
     usual = CALIBRATED.to_json()
     changed = {name: value for name, value in settings.to_json().items() if value != usual[name]}
-    return ", ".join(f"{name} {value:g}" if isinstance(value, float) else f"{name} {value}" for name, value in changed.items())
+    return ", ".join(told(name, value) for name, value in changed.items())
+
+
+def told(name: str, value: Any) -> str:
+    return f"{name} {value:.4g}" if isinstance(value, float) else f"{name} {value}"

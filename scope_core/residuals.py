@@ -33,8 +33,9 @@ class Skip(NamedTuple):
 
 class BlockResiduals:
     """Call it around every block: `residuals(i, x, run, keys)`, with x [B, tokens, dim], `run(x)` the block and `keys` one for each
-    equal part of x along `dim`, so that guidance branches (parts of the batch) and chunks (parts of the tokens) never mix. Of a part whose
-    key is None nothing is kept. The last `copies` parts show a chunk a second time and are not watched.
+    equal part of x along `dim`, so that guidance branches (parts of the batch) and chunks (parts of the tokens) never mix. Keys are sequences
+    whose first item sorts first for the branch with text. Of a part whose key is None nothing is kept, and a part of which nothing was kept, as of
+    a conditioning that begins later, is computed. The last `copies` parts show a chunk a second time and are not watched.
     """
 
     def __init__(self) -> None:
@@ -75,7 +76,7 @@ class BlockResiduals:
         return (torch.stack(self.changes).mean(0), torch.cat(self.growths)) if self.changes and self.growths else None
 
     def __call__(self, index: int, x: Tensor, run: Callable[[Tensor], Tensor], keys: Sequence[Hashable], dim: int = 0, copies: int = 0) -> Tensor:
-        if self.skipping and index in self.skip.replay:
+        if self.skipping and index in self.skip.replay and all((key, self.skip.replay) in self.stored for key in keys):
             return x + self.replayed(keys, dim) if index == self.skip.replay[0] else x
         before = x
         x = run(x)
@@ -112,10 +113,10 @@ class BlockResiduals:
             self.stored[key, span] = (change, *kept)[:len(self.skip.weights) if span in self.skip.record else 1]
 
     def judge(self, changes: dict[Hashable, Tensor], dim: int) -> None:
-        """Decide once an iteration, from the first call; where guidance branches are batched in it, from the first of them, so that the
-        decision does not depend on whether they are."""
-        if self.may_skip and self.score is None:
-            looked = list(changes)[:1] if dim == 0 else list(changes)
+        """Decide once an iteration, from the first call; where guidance branches are batched in it, from the one with text, so that the
+        decision depends neither on whether they are nor on their order."""
+        looked = [min(changes, key=lambda key: key[0])] if dim == 0 else list(changes)
+        if self.may_skip and self.score is None and all((key, self.skip.probe[0]) in self.stored for key in looked):
             kept = {key: self.stored[key, self.skip.probe[0]][0] for key in looked}
             difference = sum((changes[key] - kept[key]).abs().mean() for key in looked)
             self.score = difference / (sum(old.abs().mean() for old in kept.values()) + EPS)

@@ -15,12 +15,11 @@ const RAIL_TITLE = ["planned, not", "measured yet"];
 const INVITATION = "Nothing measured yet. Run the workflow to see what each setting costs.";
 const CAPTION = { top: 40, margin: 12, lineHeight: 15 };
 
-/** Distinguishable with every common kind of colour blindness, and each has a shape of its own. */
+/** Distinguishable with every common kind of colour blindness, and each has a shape of its own. Settings that others beat are paler. */
 const METHOD_COLOURS = {
   light: ["#0072b2", "#c44e00", "#00805e", "#a8447f", "#8a6500", "#3b6fb6", "#5b5b5b"],
   dark: ["#5cb8f5", "#ff9a4d", "#35d0a0", "#eba3cd", "#f2cf4a", "#a9c8ff", "#c9c9c9"],
 };
-const DOMINATED = { light: "#8c8c8c", dark: "#8f8f8f" };
 
 const SHAPES = [
   (r) => `M${-r},0a${r},${r} 0 1 0 ${2 * r},0a${r},${r} 0 1 0 ${-2 * r},0z`,
@@ -78,8 +77,7 @@ export function drawCursor(svg, symbol, { plot, rail }, theme, pinned) {
 }
 
 function paletteOf(theme) {
-  const name = theme.fills === DARK_THEME.fills ? "dark" : "light";
-  return { methods: METHOD_COLOURS[name], dominated: DOMINATED[name] };
+  return METHOD_COLOURS[theme.fills === DARK_THEME.fills ? "dark" : "light"];
 }
 
 function captionLines({ runs }, width) {
@@ -170,7 +168,8 @@ function drawLegendEntry({ kind, method, text, x, y }, palette, theme) {
 function drawSymbol({ kind, method, px, py, point, ringed }, palette, theme) {
   const isBaseline = kind === "baseline" || point.baseline;
   const index = Math.max(0, method);
-  const colour = isBaseline ? theme.text : kind === "dominated" ? palette.dominated : palette.methods[index % palette.methods.length];
+  const turn = Math.floor(index / SHAPES.length); // no two of many methods share both shape and colour
+  const colour = isBaseline ? theme.text : palette[(index + turn) % palette.length];
   const hollow = kind === "planned";
   const symbol = createSvg("path", {
     d: isBaseline ? STAR : SHAPES[index % SHAPES.length](SYMBOL_RADIUS),
@@ -178,6 +177,7 @@ function drawSymbol({ kind, method, px, py, point, ringed }, palette, theme) {
     fill: hollow ? theme.background : colour,
     stroke: hollow ? colour : theme.background,
     "stroke-width": hollow ? 1.6 : 1,
+    ...(kind === "dominated" && { "fill-opacity": 0.4 }),
   });
   return createSvg("g", {}, ringed ? [symbol, ring(px, py, RING_RADIUS, theme)] : [symbol]);
 }

@@ -69,13 +69,18 @@ const MOST_LANES = { below: 3, alone: 8 };
 const AXIS_HEIGHT = 18;
 const TITLE_GAP = 14;
 const FACTORS = [1, 2, 4, 3, 8, 1.5, 6, 5, 10, 16, 20, 0.5, 2.5, 12, 32, 50, 0.75, 1.25, 3.5, 100];
-const SHARED_SETTINGS = new Set(["method", "signal", "aggregate", "selective", "joint"]);
+const SHARED_SETTINGS = new Set(["method", "aggregate", "selective", "joint"]);
 const REFERENCE_VALUE = { ssim: 1 };
 
 const AXES = {
   seconds: { title: "seconds", factorTitle: "times faster", of: (point) => point.seconds },
-  evaluations: { title: "evaluations", factorTitle: "times fewer", of: (point) => point.computed },
+  evaluations: { title: "evaluations", factorTitle: "times fewer", of: evaluationsOf },
 };
+
+/** What a run cost in whole evaluations, judged by forward passes: methods that skip some of the blocks pay for the others. */
+function evaluationsOf({ computed, forwards }, baseline) {
+  return forwards > 0 && baseline?.forwards > 0 ? (baseline.computed * forwards) / baseline.forwards : computed;
+}
 
 /** @returns {Runs} */
 export function parseRuns(payload) {
@@ -168,7 +173,7 @@ function measuredMarks({ runs, x, metric }) {
   const marks = runs.points.map((point) => ({
     point,
     kind: point === baseline ? "baseline" : "front",
-    x: AXES[x].of(point),
+    x: AXES[x].of(point, baseline),
     y: goodness(point, metric, runs.metrics[metric]),
     ringed: false,
   }));
@@ -513,7 +518,8 @@ export function titleOf({ runs, plan }) {
 export function describePoint(mark, { runs, plan }) {
   const { point, kind } = mark;
   const baseline = baselineOf(runs?.points ?? []) ?? (kind === "planned" ? baselineOf(plan) : null);
-  const name = point.baseline || !point.method ? point.label : `${point.label} (${point.method})`;
+  const isNamed = point.baseline || !point.method || point.label.startsWith(point.method);
+  const name = isNamed ? point.label : `${point.label} (${point.method})`;
   return {
     title: mark.ringed && point.label !== CURRENT_LABEL ? `${name}, ${CURRENT_LABEL}` : name,
     lines: [
@@ -557,9 +563,12 @@ function asSentence(parts) {
   return `${text[0].toUpperCase()}${text.slice(1)}.`;
 }
 
-function describeEvaluations({ computed, iterations, baseline: isBaseline }, baseline) {
-  const fewer = baseline && !isBaseline ? `, ${comparison(baseline.computed / computed, "fewer", "more")}` : "";
-  return `${computed}${iterations ? ` of ${iterations}` : ""} evaluations${fewer}.`;
+function describeEvaluations(point, baseline) {
+  const { computed, iterations } = point;
+  const cost = evaluationsOf(point, baseline);
+  const blocks = cost > computed * 1.1 ? `, with the blocks run in between as many as ${cost.toFixed(1)}` : "";
+  const fewer = baseline && !point.baseline ? `, ${comparison(baseline.computed / cost, "fewer", "more")}` : "";
+  return `${computed}${iterations ? ` of ${iterations}` : ""} evaluations${blocks}${fewer}.`;
 }
 
 function describeSeconds({ seconds, baseline: isBaseline }, baseline) {
@@ -603,7 +612,7 @@ export function obstaclesOf({ point, kind }, { baseline, samplers }) {
 }
 
 function obstacleToApply({ widgets }, samplers) {
-  if (!widgets) return "The sampler has no sliders for these settings.";
+  if (!widgets) return "The sampler has no sliders for these settings: connect their SCOPE Settings node to its settings input.";
   return samplers.length ? "" : "There is no SCOPE Sampler to apply this to.";
 }
 

@@ -4,6 +4,7 @@ import {
 } from "./comfy_adapter.js";
 import { Compare } from "./compare.js";
 import { Latest } from "./latest.js";
+import { Note } from "./note.js";
 import { PlanStrip } from "./plan_strip.js";
 import { settleNode } from "./presets.js";
 import { QualityCurve } from "./quality.js";
@@ -11,12 +12,15 @@ import { Report } from "./report.js";
 import { Timeline } from "./timeline.js";
 import { createChart } from "./tradeoff_actions.js";
 
+const CALIBRATE_TEXT = "Run once for each model, number of steps, shift, guidance and schedule. What was found is told here, and kept for later runs.";
+
 /** What the nodes show of Python's output: `output` is its key. */
 const DISPLAYS = {
   SCOPE_Timeline: { create: () => new Timeline(), output: "scope_trace", minHeight: 250, size: [520, 360] },
   SCOPE_TradeoffChart: { create: createChart, output: "scope_runs", minHeight: 330, size: [560, 500] },
   SCOPE_Compare: { create: () => new Compare({ viewUrl }), output: "scope_compare", minHeight: 330, size: [480, 560] },
   SCOPE_Quality: { create: () => new QualityCurve(), output: "scope_quality", minHeight: 340, size: [520, 540] },
+  SCOPE_Calibrate: { create: () => new Note(CALIBRATE_TEXT), output: "text", minHeight: 110, size: [330, 0] },
   SCOPE_SaveReport: { create: () => new Report({ viewUrl }), output: "scope_report", minHeight: 150, size: [420, 360] },
 };
 const SCHEDULES = ["SCOPE_ARSchedule", "SCOPE_MagiSchedule"];

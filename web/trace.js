@@ -329,12 +329,16 @@ export function headlineOf(trace) {
   const timed = totals.seconds > 0 && totals.estimated_baseline_seconds > 0;
   const compared = timed && (skipped || totals.frames_computed < totals.frames_baseline);
   return {
-    evaluations: evaluationsText(totals, trace.segments[0]?.by_chunk) + (running ? " so far" : ""),
+    evaluations: rivalText(trace) + evaluationsText(totals, trace.segments[0]?.by_chunk) + (running ? " so far" : ""),
     frames: framesText(totals),
     time: timeText(totals, compared),
     timing: compared ? timingText(totals) : "",
     note: running || skipped ? "" : nothingSkippedText(trace, totals),
   };
+}
+
+function rivalText({ run }) {
+  return run?.method && !["scope", "off"].includes(run.method) ? `${run.method}: ` : "";
 }
 
 function evaluationsText({ computed, iterations }, byChunk) {

@@ -30,7 +30,7 @@ SKYREELS_ROWS = {
     # The paper does not print its thresholds. These are the default and the advice of the SkyReels-V2 release, with its `use_ret_steps`.
     "TeaCache-slow": {"settings": {"method": "teacache", "method.threshold": 0.2, "method.polynomial": "1.3B", "method.max_skip": 50, "method.tail": 0}},
     "TeaCache-fast": {"settings": {"method": "teacache", "method.threshold": 0.3, "method.polynomial": "1.3B", "method.max_skip": 50, "method.tail": 0}},
-    "TaylorSeer-slow": {"settings": {"method": "taylorseer", "method.interval": 3}},
+    "TaylorSeer-slow": {"settings": {"method": "taylorseer", "method.interval": 3, "method.site": "residual"}},
     "TaylorSeer-fast": {"settings": {"method": "taylorseer", "method.preset": "Wan, every 5"}},
     "FlowCache-slow": {"settings": {"method": "flowcache", "method.preset": "SkyReels slow"}},
     "FlowCache-fast": {"settings": {"method": "flowcache", "method.preset": "SkyReels fast"}},
@@ -41,10 +41,10 @@ SKYREELS_ROWS = {
 MAGI_ROWS = {
     "Original": {"preset": "off"},
     "Delta-DiT": {"settings": {"method": "delta_dit"}},
-    # Nobody published thresholds for MAGI-1 on this signal.
-    "TeaCache-slow": {"settings": {"method": "teacache", "method.threshold": 0.1, "method.max_skip": 50}},
-    "TeaCache-fast": {"settings": {"method": "teacache", "method.threshold": 0.2, "method.max_skip": 50}},
-    "TaylorSeer-slow": {"settings": {"method": "taylorseer", "method.interval": 3}},
+    # FlowCache's comparison has 0.01; a faster point was not published, so this is its own fast threshold.
+    "TeaCache-slow": {"settings": {"method": "teacache", "method.preset": "MAGI-1, 0.01"}},
+    "TeaCache-fast": {"settings": {"method": "teacache", "method.threshold": 0.015, "method.signal": "latent", "method.max_skip": 12, "method.tail": 0}},
+    "TaylorSeer-slow": {"settings": {"method": "taylorseer", "method.interval": 3, "method.site": "residual"}},
     "TaylorSeer-fast": {"settings": {"method": "taylorseer", "method.preset": "Wan, every 5"}},
     "FlowCache-slow": {"settings": {"method": "flowcache", "method.preset": "MAGI-1 slow"}},
     "FlowCache-fast": {"settings": {"method": "flowcache", "method.preset": "MAGI-1 fast"}},

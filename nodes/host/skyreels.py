@@ -144,6 +144,7 @@ def wrap_blocks(transformer_options: dict, count: int, residuals: BlockResiduals
                 inner = {**args, "img": x}
                 return (chained(inner, extra) if chained else extra["original_block"](inner))["img"]
 
-            return {"img": residuals(index, args["img"], run, args["transformer_options"]["uuids"])}
+            options = args["transformer_options"]
+            return {"img": residuals(index, args["img"], run, list(zip(options["cond_or_uncond"], options["uuids"])))}
 
         replaced["dit"]["double_block", index] = run_block

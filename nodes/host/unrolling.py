@@ -103,6 +103,9 @@ def unroll(length: int, window: int, overlap: int, chunk: int, ar_step: int, cau
 def unroll_chunks(length: int, window: int, noisy: tuple[int, ...], shortcut: str, kv_gb: float, start: Tensor | None,
                   vae: Any = None, kv_chunks: int = 0) -> tuple[ChunkWindow, int]:
     """What the widgets of MAGI-1 Schedule stand for, and the latent frames that fit. Raises ScheduleError."""
+    if kv_chunks and noisy:
+        raise ScheduleError(f"kv_chunks is {kv_chunks}, but chunks here look back {noisy[0]} chunks at most, which keeps keys and values few without it; "
+                            "set look_back to all, or kv_chunks to 0")
     plan = ChunkWindow(window, Reach(noisy), shortcut, kv_gb * 1e9, Compression(kv_chunks) if kv_chunks else None, start, vae)
     asked = -(-length // TEMPORAL_STRIDE)
     frames = plan.whole(asked)

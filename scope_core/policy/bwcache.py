@@ -6,7 +6,8 @@ which is computed. All blocks are skipped together, so one residual of all of th
 
 Read where the paper is silent or unclear: the tail is half of the steps remaining at the trigger (`tail`); R is a share of the steps; R is counted from
 the unit's last computed step, so that one that another chunk asked for starts a new count instead of losing step with it. Outputs are compared averaged over
-the tokens of a frame, which takes thousands of times less memory than the outputs. Every unit has its own trigger; in a joint forward nothing is reused before
+the tokens of a frame, which takes thousands of times less memory than the outputs; changes of means are smaller, so the published thresholds, which are
+of the outputs themselves, begin to reuse earlier here. Every unit has its own trigger; in a joint forward nothing is reused before
 all units that advance have had theirs, and on a staircase that is rarely before the first of them is in its tail.
 """
 

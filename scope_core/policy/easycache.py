@@ -20,6 +20,7 @@ from ..schedule import Unit
 from .base import Decision, Mode, Policy, Seen
 
 FORMS = ("paper", "velocity")
+EPS = 1e-8
 
 
 class State(NamedTuple):
@@ -65,7 +66,7 @@ class EasyCache(Policy):
             return state
         before = history[0]
         dv, dx = (seen.velocity - before.value).abs().mean(), (seen.latent - before.latent).abs().mean()
-        return state._replace(rate=float(dv / (dx * seen.velocity.abs().mean())))
+        return state._replace(rate=float(dv / (dx * seen.velocity.abs().mean() + EPS)))
 
     def settle(self, state: State, unit: Unit, change: float, decision: Decision) -> State:
         if decision.mode is Mode.RECOMPUTE:

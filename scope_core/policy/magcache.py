@@ -4,8 +4,8 @@ gamma_k, how much larger the residual is at step k than at step k - 1, is a prop
 schedule is fixed by it, by the threshold and by K. Facts, ratios and operating points: methods.md 2.5.
 
 gamma is looked up by each unit's own step, nearest index where the number of steps differs, so a chunk that starts late begins at its own first
-ratio; the published ports index by calls of the network. One table serves both guidance branches (that of the branch with text), because one
-forward decides for both. `Record` measures a table.
+ratio; the published ports index by calls of the network. One table serves both guidance branches, because one forward decides for both: as published
+that of the branch with text, as measured by `Record` their mean.
 """
 
 from collections.abc import Iterable, Sequence

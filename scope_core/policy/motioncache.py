@@ -2,8 +2,8 @@
 
 The change of a token is weighted by 0.6 where it differs least from the frame before it, up to 1 where it differs most (signal `motion`). The paper lets every
 token decide for itself; the host's joint forward computes a unit or leaves it, so here the weighted change decides for the unit. Its first joint updates
-(6, on MAGI-1 20) are for tokens to start from and have no counterpart. Published thresholds: 0.0065 after 5 steps of warm-up on MAGI-1; 0.1 after 4 on
-SkyReels-V2, of a rescaled modulation and not of latents, so that it does not carry over.
+(6, on MAGI-1 20) are for tokens to start from and have no counterpart. Published is 0.0065 after 5 steps of warm-up on MAGI-1; the 0.1 published for
+SkyReels-V2 is of a rescaled modulation and not of latents, so it is not offered.
 """
 
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ class MotionCache(FlowCache):
 
     name = "motioncache"
     title = "MotionCache"
-    published = "0.0065 for MAGI-1, 0.1 for SkyReels-V2"
+    published = "0.0065 for MAGI-1"
 
     threshold: float = 0.0065
     signal: str = "motion"

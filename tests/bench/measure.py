@@ -3,31 +3,34 @@
 import hashlib
 import json
 import time
+from contextlib import nullcontext
 from pathlib import Path
+from statistics import mean, median
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
 
-from scope_core.demo.evaluate import Demo, Magi
+from scope_core.demo.evaluate import FAMILIES, Demo, Magi
 from scope_core.demo.world import Clips
 from scope_core.magi import magi_schedule
-from scope_core.metrics import count_flops, finite, mean_psnr, psnr, ssim
+from scope_core.metrics import Lpips, finite, mean_psnr, psnr, ssim
 from scope_core.policy.magcache import Record, measured
 from scope_core.presets import PRESETS, Settings
 from scope_core.schedule import ARSchedule
-from scope_core.solver import Euler, UniPC
+from scope_core.trace import Trace
 
-from .methods import BUDGETS, GATE, methods
+from .methods import BUDGETS, GATES, Method, methods
+from .report import average
 
 JUDGED, SEARCHED = 777_000, 555_000
-"""Seeds of the prompts that methods are judged on, and of the one on which settings for a budget are looked for."""
-DEMOS = {"skyreels": Demo, "magi": Magi}
+"""Seeds of the prompts that methods are judged on, and of the one on which settings for a budget are looked for and ratios recorded."""
 
 
 class Benchmark:
-    def __init__(self, file: Path, clips: int):
-        self.file, self.clips = file, clips
+    def __init__(self, file: Path, clips: int, lpips: Lpips | None = None):
+        self.file, self.clips, self.lpips = file, clips, lpips
         lines = map(json.loads, file.read_text().splitlines()) if file.exists() else ()
         self.kept: dict[str, dict[str, Any]] = {line["id"]: line for line in lines}
         self.demos: dict[str, Demo | Magi] = {}
@@ -36,17 +39,17 @@ class Benchmark:
         schedules = [Schedule(self, name) for name in names]
         rows = [row for schedule in schedules for row in schedule.presets()]
         rows += [] if presets_only else [row for schedule in schedules for row in schedule.methods()]
-        return {"format": "scope.benchmark", "version": 2, "clips": self.clips, "torch": torch.__version__, "threads": torch.get_num_threads(),
-                "gate": GATE, "budgets": BUDGETS, "rows": rows}
+        return {"format": "scope.benchmark", "version": 3, "clips": self.clips, "torch": torch.__version__, "threads": torch.get_num_threads(),
+                "gates": GATES, "budgets": BUDGETS, "rows": rows}
 
     def demo(self, family: str) -> Demo | Magi:
         if family not in self.demos:
-            self.demos[family] = DEMOS[family]()
+            self.demos[family] = FAMILIES[family]()
         return self.demos[family]
 
     def once(self, key: list, make) -> dict[str, Any]:
         """What `make()` gives, or what it gave in an earlier benchmark of the same key."""
-        name = hashlib.sha256(json.dumps([key, self.clips]).encode()).hexdigest()[:16]
+        name = hashlib.sha256(json.dumps(key).encode()).hexdigest()[:16]
         if name not in self.kept:
             self.kept[name] = {"id": name, **make()}
             with self.file.open("a") as file:
@@ -55,16 +58,16 @@ class Benchmark:
 
 
 class Schedule:
-    """All runs of one family and schedule."""
+    """All runs of one family and schedule. Every clip is a run of its own, so methods that look at the content decide for it alone."""
 
     def __init__(self, bench: Benchmark, name: str):
         self.bench, self.name = bench, name
         self.family = "magi" if name == "chunk_by_chunk" else "skyreels"
         self.demo = bench.demo(self.family)
         self.schedule = self.demo.schedules()[name]
-        self.solver = Euler if self.family == "magi" else UniPC
-        self.tokens = Clips.sample(bench.clips, torch.Generator().manual_seed(JUDGED)).tokens()
-        self.search_tokens = Clips.sample(1, torch.Generator().manual_seed(SEARCHED)).tokens()
+        self.prompts = Clips.sample(bench.clips, torch.Generator().manual_seed(JUDGED)).tokens().split(1)
+        self.search_prompt = Clips.sample(1, torch.Generator().manual_seed(SEARCHED)).tokens()
+        self.references: dict[int, Tensor] = {}
 
     def presets(self) -> list[dict[str, Any]]:
         """The full run, the named presets, and fewer steps."""
@@ -79,21 +82,34 @@ class Schedule:
     def methods(self) -> list[dict[str, Any]]:
         """Every method at every budget."""
         rows = []
-        found = methods(self.family, self.schedule.steps, self.ratios())
+        found = methods(self.name, self.schedule.steps, self.ratios())
         for i, (key, method) in enumerate(found.items()):
-            costs = {knob: self.cost(method.settings(knob)) for knob in method.knobs}
             for budget in BUDGETS:
-                knob = min(costs, key=lambda knob: abs(costs[knob] - budget))
-                row = self.judge(key, f"{method.title} {knob:.3g}", method.settings(knob))
-                rows.append({**row, "title": method.title, "budget": budget, "reached": abs(costs[knob] - budget) < 0.08})
+                knob = self.knob_for(budget, method)
+                rows.append({**self.judge(key, f"{method.title} {knob:.3g}", method.settings(knob)), "title": method.title, "budget": budget})
             print(f"  {self.name}: {i + 1} of {len(found)} methods", flush=True)
         return rows
 
+    def knob_for(self, budget: float, method: Method) -> float:
+        """By bisection; a faster knob costs less, or about as much."""
+        slow, fast = 0, len(method.knobs) - 1
+        while fast - slow > 1:
+            middle = (slow + fast) // 2
+            slow, fast = (middle, fast) if self.cost(method, middle) > budget else (slow, middle)
+        return method.knobs[min((slow, fast), key=lambda i: abs(self.cost(method, i) - budget))]
+
+    def cost(self, method: Method, i: int) -> float:
+        """Share of the full run's forward passes on the prompt that is not judged."""
+        def forwards(settings: Settings) -> int:
+            return self.bench.once(["cost", self.name, settings.to_json()], lambda: {"forwards": self.sample(self.search_prompt, settings, 2)[1].forwards})["forwards"]
+
+        return forwards(method.settings(method.knobs[i])) / forwards(PRESETS["off"])
+
     def fewer_steps(self) -> list[tuple[int, int]]:
-        """Steps and lag of runs of about the cost of the budgets."""
+        """Steps and lag of runs of about the cost of the budgets. Chunks stay as far apart in noise, so the lag shrinks with the steps."""
         if self.family == "magi":
             return [(32, 8), (24, 6), (16, 4)]
-        return [(25, 0), (18, 0), (11, 0)] if not self.schedule.ar_step else [(25, 2), (20, 2), (11, 1)]
+        return [(25, 0), (18, 0), (11, 0)] if not self.schedule.ar_step else [(30, 3), (20, 2), (10, 1)]
 
     def shorter(self, steps: int, lag: int) -> ARSchedule:
         if self.family == "magi":
@@ -103,48 +119,46 @@ class Schedule:
     def ratios(self) -> tuple[float, ...]:
         """MagCache's ratios, from one recorded run."""
         def make() -> dict[str, Any]:
-            self.sample(self.search_tokens, Settings(Record()))
+            self.sample(self.search_prompt, Settings(Record()), 2)
             return {"ratios": measured((state for control in self.demo.controls for state in control.states), self.schedule.steps)}
 
         return tuple(self.bench.once(["ratios", self.name], make)["ratios"])
 
-    def sample(self, tokens: Tensor, settings: Settings, schedule: ARSchedule | None = None, seed: int = 1):
-        extra = {} if self.family == "magi" else {"solver": self.solver}
-        return self.demo.sample(tokens, schedule or self.schedule, settings, seed, **extra)
-
-    def cost(self, settings: Settings) -> float:
-        """Share of the full run's forward passes on the prompt that is not judged."""
-        def make() -> dict[str, Any]:
-            return {"forwards": self.sample(self.search_tokens, settings, seed=2)[1].forwards}
-
-        full = self.bench.once(["cost", self.name, PRESETS["off"].to_json()], lambda: {"forwards": self.sample(self.search_tokens, PRESETS["off"], seed=2)[1].forwards})
-        return self.bench.once(["cost", self.name, settings.to_json()], make)["forwards"] / full["forwards"]
+    def sample(self, prompt: Tensor, settings: Settings, seed: int, schedule: ARSchedule | None = None) -> tuple[Tensor, Trace]:
+        return self.demo.sample(prompt, schedule or self.schedule, settings, seed)
 
     def judge(self, method: str, label: str, settings: Settings, schedule: ARSchedule | None = None) -> dict[str, Any]:
-        def make() -> dict[str, Any]:
-            began = time.perf_counter()
-            latents, trace = self.sample(self.tokens, settings, schedule)
-            seconds = time.perf_counter() - began
-            video, totals = self.demo.decode(latents), trace.totals
-            if method == "full":
-                self.reference = video
-            per_clip = mean_psnr(video, self.baseline())
-            return {
-                "computed": totals["computed"], "of": totals["iterations"], "forwards": round(totals["forwards"], 2), "seconds": round(seconds, 3),
-                "tflop": count_flops(lambda: self.sample(self.tokens[:1], settings, schedule)) / 1e12, "memory": totals["memory_bytes"],
-                "psnr_clips": [finite(v) for v in per_clip.tolist()], "psnr": finite(per_clip.mean().item()), "spread": finite(per_clip.std().item()),
-                "worst_frame": finite(psnr(video, self.baseline()).min().item()), "ssim": finite(ssim(video, self.baseline()).mean().item())}
+        """A row of the report. The first clip's run counts operations, the others' are timed."""
+        bench = self.bench
 
-        row = self.bench.once(["judge", self.name, settings.to_json(), schedule and [schedule.steps, schedule.ar_step]], make)
+        def make() -> dict[str, Any]:
+            clips, seconds, totals = [], [], []
+            for i, prompt in enumerate(self.prompts):
+                with FlopCounterMode(display=False) if i == 0 else nullcontext() as counter:
+                    began = time.perf_counter()
+                    latents, trace = self.sample(prompt, settings, i, schedule)
+                    took = time.perf_counter() - began
+                if i == 0:
+                    operations = counter.get_total_flops()
+                else:
+                    seconds.append(round(took, 3))
+                video, reference = self.demo.decode(latents), self.reference(i)
+                totals.append(trace.totals)
+                clips.append({"psnr": finite(mean_psnr(video, reference).item()), "worst_frame": finite(psnr(video, reference).min().item()),
+                              "ssim": finite(ssim(video, reference).mean().item()),
+                              **({"lpips": finite(bench.lpips(video, reference).mean().item())} if bench.lpips else {})})
+            return {"computed": mean(total["computed"] for total in totals), "of": totals[0]["iterations"], "forwards": mean(total["forwards"] for total in totals),
+                    "tflop": operations / totals[0]["forwards"] * mean(total["forwards"] for total in totals) / 1e12,
+                    "memory": max(total["memory_bytes"] for total in totals), "seconds": seconds, "clips": clips}
+
+        row = bench.once(["judge", self.name, settings.to_json(), schedule and [schedule.steps, schedule.ar_step], bench.clips, bench.lpips is not None], make)
         full = row if method == "full" else self.full
-        row = {"schedule": self.name, "method": method, "label": label, "settings": settings.to_json(), **row,
-               "flop_x": full["tflop"] / row["tflop"], "time_x": full["seconds"] / row["seconds"], "share": row["forwards"] / full["forwards"]}
-        print(f"  {self.name:15} {label:32} {row['share']:5.2f} of the forwards, {row['flop_x']:5.2f}x FLOP, {row['time_x']:5.2f}x time, "
-              f"PSNR {row['psnr'] or float('inf'):5.1f} +- {row['spread'] or 0:4.1f}", flush=True)
+        row = {"schedule": self.name, "method": method, "label": label, "settings": settings.to_json(), **row, "share": row["forwards"] / full["forwards"],
+               "flop_x": full["tflop"] / row["tflop"], "time_x": median(slow / fast for slow, fast in zip(full["seconds"], row["seconds"]))}
+        print(f"  {self.name:15} {label:32} {row['share']:5.2f} of the forwards, {row['flop_x']:5.2f}x FLOP, {row['time_x']:5.2f}x time, {average(row, 'psnr'):5.1f} dB", flush=True)
         return row
 
-    def baseline(self) -> Tensor:
-        """The full run, made again where it comes from an earlier benchmark."""
-        if not hasattr(self, "reference"):
-            self.reference = self.demo.decode(self.sample(self.tokens, PRESETS["off"])[0])
-        return self.reference
+    def reference(self, clip: int) -> Tensor:
+        if clip not in self.references:
+            self.references[clip] = self.demo.decode(self.sample(self.prompts[clip], PRESETS["off"], clip)[0])
+        return self.references[clip]

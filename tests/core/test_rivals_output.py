@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from functools import cache
 
 import numpy as np
 import pytest
@@ -262,17 +263,33 @@ def test_computing_all_is_the_run_without_on_magi(joint):
     assert torch.equal(fixture.run(Settings(Reduced(3), max_skip=0), joint), expected)
 
 
+@cache
+def whole():
+    fixture = magi()
+    return fixture.run(), fixture.field.forwards
+
+
 @pytest.mark.parametrize("policy", ON_MAGI.values(), ids=ON_MAGI)
 @pytest.mark.parametrize("joint", [True, False])
 def test_chunks_of_magi_skip(policy, joint):
-    fixture = magi()
-    full = fixture.run()
-    forwards = fixture.field.forwards
+    fixture, (full, forwards) = magi(), whole()
     made = fixture.run(Settings(policy, **RULES), joint)
     assert torch.isfinite(made).all() and not torch.equal(made, full) and fixture.field.forwards < forwards
     rows = [step["modes"] for step in fixture.trace.segments[0].steps]
     assert all("R" not in row or set(row) <= {"R", "."} for row in rows) or not joint and policy.depth
-    assert torch.equal(magi().run(Settings(policy, **RULES), joint), made)
+    assert torch.equal(fixture.run(Settings(policy, **RULES), joint), made), "the second run knows of the first"
+
+
+@every_method
+def test_counted_forwards_are_those_that_hooks_see(model, policy):  # noqa: F811
+    """Acceptance 8: two guidance branches, every block or none."""
+    calls = []
+    hooks = [block.register_forward_hook(lambda *_: calls.append(1)) for block in model.blocks]
+    run = Run(guided(model), SCHEDULES["image"], Settings(policy, **RULES))
+    for hook in hooks:
+        hook.remove()
+    computed = sum("R" in step["modes"] for step in run.steps)
+    assert run.trace.forwards == len(calls) / len(model.blocks) == 2 * computed and computed < len(run.steps)
 
 
 @every_method
@@ -296,8 +313,8 @@ def test_same_inputs_same_output(model, name, policy):  # noqa: F811
 
 
 @every_method
-@pytest.mark.parametrize("steps, ar_step, frames", [(7, 1, 5), (5, 5, 6), (2, 1, 5), (3, 2, 10)])
-@pytest.mark.parametrize("selective, causal", [("full", False), ("paper", False), ("auto", True)])
+@pytest.mark.parametrize("steps, ar_step, frames, selective, causal", [
+    (7, 1, 5, "full", False), (5, 5, 6, "paper", False), (2, 1, 5, "auto", True), (3, 2, 10, "full", False), (3, 2, 10, "auto", True)])
 def test_units_that_enter_and_finish_at_odd_times(model, policy, steps, ar_step, frames, selective, causal):  # noqa: F811
     schedule = ARSchedule(frames, steps, 6, 2, 2, ar_step, causal=causal)
     run = Run(guided(model), schedule, Settings(policy, max_skip=3, warm_up=0, tail=0, selective=selective))

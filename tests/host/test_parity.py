@@ -13,7 +13,8 @@ from scope_pack.nodes.host.loading import complete_model, load_ar_model
 from scope_pack.nodes.host.sampling import sample_video
 from scope_pack.nodes.host.skyreels import HostTerm
 from scope_pack.nodes.host.unrolling import Unrolling
-from scope_pack.scope_core.policy import FBCache, TeaCache
+from scope_pack.scope_core.policy import (
+    BWCache, DeltaDiT, EasyCache, FBCache, FlowCache, MagCache, MotionCache, PrediT, Reduced, SeaCache, TaylorSeer, TeaCache)
 from scope_pack.scope_core.presets import PRESETS, Settings
 from scope_pack.scope_core.schedule import ARSchedule
 
@@ -22,6 +23,8 @@ STEPS, H, W = 8, 4, 6
 SKIPPING = (Settings(tau_c=5, tau_p=10, warm_up=1, max_skip=3, decay_mode="none"),
             Settings(TeaCache(10), warm_up=1, max_skip=3), Settings(FBCache(10), warm_up=1, max_skip=3))
 """Settings that skip steps even of a model with random weights."""
+RIVALS = (TaylorSeer(3), TaylorSeer(3, site="residual"), FlowCache(9), MotionCache(9), PrediT(9), EasyCache(9), SeaCache(9), Reduced(3), DeltaDiT(3), MagCache(9),
+          BWCache(9, tail_ratio=0.0))
 
 
 @pytest.fixture(scope="module", params=[False, True], ids=["no fps branch", "fps branch"])
@@ -132,17 +135,20 @@ def abort(segment, step, x0, trace):
 
 
 def test_counted_forwards_are_those_of_the_model(files):
-    """Law 6: block calls seen by hooks, weighted by guidance branches, equal the trace's forwards."""
+    """Law 6, of every method: block calls seen by hooks, weighted by guidance branches, equal the trace's forwards; and law 1: computing every step is off."""
     path, _, _ = files
     model = load_ar_model([str(path)], 24, {"dtype": torch.float32})
     schedule = ARSchedule(6, STEPS, 6, 0, 1, 2)
-    for settings in (PRESETS["off"], *SKIPPING):
+    off, _ = ours(model, schedule)
+    for policy in RIVALS:
+        assert torch.equal(ours(model, schedule, Settings(policy, warm_up=99))[0], off)
+    for settings in (PRESETS["off"], *SKIPPING, *(Settings(policy, warm_up=1, max_skip=3) for policy in RIVALS)):
         calls, blocks = [], model.model.diffusion_model.blocks
         hooks = [block.register_forward_hook(lambda module, args, out: calls.append(out.shape[0])) for block in blocks]
         _, trace = ours(model, schedule, settings)
         for hook in hooks:
             hook.remove()
-        assert sum(calls) / len(blocks) == trace.forwards
+        assert sum(calls) / len(blocks) == trace.forwards and (settings.off or trace.forwards < 2 * schedule.iterations)
 
 
 def test_an_error_in_a_later_segment_keeps_what_was_made(files, tmp_path, monkeypatch):

@@ -1,7 +1,8 @@
 """Tests against a real ComfyUI server in a process of its own, some of them in a real Chromium.
 
 Tests that ask for `page` run in four cells: the frontend that ComfyUI pins and the newest one published, each with the classic
-canvas and with Nodes 2.0. Set SCOPE_OFFLINE to leave the newest one out.
+canvas and with Nodes 2.0; those marked `two_cells`, which take long, in two of them that have all four. Set SCOPE_OFFLINE to leave the
+newest one out.
 """
 
 import os
@@ -21,6 +22,7 @@ os.environ["COMFYUI_PYTHON"] = os.environ["SCOPE_COMFYUI_PYTHON"]
 from workflows.host import HostError, find_or_build, newest_frontend  # noqa: E402
 
 
+TWO_CELLS = (("pinned", "classic"), ("newest", "nodes2"))
 VIEWPORT = {"width": 1900, "height": 1100}
 SETTINGS = {"Comfy.TutorialCompleted": True, "Comfy.Workflow.ShowMissingModelsWarning": False, "Comfy.Minimap.Visible": False,
             "LiteGraph.Canvas.MinFontSizeForLOD": 0}
@@ -29,6 +31,7 @@ SETTINGS = {"Comfy.TutorialCompleted": True, "Comfy.Workflow.ShowMissingModelsWa
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "browser: needs a browser")
+    config.addinivalue_line("markers", "two_cells: runs in two of the four cells")
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -36,6 +39,7 @@ def pytest_collection_modifyitems(items):
     for item in items:
         if "browser" in item.fixturenames:
             item.add_marker("browser")
+    items[:] = [item for item in items if not item.get_closest_marker("two_cells") or (item.callspec.params["frontend"], item.callspec.params["renderer"]) in TWO_CELLS]
 
 
 def pytest_generate_tests(metafunc):

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 WORKFLOWS = Path(__file__).parents[2] / "workflows"
 CHART = "app.graph._nodes.find(node => node.type === 'SCOPE_TradeoffChart')"
@@ -42,6 +43,7 @@ def wait_for_plan(page, chart):
     page.wait_for_timeout(500)
 
 
+@pytest.mark.two_cells
 def test_a_sweep_fills_the_chart_and_a_click_uses_it(page):
     load(page, "05_demo_tradeoff", steps=10, spread=2)
     show(page, CHART)
@@ -81,6 +83,7 @@ def test_a_sweep_fills_the_chart_and_a_click_uses_it(page):
     assert not [text for text in page.problems if "scope" in text.lower()]
 
 
+@pytest.mark.two_cells
 def test_compare_quality_and_report_show_the_pair(page):
     load(page, "06_demo_ab_compare", steps=10)
     run(page)

@@ -127,6 +127,7 @@ def test_joint_moves_the_preset_and_a_preset_moves_joint(demo):
     assert [page.evaluate(value, name) for name in ("joint", "signal", "cache_threshold", "predict_threshold")] == [False, "latent", 0.03, 0.08]
 
 
+@pytest.mark.two_cells
 def test_a_run_is_its_plan_and_its_timeline_has_a_row_for_each_chunk(demo):
     page = demo
     for title in ("Baseline", "SCOPE"):

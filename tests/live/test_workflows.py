@@ -19,6 +19,7 @@ def load(page, name: str) -> dict:
     return workflow
 
 
+@pytest.mark.two_cells
 @pytest.mark.parametrize("name", NAMES)
 def test_workflow_loads_without_a_warning(page, name):
     workflow = load(page, name)
@@ -35,6 +36,7 @@ def test_workflow_loads_without_a_warning(page, name):
     assert not ours, ours
 
 
+@pytest.mark.two_cells
 def test_demo_runs_and_draws(page):
     load_quick_demo(page)
     before = picture_of_timeline(page, "empty")
