@@ -376,8 +376,17 @@ describe("words", () => {
   it("name the numbers of other methods", () => {
     const settings = { method: "teacache", threshold: 0.2, model: "none", signal: "modulation", aggregate: "max", max_skip: 5, selective: "auto" };
     const tea = point("tea", 20, 4, 45, { method: "teacache", settings });
-    expect(describeLabel("tea", view([tea]))).toContain("Threshold 0.2, at most 5 skipped in a row.");
+    expect(describeLabel("tea", view([tea]))).toContain("Threshold 0.2, signal modulation, at most 5 skipped in a row.");
+    expect(describeLabel("teacache 0.2", view([{ ...tea, label: "teacache 0.2" }]))).toMatch(/^teacache 0\.2\n/);
     expect(describeLabel("x", view([point("x", 20, 4, 45, { method: "steps" })]))).toMatch(/No other setting beats it\. ?$/);
+  });
+
+  it("count the blocks that ran at steps not computed whole", () => {
+    const delta = point("delta_dit 2", 25, 8, 30, { method: "delta_dit", forwards: 75 });
+    const state = view([baseline({ forwards: 100 }), delta, point("balanced", 18, 4, 45, { forwards: 36 })], { x: "evaluations" });
+    expect(marksOf(state).map(({ point: { label }, x }) => [label, x])).toContainEqual(["delta_dit 2", 37.5]);
+    expect(describeLabel("delta_dit 2", state)).toContain("25 of 50 evaluations, with the blocks run in between as many as 37.5, 1.33x fewer.");
+    expect(describeLabel("balanced", state)).toContain("18 of 50 evaluations, 2.78x fewer.");
   });
 
   it("count what the chart shows", () => {
