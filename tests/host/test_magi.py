@@ -4,6 +4,7 @@ import json
 import weakref
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import comfy.lora
 import comfy.model_management
@@ -13,7 +14,7 @@ import pytest
 import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
-from scope_pack.nodes.host import magi
+from scope_pack.nodes.host import calibration, magi
 from scope_pack.nodes.host.loading import ModelFileError, load_ar_model
 from scope_pack.nodes.host.sampling import UnsuitableError, VideoSampler, check_unrolling, sample_video, start_noise
 from scope_pack.nodes.host.unrolling import ChunkWindow, Unrolling, unroll_chunks
@@ -148,6 +149,12 @@ def test_a_lora_changes_the_video(distilled):
     assert changed.add_patches(patches, 0.5)
     assert (distilled.run(changed)[0] - distilled.expected).abs().max() > 1e-2
     assert (distilled.run(model)[0] - distilled.expected).abs().max() < TOLERANCE, "the LoRA stayed"
+    term = SimpleNamespace(features=lambda name, sigma: torch.ones(len(sigma), 3))
+    again, stronger = model.clone(), model.clone()
+    again.add_patches(comfy.lora.load_lora(lora, keys), 0.5)
+    stronger.add_patches(patches, 0.6)
+    names = [calibration.identity(term, each) for each in (model, changed, again, stronger)]
+    assert names[1] == names[2] and len(set(names)) == 3, "a calibration holds for a model with its LoRAs"
 
 
 @pytest.mark.parametrize("choice", [torch.bfloat16, torch.float8_e4m3fn])

@@ -2,11 +2,15 @@
 
 import pytest
 from comfy_api.latest import io
+from scope_pack.nodes.host.calibration import needs_ratios
+from scope_pack.nodes.host.sampling import warnings
 from scope_pack.nodes.methods import CUSTOM, GATE, OFFERS, options, settings_of
 from scope_pack.nodes.sampling import ScopeSettings
 from scope_pack.scope_core.policy import POLICIES, BWCache, FBCache, FlowCache, MagCache, MotionCache, SeaCache, TaylorSeer, TeaCache
 from scope_pack.scope_core.policy.magcache import WAN_1_3B
+from scope_pack.scope_core.magi import magi_schedule
 from scope_pack.scope_core.presets import Settings, name_of
+from scope_pack.scope_core.schedule import ARSchedule
 
 DEFAULTS = {name: {knob.id: knob.default for knob in offer.knobs} for name, offer in OFFERS.items()}
 
@@ -53,6 +57,21 @@ def test_a_grid_of_ones_own():
     assert settings_of("reduced", {**DEFAULTS["reduced"], "steps": "1, 3 6,10"}).rival == POLICIES["reduced"](25, (1, 3, 6, 10))
     with pytest.raises(ValueError, match="steps are 'every third'; write whole numbers"):
         settings_of("reduced", {**DEFAULTS["reduced"], "steps": "every third"})
+
+
+def test_magcache_that_is_off_needs_no_calibration():
+    assert needs_ratios(settings_of("magcache", dict(DEFAULTS["magcache"])))
+    for off in ({"threshold": 0.0}, {"longest": 0}, {"max_skip": 0}, {"ratios": "Wan 1.3B"}):
+        assert not needs_ratios(settings_of("magcache", {**DEFAULTS["magcache"], **off}))
+
+
+@pytest.mark.parametrize("method, knobs, schedule, words", [
+    ("magcache", {"ratios": "Wan 1.3B"}, magi_schedule(24), "ratios are those of Wan 1.3B"), ("flowcache", {}, magi_schedule(24), "polynomial 1.3B was fitted to Wan"),
+    ("bwcache", {}, ARSchedule(16, 50, 16, 5, 1, 5), "BWCache reuses little"), ("easycache", {"warm_up": 49, "tail": 1}, ARSchedule(4, 50, 4), "leave none of the 50 steps"),
+])
+def test_what_a_method_cannot_carry_is_said_before_the_run(method, knobs, schedule, words):
+    assert any(words in text for text in warnings(schedule, settings_of(method, {**DEFAULTS[method], **knobs})))
+    assert not warnings(ARSchedule(4, 50, 4), settings_of(method, dict(DEFAULTS[method]))), "nothing to say of the usual case"
 
 
 @pytest.mark.parametrize("option", options(), ids=lambda option: option.key)

@@ -155,6 +155,10 @@ def test_the_plan_of_a_sweep_has_its_points(server):
     _, runs = run_sweep(server, sweep_prompt(connected={"teacache": TEACACHE}))
     planned = {point["label"]: point["computed"] for point in answer["points"]}
     assert planned == {point["label"]: point["computed"] for point in runs["points"]}
+    blind = {"method": "easycache", "method.preset": "paper", "method.tau": 0.05, "method.form": "paper", "method.max_skip": 12, "method.warm_up": 10, "method.tail": 0}
+    status, answer = ask(server, "sweep", sweep_prompt(connected={"teacache": TEACACHE, "blind": blind}))
+    assert status == 200 and {point["label"] for point in answer["points"]} == set(planned)
+    assert "o plan for `settings_2`: EasyCache decides from what the network returns" in answer["note"]
 
 
 def test_quality_compare_and_report(server, output):
