@@ -55,10 +55,10 @@ def ranking(report: dict[str, Any]) -> list[str]:
         for row in rows:
             if "title" in row:
                 gain, made = average(row, "psnr") - fewer_at(rows, row["share"]), gains.setdefault(row["title"], [])
-                if reached := abs(row["share"] - row["budget"]) <= NEAR:
+                if not missed(row):
                     made.append(gain)
-                text = f"**{plus_minus(row)}**" if reached and gain > EQUAL else plus_minus(row)
-                places.setdefault(row["title"], {})[schedule, row["budget"]] = text if reached else f"{text} at {row['share']:.0%}"
+                text = f"**{plus_minus(row)}**" if gain > EQUAL and not missed(row) else plus_minus(row)
+                places.setdefault(row["title"], {})[schedule, row["budget"]] = text + missed(row)
     if not places:
         return []
     heads = [(schedule, budget) for schedule, _ in by_schedule(report) for budget in report["budgets"]]
@@ -75,7 +75,7 @@ def verdicts(report: dict[str, Any]) -> list[str]:
             if row["method"] == "preset" and (loss := fewer_at(rows, row["share"]) - average(row, "psnr")) > EQUAL:
                 presets.setdefault(row["label"], []).append(f"{SHORT[schedule]} by {loss:.1f}")
         for title in dict.fromkeys(row["title"] for row in rows if row.get("title", "").startswith("SCOPE")):
-            at = {row["budget"]: losses(row, rows) for row in rows if row.get("title") == title}
+            at = {row["budget"]: losses(row, rows) + missed(row) for row in rows if row.get("title") == title}
             lines.append([title, SHORT[schedule], *(at.get(budget, "") for budget in heads)])
     losing = "; ".join(f"`{label}` ({', '.join(where)})" for label, where in presets.items())
     return [f"Where SCOPE loses, at no more cost and by more than {EQUAL:g} dB:", "",
@@ -161,6 +161,11 @@ def worst(row: Row) -> float:
 
 def plus_minus(row: Row) -> str:
     return "inf" if isinf(average(row, "psnr")) else f"{average(row, 'psnr'):.1f} ± {spread(row):.1f}"
+
+
+def missed(row: Row) -> str:
+    """Where a method does not reach a budget: what it costs instead."""
+    return f" at {row['share']:.0%}" if abs(row["share"] - row["budget"]) > NEAR else ""
 
 
 def nearest(budgets: Iterable[float], share: float) -> float:
