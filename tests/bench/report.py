@@ -78,9 +78,10 @@ def verdicts(report: dict[str, Any]) -> list[str]:
             at = {row["budget"]: losses(row, rows) + missed(row) for row in rows if row.get("title") == title}
             lines.append([title, SHORT[schedule], *(at.get(budget, "") for budget in heads)])
     losing = "; ".join(f"`{label}` ({', '.join(where)})" for label, where in presets.items())
-    return [f"Where SCOPE loses, at no more cost and by more than {EQUAL:g} dB:", "",
-            *table(["", "", *(f"at {budget:.0%}" for budget in heads)], sorted(lines, key=lambda line: line[0])), "",
-            f"Presets that lose to fewer steps: {losing or 'none'}."]
+    told = [f"Presets that lose to fewer steps, at no more cost and by more than {EQUAL:g} dB: {losing or 'none'}."]
+    if not lines:
+        return told
+    return ["Where SCOPE loses:", "", *table(["", "", *(f"at {budget:.0%}" for budget in heads)], sorted(lines, key=lambda line: line[0])), "", *told]
 
 
 def losses(row: Row, rows: list[Row]) -> str:
