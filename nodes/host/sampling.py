@@ -23,8 +23,6 @@ from ...scope_core.forcing import DiffusionForcing
 from ...scope_core.known import Known
 from ...scope_core.magi import ChunkField
 from ...scope_core.plan import make_control
-from ...scope_core.policy import BWCache, MagCache, TeaCache
-from ...scope_core.policy.magcache import WAN_1_3B
 from ...scope_core.presets import Settings
 from ...scope_core.rollout import Field, compose, rollout, unroll
 from ...scope_core.schedule import ARSchedule, Segment, Step, pixel_frames
@@ -286,18 +284,13 @@ def begin_trace(model, schedule: ARSchedule, settings: Settings, solver: str) ->
 def warnings(schedule: ARSchedule, settings: Settings) -> list[str]:
     """What a user should know about these settings before trusting the result; logged and kept in the trace."""
     found = []
-    policy = settings.policy
     if not settings.off and schedule.steps < 15:
         found.append(f"{schedule.steps} steps leave little to skip; SCOPE is meant for 30 to 64, and for models that are not distilled to few steps.")
     if not settings.off and settings.warm_up + settings.tail >= schedule.steps:
         found.append(f"warm_up {settings.warm_up} and tail {settings.tail} leave none of the {schedule.steps} steps to skip.")
-    if isinstance(policy, BWCache) and schedule.asynchronous:
-        found.append("BWCache reuses little where chunks follow each other: it waits until all chunks of an iteration have settled, and by then the first ones are in their tails.")
+    if caveat := settings.policy.caveat(schedule):
+        found.append(caveat)
     if schedule.chunked:
-        if isinstance(policy, MagCache) and policy.ratios == WAN_1_3B:
-            found.append("MagCache's ratios are those of Wan 1.3B, which say nothing about MAGI-1. Run SCOPE Calibrate and set ratios to calibrated.")
-        if isinstance(policy, TeaCache) and policy.polynomial != "none":
-            found.append(f"The polynomial {policy.polynomial} was fitted to Wan and says nothing about MAGI-1. Set polynomial to none.")
         return log(found)
     if settings.interval == "paper" and not schedule.causal:
         found.append("selective is 'paper' under full attention: frames that have not started are left out although others would attend "

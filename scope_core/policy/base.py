@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ..memory import Entry
 from ..residuals import Skip
-from ..schedule import Unit
+from ..schedule import ARSchedule, Unit
 
 
 class Mode(str, Enum):
@@ -68,6 +68,10 @@ class Policy:
     def off(self) -> bool:
         """Settings under which nothing can be skipped."""
         return False
+
+    def caveat(self, schedule: ARSchedule) -> str:
+        """What a user should know before a run of this schedule; empty where there is nothing to say."""
+        return ""
 
     def init(self) -> Any:
         """State of a unit that has not been decided for yet."""

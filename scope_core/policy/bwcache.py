@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 from ..memory import Entry
 from ..residuals import Skip
-from ..schedule import Unit
+from ..schedule import ARSchedule, Unit
 from .base import Decision, Mode, Policy, Seen
 
 
@@ -57,6 +57,10 @@ class BWCache(Policy):
     @property
     def off(self) -> bool:
         return self.threshold == 0
+
+    def caveat(self, schedule: ARSchedule) -> str:
+        return ("BWCache reuses little where chunks follow each other: it waits until all chunks of an iteration have settled, and by then the first ones are in their tails."
+                if schedule.asynchronous else "")
 
     def init(self) -> State:
         return State()

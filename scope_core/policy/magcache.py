@@ -16,7 +16,7 @@ import numpy as np
 
 from ..memory import Entry
 from ..residuals import Skip
-from ..schedule import Unit
+from ..schedule import ARSchedule, Unit
 from .base import Decision, Mode, Policy, Seen
 
 WAN_1_3B = (
@@ -67,6 +67,10 @@ class MagCache(Policy):
     @property
     def off(self) -> bool:
         return self.threshold == 0 or self.longest == 0
+
+    def caveat(self, schedule: ARSchedule) -> str:
+        return ("MagCache's ratios are those of Wan 1.3B, which say nothing about MAGI-1. Run SCOPE Calibrate and set ratios to calibrated."
+                if schedule.chunked and self.ratios == WAN_1_3B else "")
 
     def init(self) -> State:
         return State()

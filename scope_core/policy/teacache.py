@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..memory import Entry
-from ..schedule import Unit
+from ..schedule import ARSchedule, Unit
 from ..residuals import Skip
 from .base import Decision, Mode, Policy
 
@@ -52,6 +52,10 @@ class TeaCache(Policy):
     @property
     def off(self) -> bool:
         return self.threshold == 0
+
+    def caveat(self, schedule: ARSchedule) -> str:
+        return (f"The polynomial {self.polynomial} was fitted to Wan and says nothing about MAGI-1. Set polynomial to none."
+                if schedule.chunked and self.polynomial != "none" else "")
 
     def rescale(self, change: float) -> float:
         if self.polynomial == "none":

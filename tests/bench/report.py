@@ -188,5 +188,5 @@ def footnote(report: dict[str, Any]) -> str:
     gates = ", ".join(f"{SHORT[schedule]} {gate['max_skip']}, {gate['warm_up']}, {gate['tail']}" for schedule, gate in report["gates"].items())
     equal = (f" Methods at equal cost forward the same frames and share one safety gate (`max_skip`, `warm_up`, `tail`: {gates}); their settings were looked for on another prompt."
              if any("title" in row for row in report["rows"]) else "")
-    return (f"PSNR to the run without acceleration, mean ± spread over {report['clips']} prompts and seeds that nothing was tuned on, each a run of its own.{equal} Operations are counted at the "
+    return (f"PSNR to the run without acceleration, mean ± spread over {report['clips']} clips with prompts that nothing was tuned on, each a run of its own.{equal} Operations are counted at the "
             f"network. {report['threads']} CPU threads; made by `python -m tests.bench`, everything measured is in `tests/reports/benchmark.md`.")
