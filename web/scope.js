@@ -20,7 +20,7 @@ const DISPLAYS = {
   SCOPE_TradeoffChart: { create: createChart, output: "scope_runs", minHeight: 330, size: [560, 500] },
   SCOPE_Compare: { create: () => new Compare({ viewUrl }), output: "scope_compare", minHeight: 330, size: [480, 560] },
   SCOPE_Quality: { create: () => new QualityCurve(), output: "scope_quality", minHeight: 340, size: [520, 540] },
-  SCOPE_Calibrate: { create: () => new Note(CALIBRATE_TEXT), output: "text", minHeight: 132, size: [330, 0] },
+  SCOPE_Calibrate: { create: () => new Note(CALIBRATE_TEXT), output: "text", minHeight: 180, size: [330, 0] },
   SCOPE_SaveReport: { create: () => new Report({ viewUrl }), output: "scope_report", minHeight: 150, size: [420, 360] },
 };
 const SCHEDULES = ["SCOPE_ARSchedule", "SCOPE_MagiSchedule"];
