@@ -3,14 +3,15 @@
 from comfy_api.latest import ComfyExtension, io
 
 from .calibrate import Calibrate
-from .host import routes
+from .comfy import routes
 from .loaders import LoadARModel, LoadDemo, LoadMagiVAE
 from .magi import MagiScheduleNode
 from .planning import plan_node
 from .prompt import MagiPrompt
 from .quality import Compare, Quality
 from .report import SaveReport
-from .sampling import ScopeSampler, ScopeSamplerSelect, ScopeSettings
+from .methods import ScopeSettings
+from .sampling import ScopeSampler, ScopeSamplerSelect
 from .schedule import ARScheduleNode
 from .timeline import Timeline
 from .tradeoff import Sweep, SweepPoint, SweepRuns, TradeoffChart

@@ -4,7 +4,9 @@ import os
 
 from comfy_api.latest import io
 
-from .host import demo, loading, magi_vae
+from ..scope_core.families import SKYREELS
+from ..scope_core.schedule import Family
+from .comfy import demo, loading, magi_vae
 
 
 class LoadARModel(io.ComfyNode):
@@ -48,6 +50,10 @@ class LoadARModel(io.ComfyNode):
         return io.NodeOutput(loading.load_ar_model(paths, int(fps), {"dtype": dtype} if dtype else {}, kind))
 
 
+def demo_family(title: str) -> Family:
+    return next(family for family in demo.LOADERS if family.title == title)
+
+
 class LoadDemo(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -59,7 +65,7 @@ class LoadDemo(io.ComfyNode):
                         "128x128. They make a video in seconds without a GPU, through the same nodes as the real models, so presets can be tried at once.",
             search_aliases=["scope demo", "example model", "test model"],
             inputs=[
-                io.Combo.Input("family", options=list(demo.LOADERS), default="SkyReels-V2", optional=True,
+                io.Combo.Input("family", options=[family.title for family in demo.LOADERS], default=SKYREELS.title, optional=True,
                                tooltip="SkyReels-V2: up to 61 frames at once, with AR Schedule. MAGI-1: chunk by chunk, with MAGI-1 Schedule, euler, 64 steps."),
             ],
             outputs=[
@@ -71,8 +77,8 @@ class LoadDemo(io.ComfyNode):
         )
 
     @classmethod
-    def execute(cls, family: str = "SkyReels-V2") -> io.NodeOutput:
-        return io.NodeOutput(demo.LOADERS[family](), demo.load_demo_clip(), demo.DemoVideoVAE())
+    def execute(cls, family: str = SKYREELS.title) -> io.NodeOutput:
+        return io.NodeOutput(demo.LOADERS[demo_family(family)](), demo.load_demo_clip(), demo.DemoVideoVAE())
 
 
 class LoadMagiVAE(io.ComfyNode):

@@ -1,19 +1,22 @@
 """MAGI-1 Schedule: how MAGI-1 unrolls a video, and the empty latent that fits."""
 
-from comfy_api.latest import io
+from typing import Any
 
-from ..scope_core.known import Known
-from ..scope_core.magi import CHUNK
-from ..scope_core.schedule import TEMPORAL_STRIDE
+from comfy_api.latest import io
+from torch import Tensor
+
+from ..scope_core.families import MAGI
+from ..scope_core.families.magi import CHUNK
+from ..scope_core.signals.maps import SignalMaps
+from .comfy import sampling
+from .comfy.magi import ChunkWindow, unroll_chunks
 from .graph import Graph
-from .host import sampling
-from .host.unrolling import ChunkWindow, unroll_chunks
-from .schedule import ScheduleType
+from .schedule import ScheduleNode, ScheduleType
 
 REACHES = {"5, 4, 3, 2": (5, 4, 3, 2), "all": ()}
 
 
-class MagiScheduleNode(io.ComfyNode):
+class MagiScheduleNode(ScheduleNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
@@ -56,13 +59,17 @@ class MagiScheduleNode(io.ComfyNode):
         )
 
     @classmethod
-    def execute(cls, width: int, height: int, length: int, batch_size: int, window: int, look_back: str, short_cut: str, kv_gpu_gb: float,
-                kv_chunks: int = 0, start=None, vae=None) -> io.NodeOutput:
+    def unroll(cls, widgets: dict[str, Any], start: Tensor | None, end: Tensor | None, vae: Any = None) -> tuple[ChunkWindow, int]:
+        return unroll_chunks(widgets["length"], widgets["window"], REACHES[widgets["look_back"]], widgets["short_cut"], widgets["kv_gpu_gb"],
+                             start, vae, widgets.get("kv_chunks", 0))
+
+    @classmethod
+    def execute(cls, width: int, height: int, batch_size: int, start=None, vae=None, **widgets) -> io.NodeOutput:
         start = None if start is None else start["samples"]
-        plan, frames = unroll_chunks(length, window, REACHES[look_back], short_cut, kv_gpu_gb, start, vae, kv_chunks)
+        plan, frames = cls.unroll(widgets, start, None, vae)
         if start is not None:
             graph = Graph(cls.hidden.dynprompt.get_node)
-            sampling.remember(Known.learn_length, graph.identity(cls.hidden.unique_id, "start"), start.shape[2])
-        pixels = frames * TEMPORAL_STRIDE
-        text = f"{pixels} frames ({pixels / 24:.1f} s), {frames // CHUNK} chunks" + (f". {plan.note}." if plan.note else "")
+            sampling.remember(SignalMaps.learn_length, graph.identity(cls.hidden.unique_id, "start"), start.shape[2])
+        pixels = MAGI.pixel_frames(frames)
+        text = f"{pixels} frames ({pixels / MAGI.fps:.1f} s), {frames // CHUNK} chunks" + (f". {plan.note}." if plan.note else "")
         return io.NodeOutput(plan, sampling.empty_latent(batch_size, frames, height, width), pixels, ui={"text": [text]})

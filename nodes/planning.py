@@ -7,27 +7,28 @@ from typing import Any
 import torch
 from comfy_api.latest import io
 
-from ..scope_core.calibrate import Circumstances
-from ..scope_core.known import Known, entry
-from ..scope_core.plan import plan
-from ..scope_core.presets import PRESETS, Settings, spread
-from ..scope_core.schedule import ARSchedule, latent_frames
-from ..scope_core.trace import Trace
+from ..scope_core.loop.plan import plan
+from ..scope_core.loop.trace import Trace
+from ..scope_core.schedule import ARSchedule, Family
+from ..scope_core.settings import PRESETS, Settings, read, spread
+from ..scope_core.signals.maps import SignalMaps
+from ..scope_core.study.calibration import Circumstances
+from .comfy import calibration
+from .comfy.demo import signals_of
+from .comfy.families import hosted
+from .comfy.skyreels import Windows
+from .comfy.unrolling import Unrolling
 from .graph import Graph, GraphError
-from .host import calibration
-from .host.demo import demo_signals
-from .host.unrolling import ChunkWindow, Unrolling, unroll, unroll_chunks
-from .loaders import LoadDemo
-from .magi import REACHES, MagiScheduleNode
-from .sampling import ScopeSampler, ScopeSettings, resolve, settings_of
-from .schedule import ARScheduleNode
+from .loaders import LoadDemo, demo_family
+from .magi import MagiScheduleNode
+from .methods import OURS, ScopeSettings, settings_of
+from .sampling import ScopeSampler
+from .schedule import ARScheduleNode, ScheduleNode
 from .tradeoff import CONNECTED, Sweep, point_of
 
 MOST_DECISIONS = 150_000
 LENGTH_NODES = ("EmptyHunyuanLatentVideo", "Wan22ImageToVideoLatent", "EmptyLTXVLatentVideo", "EmptyCosmosLatentVideo")
-SCHEDULES = ("SCOPE_ARSchedule", "SCOPE_MagiSchedule")
-STAIRCASE = {Unrolling: {"steps": 50, "shift": 8.0}, ChunkWindow: {"steps": 64, "shift": 3.0}}
-"""What a schedule node is drawn with while no sampler reads it."""
+SCHEDULES: dict[str, type[ScheduleNode]] = {"SCOPE_ARSchedule": ARScheduleNode, "SCOPE_MagiSchedule": MagiScheduleNode}
 
 
 @lru_cache(maxsize=8)
@@ -45,7 +46,7 @@ class Planner:
     """Plans nodes of one graph. Raises ValueError with the sentence to show."""
 
     graph: Graph
-    known: Known
+    known: SignalMaps
     guesses: list[str] = field(default_factory=list)
     """Why the plan is an estimate; empty if it is exact."""
     notes: list[str] = field(default_factory=list)
@@ -55,29 +56,25 @@ class Planner:
     def sampler(self, node: str) -> Trace:
         widgets = self.widgets(node, ScopeSampler)
         schedule = self.ar_schedule(node, widgets)
-        return self.plan(schedule, self.settings(node, widgets), self.model(node, schedule), self.guidance(node, widgets))
+        return self.plan(schedule, self.settings(node, widgets), self.model(node, schedule), widgets["cfg"])
 
-    def demo(self, node: str) -> str | None:
+    def demo(self, node: str) -> Family | None:
         """Family of the demo model that feeds a sampler, None if it is another model."""
         source = self.graph.source(node, "model")
         if source is None or self.graph.node(source)["class_type"] != "SCOPE_LoadDemo":
             return None
-        return self.widgets(source, LoadDemo)["family"]
+        return demo_family(self.widgets(source, LoadDemo)["family"])
 
     def model(self, node: str, schedule: ARSchedule) -> str:
         """Identity of a sampler's model. A demo's signals are learnt from the shipped file, so that its plans are exact from the start."""
         key = self.graph.identity(node, "model")
         family = self.demo(node)
-        if family is not None and entry(key, schedule) not in self.known.models():
-            if schedule.chunked != (family == "MAGI-1"):
-                raise GraphError("this schedule is not one for the connected demo model; MAGI-1 needs MAGI-1 Schedule, SkyReels-V2 AR Schedule")
+        if family is not None and not self.known.knows(key, schedule):
+            if schedule.family is not family:
+                raise GraphError(f"this schedule is not one for the connected demo model; {family.title} needs {hosted(family).unrolling.node}")
             with torch.inference_mode():
-                self.known.learn(key, demo_signals(family, schedule.steps), schedule)
+                self.known.learn(key, signals_of(family, schedule.steps), schedule)
         return key
-
-    def guidance(self, node: str, widgets: dict[str, Any]) -> float:
-        """That of a distilled MAGI-1, which ignores cfg, is 1; whether another model than the demo is one, only the run itself knows."""
-        return 1.0 if self.demo(node) == "MAGI-1" else widgets["cfg"]
 
     def settings(self, node: str, widgets: dict[str, Any]) -> Settings:
         source = self.graph.source(node, "settings")
@@ -88,7 +85,7 @@ class Planner:
                 self.guesses.append(f"{error}; balanced is assumed")
                 self.assumed = True
                 return PRESETS["balanced"]
-        return resolve(**{name: widgets[name] for name in resolve.__annotations__ if name != "return"})
+        return read(OURS, widgets)
 
     def connected_settings(self, source: str) -> Settings:
         if self.graph.node(source)["class_type"] != "SCOPE_Settings":
@@ -102,14 +99,15 @@ class Planner:
         if readers:
             return self.sampler(min(readers, key=lambda reader: self.graph.inputs(reader).get("preset") == "off"))
         unrolling, frames = self.unrolling(node)
-        assumed = STAIRCASE[type(unrolling)]
-        self.notes.append(f"no sampler reads this schedule; {assumed['steps']} steps are assumed")
-        return self.plan(unrolling.schedule(frames, **assumed), PRESETS["off"], "")
+        usual = unrolling.family.defaults
+        self.notes.append(f"no sampler reads this schedule; {usual.steps} steps are assumed")
+        return self.plan(unrolling.schedule(frames, usual.steps, usual.shift), PRESETS["off"], "")
 
     def ar_schedule(self, node: str, widgets: dict[str, Any]) -> ARSchedule:
         """Schedule of a sampler with `steps` and `shift`."""
         source = self.graph.source(node, "schedule")
-        unrolling, frames = self.unrolling(source) if source else (ChunkWindow() if self.demo(node) == "MAGI-1" else Unrolling(), None)
+        demo = self.demo(node)
+        unrolling, frames = self.unrolling(source) if source else (hosted(demo).unrolling() if demo else Windows(), None)
         latent = self.graph.source(node, "latent")
         if latent != source or frames is None:
             frames = self.latent_length(latent, frames)
@@ -120,51 +118,44 @@ class Planner:
         widgets = self.widgets(node, Sweep)
         schedule = self.ar_schedule(node, widgets)
         key = self.model(node, schedule)
-        guidance = self.guidance(node, widgets)
-        planned = [self.plan(schedule, settings, key, guidance) for settings in (PRESETS["off"], *spread(widgets["spread"]))]
+        planned = [self.plan(schedule, settings, key, widgets["cfg"]) for settings in (PRESETS["off"], *spread(widgets["spread"]))]
         for name in CONNECTED:
             source = self.graph.source(node, name)
             try:
-                planned += [self.plan(schedule, self.connected_settings(source), key, guidance)] if source is not None else []
+                planned += [self.plan(schedule, self.connected_settings(source), key, widgets["cfg"])] if source is not None else []
             except ValueError as error:
                 self.notes.append(f"no plan for `{name}`: {error}")
         return planned
 
-    def with_ratios(self, settings: Settings, schedule: ARSchedule, key: str, guidance: float) -> Settings:
+    def with_ratios(self, settings: Settings, schedule: ARSchedule, key: str, cfg: float) -> Settings:
         """Settings with the ratios of the calibration that the run will find."""
-        if not calibration.needs_ratios(settings):
+        if not settings.needs_calibration:
             return settings
-        model = self.known.model(key, schedule)
+        model = self.known.identity(key, schedule)
         if model is None:
-            raise GraphError("MagCache is calibrated for a model that has run before; this one has not. Run SCOPE Calibrate, or choose published ratios")
-        return calibration.with_ratios(settings, *(Circumstances.of(model, schedule, cfg) for cfg in ((guidance, 1.0) if schedule.chunked else (guidance,))))
+            raise GraphError(f"{settings.method.title} is calibrated for a model that has run before; this one has not. Run SCOPE Calibrate, or choose "
+                             "published ratios")
+        guidances = hosted(schedule.family).guidances(cfg)
+        return calibration.with_ratios(settings, *(Circumstances.of(model, schedule, guidance) for guidance in guidances))
 
-    def plan(self, schedule: ARSchedule, settings: Settings, key: str, guidance: float = 1.0) -> Trace:
+    def plan(self, schedule: ARSchedule, settings: Settings, key: str, cfg: float = 1.0) -> Trace:
         schedule = shared(schedule)
         shapes = {(s.prefix, s.free, s.tail): len(s.units) * len(s.matrix) for s in schedule.segments}
         if schedule.iterations > MOST_DECISIONS // 10 or sum(shapes.values()) > MOST_DECISIONS:
             raise ValueError(f"a plan of {schedule.iterations:,} iterations is too large to draw while sliders move; the run itself has no such limit")
-        settings = self.with_ratios(settings, schedule, key, guidance)
-        table, why = self.known.table(key, settings.policy.signal, schedule)
+        settings = self.with_ratios(settings, schedule, key, cfg)
+        table, why = self.known.table(key, settings.acting.signal, schedule)
         if why and not settings.off:
             self.guesses.append(why)
         return plan(schedule, settings, table)
 
-    def unrolling(self, node: str) -> tuple[Unrolling | ChunkWindow, int]:
+    def unrolling(self, node: str) -> tuple[Unrolling, int]:
         """What a schedule node makes, and its length in latent frames."""
-        kind = self.graph.node(node)["class_type"]
-        if kind == "SCOPE_MagiSchedule":
-            widgets = self.widgets(node, MagiScheduleNode)
-            unrolling, frames = unroll_chunks(widgets["length"], widgets["window"], REACHES[widgets["look_back"]], widgets["short_cut"], widgets["kv_gpu_gb"],
-                                              self.given(node, "start"))
-        elif kind == "SCOPE_ARSchedule":
-            widgets = self.widgets(node, ARScheduleNode)
-            names = ("length", "window", "overlap", "chunk", "ar_step", "causal", "condition_noise")
-            unrolling, pixels = unroll(*(widgets[name] for name in names), self.given(node, "start"), self.given(node, "end"))
-            frames = latent_frames(pixels)
-        else:
+        kind = SCHEDULES.get(self.graph.node(node)["class_type"])
+        if kind is None:
             self.guesses.append("the schedule comes from a node that cannot be read before it runs")
-            return Unrolling(), 25
+            return Windows(), Windows.window
+        unrolling, frames = kind.unroll(self.widgets(node, kind), self.given(node, "start"), self.given(node, "end"))
         self.notes += [unrolling.note] if unrolling.note else []
         return unrolling, frames
 
@@ -184,9 +175,9 @@ class Planner:
         if node is not None and self.graph.node(node)["class_type"] in LENGTH_NODES:
             length = self.graph.inputs(node).get("length")
             if isinstance(length, int) and 1 <= length <= 8193:
-                return latent_frames(length)
+                return Windows.family.latent_frames(length)
         self.guesses.append("the length is not known yet; 97 frames are assumed")
-        return fallback or 25
+        return fallback or Windows.window
 
     def widgets(self, node: str, kind: type[io.ComfyNode]) -> dict[str, Any]:
         """Values of a node's widgets, as `execute` gets them."""
@@ -224,7 +215,7 @@ class Planner:
         return value
 
 
-def plan_node(node: str, graph: Graph, known: Known) -> dict[str, Any]:
+def plan_node(node: str, graph: Graph, known: SignalMaps) -> dict[str, Any]:
     """What the browser shows under a node before it runs. Raises ValueError with the sentence to show instead."""
     planner = Planner(graph, known)
     kind = graph.node(node)["class_type"]

@@ -3,7 +3,7 @@
 import torch
 from comfy_api.latest import io
 
-from .host import magi_text
+from .comfy import magi_text
 
 
 class MagiPrompt(io.ComfyNode):

@@ -5,9 +5,9 @@ from typing import Any
 from comfy_api.latest import io
 from torch import Tensor
 
-from ..scope_core.metrics import fidelity, psnr
-from ..scope_core.trace import pixel_chunks
-from .host import clips, quality
+from ..scope_core.study.metrics import fidelity, psnr
+from ..scope_core.loop.trace import pixel_chunks
+from .comfy import clips, quality
 from .timeline import TraceType
 
 QualityType = io.Custom("SCOPE_QUALITY")

@@ -7,8 +7,8 @@ from typing import Any
 from comfy_api.latest import io
 
 from ..scope_core import __version__
-from ..scope_core.report import markdown
-from .host.reports import save_texts
+from ..scope_core.study.report import markdown
+from .comfy.reports import save_texts
 from .quality import QualityType
 from .timeline import TraceType
 from .tradeoff import RunsType

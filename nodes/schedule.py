@@ -1,17 +1,30 @@
 """AR Schedule: how a video is unrolled, and the empty latent that fits."""
 
-from comfy_api.latest import io
+from typing import Any
 
-from ..scope_core.known import Known
-from ..scope_core.schedule import latent_frames, pixel_frames
+from comfy_api.latest import io
+from torch import Tensor
+
+from ..scope_core.families import SKYREELS
+from ..scope_core.signals.maps import SignalMaps
+from .comfy import sampling
+from .comfy.skyreels import Windows, unroll
+from .comfy.unrolling import Unrolling
 from .graph import Graph
-from .host import sampling
-from .host.unrolling import unroll
 
 ScheduleType = io.Custom("SCOPE_SCHEDULE")
 
 
-class ARScheduleNode(io.ComfyNode):
+class ScheduleNode(io.ComfyNode):
+    """A node that gives an Unrolling; planning asks it what its widgets stand for."""
+
+    @classmethod
+    def unroll(cls, widgets: dict[str, Any], start: Tensor | None, end: Tensor | None) -> tuple[Unrolling, int]:
+        """What the widgets stand for with these known frames, and the latent frames of the video. Raises ScheduleError."""
+        raise NotImplementedError
+
+
+class ARScheduleNode(ScheduleNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
@@ -57,14 +70,19 @@ class ARScheduleNode(io.ComfyNode):
         )
 
     @classmethod
-    def execute(cls, width: int, height: int, length: int, batch_size: int, window: int, overlap: int, chunk: int, ar_step: int, causal: bool,
-                condition_noise: float, start=None, end=None, vae=None) -> io.NodeOutput:
+    def unroll(cls, widgets: dict[str, Any], start: Tensor | None, end: Tensor | None, vae: Any = None) -> tuple[Windows, int]:
+        names = ("length", "window", "overlap", "chunk", "ar_step", "causal", "condition_noise")
+        return unroll(*(widgets[name] for name in names), start, end, vae)
+
+    @classmethod
+    def execute(cls, width: int, height: int, batch_size: int, start=None, end=None, vae=None, **widgets) -> io.NodeOutput:
         start, end = (None if known is None else known["samples"] for known in (start, end))
-        plan, frames = unroll(length, window, overlap, chunk, ar_step, causal, condition_noise, start, end, vae)
+        plan, frames = cls.unroll(widgets, start, end, vae)
         graph = Graph(cls.hidden.dynprompt.get_node)
         for name, known in (("start", start), ("end", end)):
             if known is not None:
-                sampling.remember(Known.learn_length, graph.identity(cls.hidden.unique_id, name), known.shape[2])
-        schedule = plan.schedule(latent_frames(frames), max(ar_step, 2))
-        text = f"{frames} frames ({frames / 24:.1f} s), {len(schedule.segments)} segment{'s' if len(schedule.segments) > 1 else ''}" + (f". {plan.note}." if plan.note else "")
-        return io.NodeOutput(plan, sampling.empty_latent(batch_size, schedule.frames, height, width), pixel_frames(schedule.frames), ui={"text": [text]})
+                sampling.remember(SignalMaps.learn_length, graph.identity(cls.hidden.unique_id, name), known.shape[2])
+        segments = len(plan.schedule(frames, max(plan.ar_step, 2)).segments)
+        pixels = SKYREELS.pixel_frames(frames)
+        text = f"{pixels} frames ({pixels / SKYREELS.fps:.1f} s), {segments} segment{'s' if segments > 1 else ''}" + (f". {plan.note}." if plan.note else "")
+        return io.NodeOutput(plan, sampling.empty_latent(batch_size, frames, height, width), pixels, ui={"text": [text]})

@@ -5,7 +5,7 @@ import os
 
 from comfy_api.latest import io
 
-from .host.reports import report_path
+from .comfy.reports import report_path
 
 TraceType = io.Custom("SCOPE_TRACE")
 

@@ -6,12 +6,13 @@ from typing import Any
 from comfy_api.latest import io
 from comfy_execution.graph_utils import GraphBuilder
 
-from ..scope_core import presets
-from ..scope_core.metrics import METRICS, fidelity, latent_error
-from ..scope_core.presets import PRESETS, Settings, name_of
-from ..scope_core.trace import pixel_chunks
-from .host import clips, events, quality
-from .sampling import CUSTOM, SettingsType, sampling_inputs, solver_input, widgets_of
+from ..scope_core import settings as operating_points
+from ..scope_core.loop.trace import pixel_chunks
+from ..scope_core.settings import CUSTOM, PRESETS, Settings, name_of
+from ..scope_core.study.metrics import METRICS, fidelity, latent_error
+from .comfy import clips, events, quality
+from .methods import SettingsType, widgets_of
+from .sampling import sampling_inputs, solver_input
 from .timeline import TraceType
 
 RunsType = io.Custom("SCOPE_RUNS")
@@ -83,7 +84,7 @@ class Sweep(io.ComfyNode):
 
         baseline = measured("off", "off", PRESETS["off"])
         reference = {"baseline_latent": baseline.out(1), "baseline_images": baseline.out(2)}
-        points = [measured(f"max_skip {speed.max_skip}", CUSTOM, speed, **reference) for speed in presets.spread(spread)]
+        points = [measured(f"max_skip {speed.gate.max_skip}", CUSTOM, speed, **reference) for speed in operating_points.spread(spread)]
         points += [measured(name, "balanced", PRESETS["balanced"], link, **reference) for name, link in connected.items()]
         collected = graph.node("SCOPE_SweepRuns", id="runs", baseline=baseline.out(0), **{f"points.point{i}": point.out(0) for i, point in enumerate(points)})
         return io.NodeOutput(collected.out(0), expand=graph.finalize())

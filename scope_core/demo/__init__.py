@@ -1,6 +1,6 @@
-"""The demo models: a small world, and how the models that ship with the pack, one a family, were trained on it.
+"""The demo models: small networks, one a family, trained on a small world of coloured shapes.
 
-`world` renders captioned clips, `train` makes the weights in `weights/`, `evaluate` measures them.
+`words` is what prompts may say, `shipped` the models as they run, `training` the world and how they were made and judged.
 """
 
 from pathlib import Path

@@ -1,0 +1,20 @@
+"""Live events for what the browser draws, to the client that asked. Decoration: the `ui` output is the truth."""
+
+from typing import Any
+
+from server import PromptServer
+
+from ...scope_core.loop.trace import SegmentTrace
+
+
+def send(kind: str, payload: dict[str, Any]) -> None:
+    """Where no browser asked, as in Raylight's workers or for API clients without a socket, do nothing."""
+    server = getattr(PromptServer, "instance", None)
+    if server is not None and server.client_id is not None:
+        server.send_sync(kind, payload, server.client_id)
+
+
+def send_step(node_id: str | None, trace: SegmentTrace) -> None:
+    """One small message per step: the newest one, with the segment's header if it is its first."""
+    segment = trace.header if len(trace.steps) == 1 else trace.header["index"]
+    send("scope.step", {"node": node_id, "segment": segment, "step": trace.steps[-1]})

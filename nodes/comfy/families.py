@@ -1,0 +1,78 @@
+"""The families of models as they live in the host. Everything else here asks the object that owns a MODEL, never which family it is of."""
+
+from abc import ABC, abstractmethod
+from typing import Any, Protocol
+
+from torch import Tensor
+
+from ...scope_core.loop.sample import Model
+from ...scope_core.schedule import ARSchedule, Family
+from ...scope_core.settings import Settings
+from .unrolling import Unrolling
+
+MODEL_NAME = "scope_model"
+"""Attachment of a MODEL: what its loader calls it."""
+
+
+class NotPreparedError(ValueError):
+    """The MODEL was not prepared for SCOPE's samplers."""
+
+
+class HostFamily(ABC):
+    family: Family
+    unrolling: type[Unrolling]
+    """What its schedule node gives; made without arguments, how it is unrolled where none is connected."""
+
+    @abstractmethod
+    def owns(self, patcher: Any) -> bool:
+        """Whether a MODEL is of this family."""
+
+    def check(self, patcher: Any) -> None:
+        """Raises NotPreparedError for a MODEL of this family that cannot be sampled as it is."""
+
+    @abstractmethod
+    def set_shift(self, patcher: Any, shift: float) -> None:
+        """Give a clone the shift of a run, so that conditioning ranges and the noise levels agree."""
+
+    def guidance(self, patcher: Any, cfg: float) -> float:
+        """What counts as guidance of a run; 1 where there is none."""
+        return cfg
+
+    def guidances(self, cfg: float) -> tuple[float, ...]:
+        """What could count as guidance at this cfg, whatever the model turns out to be."""
+        return (cfg,)
+
+    def conditioning(self, patcher: Any, positive: list, noise: Tensor, unrolling: Any) -> list:
+        """The conditioning with what the host has to know to estimate memory."""
+        return positive
+
+    @abstractmethod
+    def model(self, guider: Any, options: dict, seed: int | None, schedule: ARSchedule, unrolling: Any) -> "HostModel":
+        """The guider as the model of the sampling loop, for one segment."""
+
+
+class HostModel(Model, Protocol):
+    progress: float
+    """Share of the iterations done; the guider sees the noise level that the schedule has there."""
+
+
+FAMILIES: list[HostFamily] = []
+"""Filled by `register`, in the order in which they are asked."""
+
+
+def register(family: HostFamily) -> HostFamily:
+    FAMILIES.append(family)
+    return family
+
+
+def family_of(patcher: Any) -> HostFamily:
+    """The family of a MODEL. Raises NotPreparedError for models of none."""
+    for family in FAMILIES:
+        if family.owns(patcher):
+            return family
+    raise NotPreparedError("this MODEL does not know a noise level per frame. Load it with Load AR Video Model, or connect it to that "
+                           "node's `model` input, and remove any ModelSampling node behind it")
+
+
+def hosted(family: Family) -> HostFamily:
+    return next(known for known in FAMILIES if known.family is family)

@@ -1,0 +1,248 @@
+"""Samplers of the host that own SCOPE's loop, and a whole run from a MODEL to latents and a trace."""
+
+import logging
+import os
+import platform
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import comfy.model_management
+import comfy.sample
+import comfy.samplers
+import comfy.utils
+import comfyui_version
+import folder_paths
+import torch
+from torch import Tensor
+
+from ...scope_core.loop.control import Control
+from ...scope_core.loop.rollout import unroll
+from ...scope_core.loop.sample import OnStep, Run
+from ...scope_core.loop.trace import SegmentTrace, Trace
+from ...scope_core.schedule import ARSchedule, Segment, Step
+from ...scope_core.settings import Settings
+from ...scope_core.signals import ContentSignal
+from ...scope_core.signals.maps import SignalMaps
+from ...scope_core.study.calibration import Circumstances
+from . import calibration, magi, skyreels  # noqa: F401 (families register themselves)
+from .families import MODEL_NAME, HostModel, family_of
+from .unrolling import Bridge, Unrolling
+
+NO_MASK = "the latent has a noise mask, which SCOPE does not use. Give the known frames to AR Schedule as `start` or `end`"
+
+
+class UnsuitableError(ValueError):
+    """Inputs that SCOPE cannot combine. The message says what to change."""
+
+
+class HostRun:
+    """One run of a sampler: made for it, gone with it. Progress, interruption and what is learnt for later plans, around the core's run."""
+
+    def __init__(self, run: Run, unrolling: Unrolling, on_step: OnStep, key: str = ""):
+        """`run.on_step` is set here. `key`: identity of the graph behind the model, under which its signals are remembered; empty where no graph is
+        known."""
+        self.run, self.unrolling, self.on_step, self.key = run, unrolling, on_step, key
+        self.done = 0
+        """Iterations done, over all segments."""
+        self.finished: Tensor | None = None
+        """Units of the segment in work that are done, where the family makes them one by one, in the model's latent space."""
+
+    def segment(self, guider, extra_args: dict, segment: Segment, noise: Tensor, known: Tensor) -> Tensor:
+        """Denoise one segment in the model's latent space."""
+        run, patcher, schedule = self.run, guider.model_patcher, self.run.schedule
+        family = family_of(patcher)
+        model = family.model(guider, extra_args["model_options"], extra_args.get("seed"), schedule, self.unrolling)
+        model.progress = self.done / schedule.iterations
+        run.on_step = self.follow(model)
+        if run.settings.needs_calibration:
+            circumstances = Circumstances.of(calibration.identity(model, patcher), schedule, family.guidance(patcher, guider.cfg))
+            run.settings = calibration.with_ratios(run.settings, circumstances)
+            run.trace.run["settings"] = run.settings.to_json()
+        if self.key and not run.trace.segments:
+            remember(SignalMaps.learn, self.key, model, schedule, calibration.identity(model, patcher))
+        start = self.unrolling.start
+        if start is not None:
+            start = guider.inner_model.process_latent_in(comfy.utils.repeat_to_batch_size(start, noise.shape[0]).to(noise))
+        try:
+            return run.segment(model, segment, noise, known, start)
+        finally:
+            signal = run.controls[-1].signal if run.controls else None
+            if self.key and isinstance(signal, ContentSignal):
+                remember(SignalMaps.learn_content, self.key, run.settings.acting.signal, schedule, signal.seen)
+
+    def follow(self, model: HostModel) -> OnStep:
+        def on_step(segment: Segment, step: Step, x0: Tensor, record: SegmentTrace) -> None:
+            schedule = self.run.schedule
+            self.done += 1
+            if schedule.family.by_chunk and (done := [unit for unit in step.units if unit.step >= unit.steps]):
+                self.finished = x0[:, :, :done[-1].frames.stop]
+            model.progress = self.done / schedule.iterations
+            self.on_step(segment, step, x0, record)
+            comfy.model_management.throw_exception_if_processing_interrupted()
+
+        return on_step
+
+
+class SegmentSampler(comfy.samplers.Sampler):
+    """One segment, called by the guider that `sample_video` runs once for each."""
+
+    def __init__(self, run: HostRun, segment: Segment):
+        self.run, self.segment = run, segment
+
+    def sample(self, guider, sigmas, extra_args, callback, noise, latent_image=None, denoise_mask=None, disable_pbar=False) -> Tensor:
+        return self.run.segment(guider, extra_args, self.segment, noise, latent_image)
+
+
+class VideoSampler(comfy.samplers.Sampler):
+    """The whole video in one call, for SamplerCustomAdvanced. Length and noise levels come from the host's latent and sigmas."""
+
+    def __init__(self, unrolling: Unrolling | None, settings: Settings, solver: str, on_trace: Callable[[Trace], None]):
+        """The overlap of segments stays latent here, since no VAE may run in between. None: what suits the model."""
+        self.unrolling, self.settings, self.solver, self.on_trace = unrolling, settings, solver, on_trace
+
+    def sample(self, guider, sigmas, extra_args, callback, noise, latent_image=None, denoise_mask=None, disable_pbar=False) -> Tensor:
+        patcher = guider.model_patcher
+        check_model(patcher, self.settings)
+        if denoise_mask is not None:
+            raise UnsuitableError(NO_MASK)
+        unrolling = unrolling_of(patcher, self.unrolling)
+        unrolling.check_size(noise)
+        levels = tuple(float(s) for s in sigmas)
+        schedule = unrolling.schedule(noise.shape[2], len(levels) - 1, levels=levels)
+        start, end = (None if z is None else guider.inner_model.process_latent_in(z.to(noise)).expand(noise.shape[0], -1, -1, -1, -1)
+                      for z in (known_start(unrolling, schedule), unrolling.end))
+        trace = begin_trace(patcher, schedule, self.settings, self.solver)
+
+        def on_step(segment: Segment, step: Step, x0: Tensor, record: SegmentTrace) -> None:
+            if callback is not None:
+                callback(run.done - 1, x0, x0, schedule.iterations)
+
+        run = HostRun(Run(schedule, self.settings, self.solver, extra_args.get("seed") or 0, trace), unrolling, on_step)
+        video = unroll(lambda segment, noise, known: run.segment(guider, extra_args, segment, noise, known), noise, schedule, start, end)
+        self.on_trace(trace)
+        return video
+
+
+def knowledge() -> SignalMaps:
+    """What earlier runs of this ComfyUI taught about models, in its user folder."""
+    return SignalMaps(Path(folder_paths.get_user_directory()) / "scope")
+
+
+def remember(learn: Callable, *what) -> None:
+    """Teach the maps something for later plans. No run depends on it, so a folder that cannot be written is only reported."""
+    try:
+        learn(knowledge(), *what)
+    except OSError as error:
+        logging.warning("SCOPE: plans of this model stay estimates, because ComfyUI's user folder cannot be written: %s", error)
+
+
+def empty_latent(batch: int, frames: int, height: int, width: int) -> dict[str, Any]:
+    """LATENT of zeros for pixels `height` x `width`; samplers adapt it to models whose latents are smaller."""
+    samples = torch.zeros([batch, 16, frames, height // 8, width // 8], device=comfy.model_management.intermediate_device())
+    return {"samples": samples, "downscale_ratio_spacial": 8}
+
+
+def start_noise(model, latent: dict[str, Any], seed: int, unrolling: Unrolling) -> Tensor:
+    """Noise [B, C, L, H, W] for an empty LATENT, adapted to the model and to whole chunks. Raises UnsuitableError for other latents."""
+    if "noise_mask" in latent:
+        raise UnsuitableError(NO_MASK)
+    if latent["samples"].count_nonzero():
+        raise UnsuitableError("the latent is not empty. To continue or animate known frames, connect them to the schedule node as `start`, and its LATENT here")
+    samples = comfy.sample.fix_empty_latent_channels(model, latent["samples"], latent.get("downscale_ratio_spacial"))
+    samples = torch.nn.functional.pad(samples, (0, 0, 0, 0, 0, unrolling.whole(samples.shape[2]) - samples.shape[2]))
+    return comfy.sample.prepare_noise(samples, seed, latent.get("batch_index"))
+
+
+def sample_video(model, positive, negative, cfg: float, noise: Tensor, run: Run, unrolling: Unrolling, on_step: OnStep, key: str = "",
+                 bridge: Bridge | None = None) -> Tensor:
+    """Run a schedule on a prepared MODEL: noise [B, C, L, H, W] -> latents of the VAE; the trace and what decided are the run's.
+
+    `key` names the model where plans look it up. Each segment is one call of a CFGGuider, so memory is estimated for a window and VAE work can
+    happen in between. Raises UnsuitableError, NotPreparedError; an exception on the way leaves with `finished` set to the latents made before it.
+    """
+    check_model(model, run.settings)
+    schedule = run.schedule
+    start, end = (None if known is None else comfy.utils.repeat_to_batch_size(known, noise.shape[0])
+                  for known in (known_start(unrolling, schedule), unrolling.end))
+    hosted = HostRun(run, unrolling, on_step, key)
+    guider = comfy.samplers.CFGGuider(model)
+    guider.set_conds(family_of(model).conditioning(model, positive, noise, unrolling), negative)
+    guider.set_cfg(cfg)
+    sampling = model.get_model_object("model_sampling")
+    finished: list[Tensor] = []
+
+    def sample(segment: Segment, noise: Tensor, known: Tensor) -> Tensor:
+        rows = len(segment.matrix)
+        proxies = torch.tensor([float(sampling.percent_to_sigma(i / rows)) for i in range(rows + 1)])
+        try:
+            made = guider.sample(noise, known, SegmentSampler(hosted, segment), proxies, disable_pbar=True, seed=run.seed)
+        except Exception as error:
+            if hosted.finished is not None:
+                finished.append(model.model.process_latent_out(hosted.finished)
+                                .to(comfy.model_management.intermediate_device(), torch.float32))
+            error.finished = torch.cat(finished, dim=2) if finished else None
+            raise
+        made = made.to(comfy.model_management.intermediate_device(), torch.float32)
+        finished.append(made[:, :, segment.prefix if finished else 0:segment.prefix + segment.free])
+        return made
+
+    return unroll(sample, noise, schedule, start, end, bridge)
+
+
+def known_start(unrolling: Unrolling, schedule: ARSchedule) -> Tensor | None:
+    """The known frames that are not denoised at all; frames of a chunk that has to be completed go another way (`Model.field`)."""
+    return unrolling.start[:, :, :schedule.prefix] if schedule.prefix else None
+
+
+def keep_finished(error: Exception) -> None:
+    """Write the segments that were finished before an error to a .latent file that core's Load Latent reads, and say so."""
+    finished = getattr(error, "finished", None)
+    if finished is None:
+        return
+    folder, name, counter, _, _ = folder_paths.get_save_image_path("scope/unfinished", folder_paths.get_output_directory())
+    path = os.path.join(folder, f"{name}_{counter:05}_.latent")
+    comfy.utils.save_torch_file({"latent_tensor": finished.contiguous(), "latent_format_version_0": torch.tensor([])}, path)
+    logging.warning("SCOPE: the %d latent frames made before the error are in %s; copy it to the input folder and open it with Load Latent.",
+                    finished.shape[2], path)
+
+
+def unrolling_of(model, given: Unrolling | None) -> Unrolling:
+    """How a video of this model is unrolled. Raises UnsuitableError for a schedule of another family of models."""
+    wants = family_of(model).unrolling
+    if given is None:
+        return wants()
+    if not isinstance(given, wants):
+        raise UnsuitableError(f"the schedule comes from {given.node}, but this model is unrolled by {wants.node}; "
+                              "connect that node's schedule and latent")
+    return given
+
+
+def check_model(model, settings: Settings) -> None:
+    """Raises UnsuitableError or NotPreparedError for models that cannot be sampled this way."""
+    family_of(model).check(model)
+    if "easycache" in model.model_options.get("transformer_options", {}) and not settings.off:
+        raise UnsuitableError("EasyCache or LazyCache is applied to this MODEL. They look at the whole window at once and would reuse steps "
+                              "behind SCOPE's back; remove the node, or set the preset to off")
+
+
+def begin_trace(model, schedule: ARSchedule, settings: Settings, solver: str) -> Trace:
+    device = model.load_device
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else f"{device.type}, {platform.processor() or platform.machine()}"
+    return Trace.of(schedule, settings, model=model.get_attachment(MODEL_NAME), solver=solver, warnings=warnings(schedule, settings, solver),
+                    host={"comfyui": comfyui_version.__version__, "torch": torch.__version__, "device": name})
+
+
+def warnings(schedule: ARSchedule, settings: Settings, solver: str) -> list[str]:
+    """What a user should know about these settings before trusting the result; logged and kept in the trace."""
+    found, gate = [], settings.gate
+    if not settings.off and schedule.steps < 15:
+        found.append(f"{schedule.steps} steps leave little to skip; SCOPE is meant for 30 to 64, and for models that are not distilled to few steps.")
+    if not settings.off and gate.warm_up + gate.tail >= schedule.steps:
+        found.append(f"warm_up {gate.warm_up} and tail {gate.tail} leave none of the {schedule.steps} steps to skip.")
+    if caveat := settings.acting.caveat(schedule):
+        found.append(caveat)
+    found += schedule.family.warnings(schedule, settings.forwarded, solver)
+    for text in found:
+        logging.warning("SCOPE: %s", text)
+    return found

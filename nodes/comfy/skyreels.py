@@ -1,0 +1,232 @@
+"""SkyReels-V2 diffusion forcing on the host's own WanModel: a noise level per frame, through the user's guider.
+
+Three hooks, all of them supported ones (docs/skyreels.md 2.4): a model_sampling that understands [B, F] noise levels, an
+APPLY_MODEL wrapper that hands them to the model, and a sampler that owns the loop. A guider only ever sees a scalar.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import comfy.model_management
+import comfy.model_sampling
+import comfy.patcher_extension
+import comfy.samplers
+import numpy as np
+import torch
+from comfy.ldm.wan.model import WanModel, sinusoidal_embedding_1d
+from torch import Tensor
+
+from ...scope_core.families.skyreels import SKYREELS, STRIDE, Term, snap_length, timesteps
+from ...scope_core.loop.residuals import BlockPass
+from ...scope_core.networks.attention import block_causal
+from ...scope_core.schedule import ARSchedule, ScheduleError
+from .families import MODEL_NAME, HostFamily, NotPreparedError, register
+from .unrolling import Bridge, Unrolling, check_frames
+
+KEY = "scope"
+
+
+class FrameSampling(comfy.model_sampling.ModelSamplingDiscreteFlow, comfy.model_sampling.CONST):
+    """Flow matching whose noise level may differ by frame: sigma [B] or [B, F]."""
+
+    def calculate_denoised(self, sigma: Tensor, model_output: Tensor, model_input: Tensor) -> Tensor:
+        if sigma.ndim == 2:
+            return model_input - model_output * sigma[:, None, :, None, None]
+        return super().calculate_denoised(sigma, model_output, model_input)
+
+    def timestep(self, sigma: Tensor) -> Tensor:
+        return (1000 * sigma).round() if sigma.ndim == 2 else super().timestep(sigma)
+
+
+def prepare(patcher, model_name: str) -> None:
+    """Teach a model patcher noise levels per frame."""
+    sampling = FrameSampling(patcher.model.model_config)
+    known = patcher.get_model_object("model_sampling")
+    sampling.set_parameters(known.shift)
+    sampling.set_noise_scale(known.noise_scale)
+    patcher.add_object_patch("model_sampling", sampling)
+    patcher.remove_wrappers_with_key(comfy.patcher_extension.WrappersMP.APPLY_MODEL, KEY)
+    patcher.add_wrapper_with_key(comfy.patcher_extension.WrappersMP.APPLY_MODEL, KEY, apply_frame_levels)
+    patcher.set_attachments(MODEL_NAME, model_name)
+
+
+def is_prepared(patcher) -> bool:
+    return isinstance(patcher.get_model_object("model_sampling"), FrameSampling)
+
+
+def apply_frame_levels(executor, x: Tensor, t: Tensor, c_concat=None, c_crossattn=None, control=None, transformer_options={}, **kwargs):
+    """Replace the guider's scalar noise level by those of the frames, where a SCOPE sampler set them."""
+    run = transformer_options.get(KEY)
+    if run is not None:
+        t = run["levels"].to(x.device).expand(x.shape[0], -1)
+        run["count"](len(transformer_options["cond_or_uncond"]))
+    return executor(x, t, c_concat, c_crossattn, control, transformer_options, **kwargs)
+
+
+class HostTerm(Term):
+    """The guider as the term of the sampling loop."""
+
+    def __init__(self, guider, model_options: dict, seed: int | None):
+        self.guider, self.model_options, self.seed = guider, model_options, seed
+        self.model = guider.inner_model
+        self.network: WanModel = self.model.diffusion_model
+        self.layers = len(self.network.blocks)
+        self.progress = 0.0
+
+    def velocity(self, x: Tensor, timestep: np.ndarray, attended: tuple[slice, ...] | None, around: BlockPass | None) -> Tensor:
+        def count(branches: int) -> None:
+            self.forwards += branches if around is None else 0
+
+        levels = torch.as_tensor(timestep / 1000, dtype=torch.float32)
+        options = comfy.model_patcher.create_model_options_clone(self.model_options)
+        transformer_options = options["transformer_options"]
+        transformer_options[KEY] = {"levels": levels, "count": count}
+        if attended is not None:
+            chained = transformer_options.get("optimized_attention_override")
+            transformer_options["optimized_attention_override"] = block_causal_override(attended, x.shape[2], chained)
+        if around is not None:
+            wrap_blocks(transformer_options, self.layers, around)
+        proxy = float(self.model.model_sampling.percent_to_sigma(self.progress))
+        sigma = torch.full((x.shape[0],), proxy, device=x.device, dtype=torch.float32)
+        x0 = self.guider(x, sigma, model_options=options, seed=self.seed)
+        self.forwards += 0 if around is None else around.take() / self.layers
+        level = levels.to(x.device).view(1, 1, -1, 1, 1)
+        return torch.where(level > 0, (x - x0) / level.clamp_min(1e-6), torch.zeros_like(x))
+
+    def features(self, name: str, sigma: np.ndarray) -> Tensor:
+        t = torch.as_tensor(timesteps(sigma), dtype=torch.float32, device=self.guider.model_patcher.load_device)
+        dtype = self.model.get_dtype_inference()
+        with torch.no_grad():
+            e = self.network.time_embedding(sinusoidal_embedding_1d(self.network.freq_dim, t).to(dtype))
+            return (e if name == "embedding" else self.network.time_projection(e)).float()
+
+    def patch_embedding(self, x: Tensor) -> Tensor:
+        with torch.no_grad():
+            return self.network.patch_embedding(x.float())
+
+
+def block_causal_override(blocks: tuple[slice, ...], frames: int, chained: Callable | None) -> Callable:
+    """An attention override that makes self-attention block-causal and leaves cross-attention and other packs' overrides alone."""
+    def override(attend: Callable, q: Tensor, k: Tensor, v: Tensor, *args, **kwargs) -> Tensor:
+        def call(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+            return chained(attend, q, k, v, *args, **kwargs) if chained else attend(q, k, v, *args, **kwargs)
+
+        options = kwargs["transformer_options"]
+        first_in_block = options.get("scope_attended") != options["block_index"]
+        options["scope_attended"] = options["block_index"]
+        if first_in_block and q.shape[1] == k.shape[1]:
+            return block_causal(call, q, k, v, blocks, frames)
+        return call(q, k, v)
+
+    return override
+
+
+def wrap_blocks(transformer_options: dict, count: int, around: BlockPass) -> None:
+    """Call `around` around every block, outside whatever already replaces it."""
+    replaced = transformer_options.setdefault("patches_replace", {})
+    replaced = transformer_options["patches_replace"] = {**replaced, "dit": dict(replaced.get("dit", {}))}
+    for index in range(count):
+        chained = replaced["dit"].get(("double_block", index))
+
+        def run_block(args: dict, extra: dict, index: int = index, chained: Callable | None = chained) -> dict:
+            def run(x: Tensor) -> Tensor:
+                inner = {**args, "img": x}
+                return (chained(inner, extra) if chained else extra["original_block"](inner))["img"]
+
+            options = args["transformer_options"]
+            return {"img": around(index, args["img"], run, list(zip(options["cond_or_uncond"], options["uuids"])))}
+
+        replaced["dit"]["double_block", index] = run_block
+
+
+@dataclass(frozen=True)
+class Windows(Unrolling):
+    """Windows that overlap."""
+
+    family = SKYREELS
+    node = "AR Schedule"
+
+    window: int = 25
+    overlap: int = 5
+    block: int = 1
+    ar_step: int = 0
+    causal: bool = False
+    condition_noise: float = 20
+    start: Tensor | None = None
+    end: Tensor | None = None
+    vae: Any = None
+    """Decodes and re-encodes the overlap between segments; without it the overlap stays latent."""
+    note: str = ""
+
+    def schedule(self, frames: int, steps: int, shift: float | None = None, levels: tuple[float, ...] | None = None) -> ARSchedule:
+        return SKYREELS.schedule(
+            frames, steps, self.window, self.overlap, self.block, self.ar_step,
+            prefix=0 if self.start is None else self.start.shape[2], tail=0 if self.end is None else self.end.shape[2],
+            condition_noise=self.condition_noise, shift=SKYREELS.defaults.shift if shift is None else shift, levels=levels, causal=self.causal)
+
+    def whole(self, frames: int) -> int:
+        return frames
+
+    def check_size(self, latent: Tensor) -> None:
+        check_frames("start", self.start, latent)
+        check_frames("end", self.end, latent)
+
+    def bridge(self) -> Bridge | None:
+        return overlap_bridge(self.vae, self.window, self.overlap)
+
+
+def overlap_bridge(vae: Any, window: int, overlap: int) -> Bridge | None:
+    """Decode the end of the video made so far and encode it again, as published; None, without a VAE, keeps the overlap latent.
+    Lengths in latent frames."""
+    if vae is None:
+        return None
+
+    def bridge(video: Tensor) -> Tensor:
+        """[B, C, F, H, W] -> [B, C, overlap, H, W]."""
+        clips = vae.decode(video[:, :, -window:])
+        first = clips.shape[1] - SKYREELS.pixel_frames(overlap)
+        return torch.cat([vae.encode(clip[first:, :, :, :3]) for clip in clips]).to(video)
+
+    return bridge
+
+
+def unroll(length: int, window: int, overlap: int, chunk: int, ar_step: int, causal: bool, condition_noise: float,
+           start: Tensor | None, end: Tensor | None, vae: Any = None) -> tuple[Windows, int]:
+    """What the widgets of AR Schedule stand for, and the length in latent frames that fits. Raises ScheduleError."""
+    for name, value in (("window", window), ("overlap", overlap)):
+        if (value - 1) % STRIDE:
+            low = value - (value - 1) % STRIDE
+            raise ScheduleError(f"{name} is {value} frames; frames come in groups of four after the first, so use {low} or {low + STRIDE}")
+    unrolling = Windows(SKYREELS.latent_frames(window), SKYREELS.latent_frames(overlap), chunk, ar_step, causal, condition_noise,
+                        start, end, vae)
+    unrolling.schedule(SKYREELS.latent_frames(length), max(ar_step, 2))
+    frames, why = snap_length(length, window=unrolling.window, overlap=unrolling.overlap, block=chunk if ar_step or causal else 1,
+                              prefix=0 if start is None else start.shape[2])
+    return replace(unrolling, note=why), SKYREELS.latent_frames(frames)
+
+
+class HostSkyReels(HostFamily):
+    family = SKYREELS
+    unrolling = Windows
+
+    def owns(self, patcher: Any) -> bool:
+        is_wan = isinstance(patcher.model.diffusion_model, WanModel)
+        return is_wan and (is_prepared(patcher) or patcher.get_attachment(MODEL_NAME) is not None)
+
+    def check(self, patcher: Any) -> None:
+        if not is_prepared(patcher):
+            raise NotPreparedError("another node has replaced how this MODEL understands noise levels, so that it knows none per frame any more; "
+                                   "remove the ModelSampling node behind Load AR Video Model")
+
+    def set_shift(self, patcher: Any, shift: float) -> None:
+        sampling = FrameSampling(patcher.model.model_config)
+        sampling.set_parameters(shift)
+        sampling.set_noise_scale(patcher.get_model_object("model_sampling").noise_scale)
+        patcher.add_object_patch("model_sampling", sampling)
+
+    def model(self, guider: Any, options: dict, seed: int | None, schedule: ARSchedule, unrolling: Windows) -> HostTerm:
+        return HostTerm(guider, options, seed)
+
+
+HOST = register(HostSkyReels())

@@ -1,0 +1,53 @@
+"""How a video is unrolled, as the schedule nodes hand it to the samplers; a sampler adds length, steps and shift. Lengths in latent frames."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import Any
+
+from torch import Tensor
+
+from ...scope_core.schedule import ARSchedule, Family, ScheduleError
+
+Bridge = Callable[[Tensor], Tensor]
+
+
+class Unrolling(ABC):
+    """What one of the schedule nodes gives; each family has its own."""
+
+    family: Family
+    node: str
+    """Title of the node that gives it."""
+    start: Tensor | None
+    """Known first frames."""
+    end: Tensor | None
+    """Frames that the video leads to."""
+    vae: Any
+    note: str
+    """Why the length is not the one asked for."""
+
+    @abstractmethod
+    def schedule(self, frames: int, steps: int, shift: float | None = None, levels: tuple[float, ...] | None = None) -> ARSchedule:
+        """Raises ScheduleError."""
+
+    @abstractmethod
+    def whole(self, frames: int) -> int:
+        """Latent frames to sample for a video of `frames`."""
+
+    @abstractmethod
+    def check_size(self, latent: Tensor) -> None:
+        """Raises ScheduleError where the video or the given frames have a size that the model cannot take."""
+
+    def bridge(self) -> Bridge | None:
+        """What turns the latents made so far into the prefix of the next segment; None keeps their last frames."""
+        return None
+
+    def preview_vae(self) -> Any:
+        """What decodes chunks for the preview as they are finished, or None."""
+        return None
+
+
+def check_frames(name: str, frames: Tensor | None, latent: Tensor) -> None:
+    """Raises ScheduleError where given frames do not have the size of the video."""
+    if frames is not None and (frames.ndim != 5 or frames.shape[1] != latent.shape[1] or frames.shape[3:] != latent.shape[3:]):
+        raise ScheduleError(f"`{name}` has latents of shape {list(frames.shape)}, the video has {list(latent.shape)} (batch, channels, frames, "
+                            "height, width). Scale the image to the video's width and height before VAE Encode, with the model's own VAE")

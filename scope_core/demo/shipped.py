@@ -1,0 +1,165 @@
+"""The shipped demo models as they run without a host, one a family."""
+
+import json
+from abc import ABC, abstractmethod
+from dataclasses import replace
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from ..families.magi import CHUNK, MAGI, ChunkModel, Reach, step_size
+from ..families.skyreels import SKYREELS, Guided
+from ..loop.sample import Model, Sampled, sample
+from ..networks.demo_vae import DemoVAE
+from ..networks.magi import MagiTransformer, config_of
+from ..networks.wan import WanConfig, WanTransformer
+from ..schedule import ARSchedule, Family
+from ..settings import Settings
+from . import WEIGHTS
+from .words import TOKENS, WINDOW
+
+TEXT_DIM = 64
+SIZE = 128
+"""Pixels of a side."""
+CONFIG = WanConfig(dim=192, ffn_dim=768, num_heads=6, num_layers=6, text_dim=TEXT_DIM)
+CHUNKS = 4
+"""Chunks of the MAGI-shaped model's clips, and of its window."""
+NULL_TOKENS = 50
+"""Rows of the null caption that it reads."""
+TRANSFORMERS = {SKYREELS.name: "scope_demo_df.safetensors", MAGI.name: "scope_demo_magi.safetensors"}
+VAE, TEXT = "scope_demo_vae.safetensors", "scope_demo_text.safetensors"
+
+
+class Demo(ABC):
+    """A shipped transformer with the words and the autoencoder that all of them share."""
+
+    family: ClassVar[Family]
+    latents: ClassVar[int]
+    """Latent frames of its clips."""
+    report: ClassVar[str]
+    """What the names of files about it begin with."""
+
+    def __init__(self, folder: Path = WEIGHTS):
+        self.vae = DemoVAE().eval()
+        self.vae.load_state_dict(load(folder / VAE))
+        self.words = load(folder / TEXT)["weight"]
+
+    @abstractmethod
+    def schedules(self, steps: int | None = None) -> dict[str, ARSchedule]:
+        """The ways to sample it that are measured."""
+
+    @abstractmethod
+    def shorter(self, schedule: ARSchedule) -> list[ARSchedule]:
+        """Schedules of fewer steps that cost about a half, a third and a fifth. Chunks stay as far apart in noise, so the lag shrinks with the steps."""
+
+    @abstractmethod
+    def model(self, tokens: Tensor, schedule: ARSchedule) -> Model:
+        """The transformer with prompts [B, TOKENS]."""
+
+    @torch.inference_mode()
+    def sample(self, tokens: Tensor, schedule: ARSchedule, settings: Settings, seed: int, start: Tensor | None = None) -> Sampled:
+        """Latents [B, 16, F, 8, 8] for prompts [B, TOKENS]. `start` [B, 16, P, 8, 8] are known first frames."""
+        noise = torch.randn(len(tokens), 16, schedule.frames, 8, 8, generator=torch.Generator().manual_seed(seed))
+        return sample(self.model(tokens, schedule), noise, schedule, settings, seed=seed, start=start)
+
+    @torch.inference_mode()
+    def decode(self, latents: Tensor) -> Tensor:
+        """Video [B, 3, T, 128, 128] in [0, 1]."""
+        return torch.cat([self.vae.decode(z[None]) for z in latents]).add(1).div(2).clamp(0, 1)
+
+
+class SkyReelsDemo(Demo):
+    family = SKYREELS
+    latents = WINDOW
+    report = "demo"
+    cfg = 2.5
+
+    def __init__(self, folder: Path = WEIGHTS):
+        super().__init__(folder)
+        self.transformer = wan(folder)
+
+    def schedules(self, steps: int | None = None) -> dict[str, ARSchedule]:
+        def schedule(ar_step: int) -> ARSchedule:
+            return SKYREELS.schedule(WINDOW, steps or 50, WINDOW, ar_step=ar_step)
+
+        return {"synchronous": schedule(0), "asynchronous": schedule(5)}
+
+    def shorter(self, schedule: ARSchedule) -> list[ARSchedule]:
+        shapes = [(30, 3), (20, 2), (10, 1)] if schedule.ar_step else [(25, 0), (18, 0), (11, 0)]
+        return [SKYREELS.schedule(schedule.frames, steps, schedule.window, ar_step=lag) for steps, lag in shapes]
+
+    def model(self, tokens: Tensor, schedule: ARSchedule) -> Guided:
+        return Guided(self.transformer, self.words[tokens], self.words[torch.zeros(1, TOKENS, dtype=torch.long)], self.cfg)
+
+
+class MagiDemo(Demo):
+    family = MAGI
+    latents = CHUNKS * CHUNK
+    report = "demo_magi"
+
+    def __init__(self, folder: Path = WEIGHTS):
+        super().__init__(folder)
+        file = folder / TRANSFORMERS[MAGI.name]
+        weights = load(file)
+        with safe_open(file, "pt") as opened:
+            self.settings = json.loads(opened.metadata()["config"])
+        config = replace(config_of({key: weight.shape for key, weight in weights.items()}), **self.settings["transformer"])
+        self.transformer = MagiTransformer(config).eval().requires_grad_(False)
+        self.transformer.load_state_dict(weights)
+
+    def schedules(self, steps: int | None = None) -> dict[str, ARSchedule]:
+        return {"chunk_by_chunk": MAGI.schedule(self.latents, steps or 64, self.settings["window_size"])}
+
+    def shorter(self, schedule: ARSchedule) -> list[ARSchedule]:
+        return [MAGI.schedule(schedule.frames, steps, steps // lag) for steps, lag in ((32, 8), (24, 6), (16, 4))]
+
+    def model(self, tokens: Tensor, schedule: ARSchedule) -> "Captioned":
+        return Captioned(self.transformer, self.words[tokens], tokens > 0, schedule.steps)
+
+
+class Captioned(ChunkModel):
+    """A distilled MAGI-1 with one caption a clip: `words` [B, L, caption_dim], `known` [B, L]. A prompt without a known word is the null caption."""
+
+    def __init__(self, transformer: MagiTransformer, words: Tensor, known: Tensor, steps: int, reach: Reach = Reach()):
+        null = transformer.y_embedder.null_caption_embedding
+        rest, empty = len(null) - words.shape[1], ~known.any(1)[:, None]
+        self.transformer, self.steps, self.reach, self.layers = transformer, steps, reach, len(transformer.blocks)
+        self.null, self.null_mask = null.expand(len(words), -1, -1), (torch.arange(len(null)) < NULL_TOKENS).expand(len(words), -1)
+        self.context = torch.where(empty[..., None], null, nn.functional.pad(words, (0, 0, 0, rest)))
+        self.mask = torch.where(empty, self.null_mask, nn.functional.pad(known, (0, rest)))
+    def __call__(self, x, times, chunks, ranges, text, cache, keep, dt, dropped, around):
+        context = torch.stack([self.null if told is None else self.context for told in text], 1)
+        mask = torch.stack([self.null_mask if told is None else self.mask for told in text], 1)
+        t = torch.tensor(times).expand(len(x), -1)
+        return self.transformer(x, t, chunks, ranges, context, mask, cache, keep, dt, dropped, around)
+
+    def features(self, name: str, sigma: np.ndarray) -> Tensor:
+        return self.transformer.features(name, sigma, step_size(self.steps))
+
+    def patch_embedding(self, x: Tensor) -> Tensor:
+        return self.transformer.patch_embedding(x)
+
+
+DEMOS: dict[str, type[Demo]] = {demo.family.name: demo for demo in (SkyReelsDemo, MagiDemo)}
+"""By the name of the family."""
+
+
+def signals_of(family: Family, steps: int) -> Model:
+    """A shipped transformer without a prompt, for the signals that a plan needs."""
+    demo = DEMOS[family.name]()
+    return demo.model(torch.zeros(1, TOKENS, dtype=torch.long), next(iter(demo.schedules(steps).values())))
+
+
+def wan(folder: Path = WEIGHTS) -> WanTransformer:
+    network = WanTransformer(CONFIG).eval()
+    network.load_state_dict(load(folder / TRANSFORMERS[SKYREELS.name]))
+    return network
+
+
+def load(file: Path) -> dict[str, Tensor]:
+    return {key: value.float() for key, value in load_file(file).items()}

@@ -1,0 +1,224 @@
+"""SkyReels-V2 diffusion forcing: one network over a window whose frames stand at their own noise levels.
+
+What is exact, and against what it was checked: docs/skyreels.md.
+"""
+
+from abc import abstractmethod
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..loop.residuals import BlockPass
+from ..schedule import ARSchedule, Defaults, Family, ScheduleError, Segment, Step, Unit
+from ..schedule.columns import window_columns
+
+STRIDE = 4
+"""Pixel frames per latent frame of the Wan VAE, except the first, which holds one."""
+LEVELS = 1000
+SEED_STEP = 7919
+"""Between the seeds of the conditioning noise of segments."""
+
+
+class SkyReels(Family):
+    name = "skyreels"
+    title = "SkyReels-V2"
+    architecture = "Wan"
+    defaults = Defaults(steps=50, cfg=6.0, shift=8.0, solver="unipc")
+    tables = ("official", "diffusers")
+
+    def schedule(self, frames: int, steps: int = 50, window: int = 25, overlap: int = 5, block: int = 1, ar_step: int = 0, prefix: int = 0,
+                 tail: int = 0, condition_noise: float = 20, shift: float = 8.0, table: str = "official",
+                 levels: tuple[float, ...] | None = None, causal: bool = False) -> ARSchedule:
+        """Windows that overlap; see ARSchedule for what each means, all lengths in latent frames."""
+        return ARSchedule(self, frames, steps, window, overlap, block, shift, table, ar_step, prefix, tail, condition_noise, levels, causal)
+
+    def sigmas(self, steps: int, shift: float, table: str) -> np.ndarray:
+        """`official` is the table of the release, `diffusers` the one of its UniPC scheduler (docs/skyreels.md 4.2)."""
+        if table not in self.tables:
+            raise ScheduleError(f"sigma table {table!r} is unknown; use {' or '.join(map(repr, self.tables))}")
+        low, high = (0.0, 0.999) if table == "official" else (0.001, 1.0)
+        sigma = np.linspace(high, low, steps + 1)[:-1]
+        sigma = shift * sigma / (1 + (shift - 1) * sigma)
+        if table == "diffusers":
+            sigma[0] = np.float32(min(sigma[0], 1 - 1e-6))
+        return np.append(sigma, 0.0)
+
+    def given(self, levels: np.ndarray) -> np.ndarray:
+        """UniPC needs a first level below 1."""
+        levels[0] = min(levels[0], max(1 - 1e-4, (1 + levels[1]) / 2))
+        return levels
+
+    def columns(self, segment: Segment, selective: str, *, causal: bool) -> list[slice]:
+        return window_columns(segment, selective, causal=causal)
+
+    def latent_frames(self, pixels: int) -> int:
+        return -(-(pixels - 1) // STRIDE) + 1
+
+    def pixel_frames(self, latents: int) -> int:
+        return (latents - 1) * STRIDE + 1
+
+    def levels(self) -> np.ndarray:
+        """Every timestep, for they are whole numbers."""
+        return np.arange(LEVELS) / LEVELS
+
+    def place(self, schedule: ARSchedule) -> tuple[np.ndarray, bool]:
+        return timesteps(schedule.sigmas[:-1]).astype(int), True
+
+    def warnings(self, schedule: ARSchedule, selective: str, solver: str) -> list[str]:
+        found = []
+        if selective == "paper" and not schedule.causal:
+            found.append("selective is 'paper' under full attention: frames that have not started are left out although others would attend "
+                         "to them, which changes the picture. 'auto' does it only under causal attention, where it is exact.")
+        if selective == "paper" and not schedule.asynchronous:
+            found.append("selective computation has nothing to leave out: all chunks are denoised together. Set ar_step above 0.")
+        return found
+
+
+SKYREELS = SkyReels()
+
+
+def snap_length(pixels: int, *, window: int, overlap: int, block: int, prefix: int = 0) -> tuple[int, str]:
+    """A valid length of at least `pixels` pixel frames, and why it differs (empty if it does not).
+
+    Valid is what fills latent frames (4n + 1) and, where that needs no further segment, ends with a full block; otherwise the
+    last block is a short one. The released code drops remaining frames silently. `window`, `overlap`, `block` and `prefix`
+    in latent frames.
+    """
+    reasons = []
+    latents = SKYREELS.latent_frames(pixels)
+    if SKYREELS.pixel_frames(latents) != pixels:
+        reasons.append(f"{STRIDE} pixel frames make one latent frame, after the first")
+    stride = window - overlap
+    segments = max(0, -(-(latents - window) // stride))
+    known = segments * stride + overlap if segments else prefix
+    rounded = known + -(-(latents - known) // block) * block
+    if latents < rounded <= segments * stride + window:
+        latents = rounded
+        reasons.append(f"the last chunk of {block} latent frames has to be full")
+    snapped = SKYREELS.pixel_frames(latents)
+    return snapped, f"{pixels} frames became {snapped}: " + " and ".join(reasons) if reasons else ""
+
+
+def timesteps(sigma: np.ndarray) -> np.ndarray:
+    """Model timesteps of noise levels; the release truncates them to whole numbers, with 999 for not-started frames."""
+    return np.minimum(np.floor(1000 * sigma + 1e-9), 999)
+
+
+class Term:
+    """The right-hand side of the ODE: a guided velocity model whose frames stand at their own levels (`loop.sample.Model`). The host's model
+    is one, behind the user's guider; so is any plain network."""
+
+    family = SKYREELS
+    layers: int
+    """Transformer blocks of the network."""
+    forwards: float = 0.0
+    """Forward passes so far, one for each guidance branch; of those that reuse blocks only the share of blocks that ran."""
+
+    @abstractmethod
+    def velocity(self, x: Tensor, timestep: np.ndarray, attended: tuple[slice, ...] | None, around: BlockPass | None) -> Tensor:
+        """Velocity after guidance [B, C, F, H, W] of latents x at `timestep` [F] (1000 sigma, truncated as in the release).
+
+        `attended` are the columns of the blocks of block-causal attention, None for full attention. `around`, where
+        given, is called around every transformer block.
+        """
+
+    @abstractmethod
+    def features(self, name: str, sigma: np.ndarray) -> Tensor:
+        """'embedding' e or 'modulation' e0 at noise levels [N], as [N, ...]."""
+
+    @abstractmethod
+    def patch_embedding(self, x: Tensor) -> Tensor:
+        """Patch-embedded latents [B, dim, F, h, w]."""
+
+    def field(self, segment: Segment, schedule: ARSchedule, seed: int, apart: bool, start: Tensor | None) -> "DiffusionForcing":
+        """See `loop.sample.Model`."""
+        return DiffusionForcing(self, segment, schedule, torch.Generator().manual_seed(seed + SEED_STEP * (segment.index + 1)))
+
+
+class DiffusionForcing:
+    """The field of a segment (`loop.rollout.Field`); `noise` feeds the conditioning noise of the prefix."""
+
+    def __init__(self, term: Term, segment: Segment, schedule: ARSchedule, noise: torch.Generator):
+        self.term, self.segment, self.schedule, self.noise = term, segment, schedule, noise
+        self.layers = term.layers
+        self.attended = segment.blocks if schedule.causal else None
+
+    def show(self, x: Tensor, step: Step) -> tuple[Tensor, Any]:
+        return x, condition(x, self.segment, self.schedule, step, self.noise)
+
+    def due(self, step: Step) -> bool:
+        return False
+
+    def velocity(self, shown: Any, step: Step, columns: slice, units: list[Unit], around: BlockPass | None) -> Tensor:
+        x, t = shown
+        return widen(self.term.velocity(x[:, :, columns], t[columns], cut(self.attended, columns), around), x)
+
+
+def condition(x: Tensor, segment: Segment, schedule: ARSchedule, step: Step, noise: torch.Generator) -> tuple[Tensor, np.ndarray]:
+    """What the model is shown: latents and timesteps [F]. Clean prefix frames get a little fresh noise (docs/skyreels.md 4.3)."""
+    t = timesteps(step.sigma)
+    if not segment.prefix or not schedule.condition_noise:
+        return x, t
+    level = schedule.condition_noise / 1000
+    clean = x[:, :, :segment.prefix]
+    shaken = clean * (1 - level) + torch.randn(clean.shape, generator=noise, dtype=x.dtype).to(x.device) * level
+    t[:segment.prefix] = schedule.condition_noise
+    return torch.cat([shaken, x[:, :, segment.prefix:]], dim=2), t
+
+
+def cut(blocks: tuple[slice, ...] | None, columns: slice) -> tuple[slice, ...] | None:
+    """Attention blocks within the forwarded columns."""
+    if blocks is None:
+        return None
+    return tuple(slice(b.start, min(b.stop, columns.stop)) for b in blocks if b.start < columns.stop)
+
+
+def widen(v: Tensor, x: Tensor) -> Tensor:
+    """Velocities of the first columns, with zeros for those that were not forwarded."""
+    return v if v.shape[2] == x.shape[2] else torch.nn.functional.pad(v, (0, 0, 0, 0, 0, x.shape[2] - v.shape[2]))
+
+
+class Guided(Term):
+    """Classifier-free guidance over a plain network `model(x, t, context, mask, around)` such as `networks.wan.WanTransformer`."""
+
+    def __init__(self, model: Any, positive: Tensor, negative: Tensor | None = None, cfg: float = 1.0):
+        """`positive`, `negative`: text features [B or 1, L, text_dim]. Guidance is off at cfg 1 or without a negative."""
+        self.model, self.positive, self.negative, self.cfg = model, positive, negative, cfg
+        self.layers = len(model.blocks)
+
+    @torch.no_grad()
+    def velocity(self, x: Tensor, timestep: np.ndarray, attended: tuple[slice, ...] | None, around: BlockPass | None) -> Tensor:
+        t = torch.as_tensor(timestep, dtype=torch.float32, device=x.device).expand(x.shape[0], -1)
+        mask = None if attended is None else block_causal_mask(attended, x.shape[2]).to(x.device)
+
+        def run(context: Tensor, branch: str) -> Tensor:
+            hook: Callable | None = None if around is None else lambda i, h, block: around(i, h, block, [(branch,)])
+            v = self.model(x, t, context.expand(x.shape[0], -1, -1), mask, hook)
+            self.forwards += 1 if around is None else around.take() / self.layers
+            return v
+
+        v = run(self.positive, "cond")
+        if self.cfg == 1 or self.negative is None:
+            return v
+        uncond = run(self.negative, "uncond")
+        return uncond + self.cfg * (v - uncond)
+
+    @torch.no_grad()
+    def features(self, name: str, sigma: np.ndarray) -> Tensor:
+        e = self.model.time_embed(torch.as_tensor(timesteps(sigma), dtype=torch.float32, device=self.positive.device))
+        return e if name == "embedding" else self.model.time_projection(e)
+
+    @torch.no_grad()
+    def patch_embedding(self, x: Tensor) -> Tensor:
+        return self.model.patch_embedding(x)
+
+
+def block_causal_mask(blocks: tuple[slice, ...], frames: int) -> Tensor:
+    """[F, F] bool, True where the frame of a row may attend to the frame of a column."""
+    owner = torch.zeros(frames, dtype=torch.long)
+    for i, columns in enumerate(blocks):
+        owner[columns] = i
+    return owner[:, None] >= owner[None]

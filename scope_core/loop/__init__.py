@@ -1,0 +1,1 @@
+"""The sampling loop: decisions, memory, solvers, and the record of what happened."""

@@ -1,0 +1,133 @@
+"""Decisions of one segment: signal, method, gate and memory, made before the model runs and outside it.
+
+The sampling loop and the dry run share this, so that a plan and a run cannot differ.
+"""
+
+from collections.abc import Hashable
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..methods import Decision, Gate, Method, Mode, Seen, couple
+from ..schedule import ARSchedule, Segment, Step, Unit
+from ..settings import Settings
+from ..signals import Features, Signal, make_signal
+from .memory import Memory
+from .residuals import BlockPass
+
+Decisions = dict[int, Decision]
+"""By unit, for the units that advance."""
+
+
+def make_control(settings: Settings, schedule: ARSchedule, segment: Segment, model: Features | None = None,
+                 table: np.ndarray | None = None) -> "Control":
+    """Decision maker of one segment, fresh. `table` [S + 1], where given, stands in for the model behind the signal."""
+    family, method = schedule.family, settings.acting
+    signal = make_signal(method.signal, method.aggregate, schedule, segment, model, table)
+    columns = family.columns(segment, settings.forwarded, causal=schedule.causal)
+    joint = settings.joint or not family.by_chunk or method.depth == 0
+    part_frames = segment.block if family.by_chunk else None
+    return Control(method, settings.gate, signal, segment, columns, family.layouts(segment, columns), joint, part_frames)
+
+
+class Control:
+    def __init__(self, method: Method, gate: Gate, signal: Signal, segment: Segment, columns: list[slice], layouts: list[Hashable],
+                 joint: bool = True, part_frames: int | None = None):
+        """`columns`: what each iteration forwards, `layouts`: what its hidden states are made of, see `schedule.Family`. `joint`: one forward
+        computes all units or none. `part_frames`: frames of hidden states that belong together, by default all that are forwarded."""
+        self.method, self.gate, self.signal, self.joint = method, gate, signal, joint
+        self.columns, self.layouts, self.part_frames = columns, layouts, part_frames
+        self.memory = Memory(method.depth, method.latents)
+        self.states: list[Any] = [method.init() for _ in segment.units]
+        self.skipped = [0] * len(segment.units)
+        self.recorded: Hashable | None = None
+        """Layout of the last computed forward, which is what a reuse inside the network fits."""
+        self.peak_bytes = 0
+        """Most bytes held between two steps."""
+
+    def decide(self, step: Step, changes: np.ndarray) -> Decisions:
+        """Mode of every unit that advances, from the changes of the signal [active units]."""
+        wanted = []
+        for unit, change in zip(step.active, changes):
+            history = self.memory.of(unit.index)
+            decision = self.method.decide(self.states[unit.index], unit, float(change), history)
+            available = bool(history) if self.method.depth else self.recorded == self.layouts[step.index]
+            wanted.append(self.gate(unit, decision, self.skipped[unit.index], available))
+        return dict(zip((unit.index for unit in step.active), couple(wanted) if self.joint else wanted))
+
+    def around(self, step: Step, fresh: list[Unit], layers: int) -> BlockPass | None:
+        """What to call around the blocks of a network of so many layers, for methods that reuse inside it; the unit furthest on tells."""
+        furthest = step.active[0]
+        skip = self.method.skip(self.states[furthest.index], furthest, layers)
+        if skip is None:
+            return None
+        if self.recorded != self.layouts[step.index]:
+            self.memory.residuals.forget()
+        columns = self.columns[step.index]
+        return BlockPass(self.memory.residuals, skip, not fresh, self.part_frames or columns.stop - columns.start)
+
+    def values(self, step: Step, decisions: Decisions, x: Tensor) -> Tensor:
+        """Velocities [B, C, F, H, W] of the units that are reused or predicted, zero elsewhere."""
+        v = torch.zeros_like(x)
+        for unit in step.active:
+            decision = decisions[unit.index]
+            if decision.mode is not Mode.RECOMPUTE and self.method.depth:
+                state, history = self.states[unit.index], self.memory.of(unit.index)
+                v[:, :, unit.frames] = self.method.value(state, unit, decision, history, x[:, :, unit.frames])
+        return v
+
+    def observe(self, step: Step, fresh: list[Unit], x: Tensor | None, made: Tensor | None, v: Tensor | None,
+                around: BlockPass | None = None) -> Tensor | None:
+        """Take in what the network made [B, C, F, H, W] of latents x for the units computed (both None in a dry run); returns it put into v."""
+        columns, self.recorded = self.columns[step.index], self.layouts[step.index]
+        watched = None if around is None else self.watched(around, columns)
+        for unit in step.units if self.joint else fresh:
+            if unit.step > unit.steps or unit.frames.start >= columns.stop:
+                self.memory.drop(unit.index)
+                continue
+            value = None if made is None else made[:, :, unit.frames]
+            latent = None if x is None else x[:, :, unit.frames]
+            if value is not None and not self.joint:
+                value = v[:, :, unit.frames] = value.clone()
+                latent = latent.clone() if self.method.latents else latent
+            if unit.advances:
+                seen = None if value is None else Seen(value, latent, *self.of_unit(watched, unit, columns))
+                self.states[unit.index] = self.method.observe(self.states[unit.index], unit, self.memory.of(unit.index), seen)
+            self.memory.push(unit, value, latent)
+        self.peak_bytes = max(self.peak_bytes, self.memory.bytes() + self.signal.nbytes)
+        return made if self.joint else v
+
+    def watched(self, around: BlockPass, columns: slice) -> Tensor | None:
+        """What was watched inside the network, mean over guidance branches: [change and growth, forwarded frames]."""
+        seen = around.seen()
+        if seen is None:
+            return None
+        return torch.stack([x.unflatten(0, (-1, columns.stop - columns.start)).mean(0) for x in seen]).cpu()
+
+    def of_unit(self, watched: Tensor | None, unit: Unit, columns: slice) -> list[float]:
+        """Means of what was watched over a unit's frames; nothing at its first step, before which it only waited."""
+        if watched is None or unit.step == 1:
+            return []
+        return watched[:, unit.frames.start - columns.start:unit.frames.stop - columns.start].mean(1).tolist()
+
+    def settle(self, step: Step, decisions: Decisions, changes: np.ndarray) -> None:
+        """Take note of what was done."""
+        for unit, change in zip(step.active, changes):
+            decision = decisions[unit.index]
+            self.states[unit.index] = self.method.settle(self.states[unit.index], unit, float(change), decision)
+            self.skipped[unit.index] = 0 if decision.mode is Mode.RECOMPUTE else self.skipped[unit.index] + 1
+
+
+def probed(decisions: Decisions, around: BlockPass | None) -> Decisions:
+    """The decisions, after a probe inside the network had its say."""
+    if around is None or around.score is None:
+        return decisions
+    mode, rule = (Mode.REUSE, "cache") if around.skipping else (Mode.RECOMPUTE, "threshold")
+    return {unit: Decision(mode, float(around.score), rule) for unit in decisions}
+
+
+def computed(step: Step, decisions: Decisions) -> list[Unit]:
+    """The units that the network has to compute."""
+    return [unit for unit in step.active if decisions[unit.index].mode is Mode.RECOMPUTE]

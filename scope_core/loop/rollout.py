@@ -1,0 +1,118 @@
+"""The sampling loop of SCOPE: schedule -> signal -> decisions -> gate -> forward -> solver -> trace."""
+
+from collections.abc import Callable
+from time import perf_counter
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from ..schedule import ARSchedule, Segment, Step, Unit
+from .control import Control, computed, probed
+from .residuals import BlockPass
+from .solver import Solver, per_frame
+from .trace import SegmentTrace
+
+OnStep = Callable[[Step, Tensor], None]
+
+
+class NotFiniteError(FloatingPointError):
+    """The model returned NaN or infinity."""
+
+
+class Field(Protocol):
+    """The velocity field of a segment: a network, and how its family is shown a half-denoised window."""
+
+    layers: int
+    """Transformer blocks of the network."""
+
+    def show(self, x: Tensor, step: Step) -> tuple[Tensor, Any]:
+        """Called at every iteration, skipped ones too: the latents that the solver steps from, which differ from x where the family puts
+        known frames back, and what the network would be shown of them."""
+        ...
+
+    def due(self, step: Step) -> bool:
+        """Whether the network has to run at this iteration even if every unit is skipped."""
+        ...
+
+    def velocity(self, shown: Any, step: Step, columns: slice, units: list[Unit], around: BlockPass | None) -> Tensor:
+        """Velocity after guidance [B, C, F, H, W] of the frames of `units`, anything finite elsewhere.
+
+        `shown` is what `show` prepared, `columns` the frames to forward. `around`, where given, is called around every block.
+        """
+        ...
+
+
+def rollout(field: Field, x: Tensor, segment: Segment, control: Control, solver: Solver, trace: SegmentTrace,
+            on_step: OnStep = lambda step, x0: None) -> Tensor:
+    """Denoise one segment: x [B, C, F, H, W] holds noise in the free columns and clean latents in the others.
+
+    `on_step(step, x0)` sees the estimate of the clean latents after every iteration, skipped ones too. Raises NotFiniteError.
+    """
+    for step, columns in zip(segment.iterations, control.columns):
+        began = perf_counter()
+        x, shown = field.show(x, step)
+        changes = control.signal(step, x)
+        decisions = control.decide(step, changes)
+        fresh = computed(step, decisions)
+        around = control.around(step, fresh, field.layers)
+
+        v = control.values(step, decisions, x)
+        if fresh or around or field.due(step):
+            made = field.velocity(shown, step, columns, step.active if around else fresh, around).to(x.dtype)
+            require_finite(made, step)
+            decisions = probed(decisions, around)
+            fresh = computed(step, decisions)
+            if fresh:
+                v = control.observe(step, fresh, x, made, v, around)
+            elif around:
+                v = made
+        control.settle(step, decisions, changes)
+
+        predicted = step.update.copy()
+        for unit in fresh:
+            predicted[unit.frames] = False
+        x0 = x - per_frame(step.sigma, x) * v
+        x = solver.step(x, v, step.k, step.update, predicted)
+        trace.add(step, columns, decisions, perf_counter() - began)
+        on_step(step, x0)
+    return x
+
+
+def require_finite(v: Tensor, step: Step) -> None:
+    if not torch.isfinite(v.sum()):
+        sigma = max(unit.sigma for unit in step.active)
+        raise NotFiniteError(f"the model returned NaN or infinity at iteration {step.index + 1}, noise level {sigma:.3f}. "
+                             "Load it in bf16 or fp32 instead of fp16 or fp8, or check the file and the LoRA strength.")
+
+
+def compose(segment: Segment, noise: Tensor, known: Tensor) -> Tensor:
+    """Start of a segment: noise in the free columns, known clean latents in prefix and tail; all [B, C, F, H, W]."""
+    x = known.clone()
+    free = slice(segment.prefix, segment.prefix + segment.free)
+    x[:, :, free] = noise[:, :, free]
+    return x
+
+
+def unroll(sample: Callable[[Segment, Tensor, Tensor], Tensor], noise: Tensor, schedule: ARSchedule,
+           start: Tensor | None = None, end: Tensor | None = None, bridge: Callable[[Tensor], Tensor] | None = None) -> Tensor:
+    """Make a whole video segment by segment: noise [B, C, L, H, W] -> latents [B, C, L, H, W].
+
+    `sample(segment, noise, known)` denoises one segment (see `compose`) and returns all its columns. `start`, `end` are
+    clean latents of the first frames and of the target behind the last one. `bridge(latents)` turns the latents made so
+    far into the prefix of the next segment; by default its last `overlap` frames.
+    """
+    video = None
+    for segment in schedule.segments:
+        prefix = start if video is None else bridge(video) if bridge else video[:, :, -schedule.overlap:]
+        part = noise[:, :, segment.start:segment.start + segment.prefix + segment.free]
+        if segment.tail:
+            part = torch.cat([part, torch.zeros_like(end)], dim=2)
+        known = torch.zeros_like(part)
+        if segment.prefix:
+            known[:, :, :segment.prefix] = prefix
+        if segment.tail:
+            known[:, :, -segment.tail:] = end
+        made = sample(segment, part, known)[:, :, :segment.prefix + segment.free]
+        video = made if video is None else torch.cat([video, made[:, :, segment.prefix:]], dim=2)
+    return video

@@ -1,0 +1,107 @@
+"""A whole run: a model, noise, a schedule and settings in, latents and a trace out. Every run is assembled here, the host's too."""
+
+from collections.abc import Callable
+from typing import NamedTuple, Protocol
+
+import numpy as np
+from torch import Tensor
+
+from ..schedule import ARSchedule, Family, Segment, Step
+from ..settings import PRESETS, Settings
+from ..signals import Features
+from .control import Control, make_control
+from .rollout import Field, compose, rollout, unroll
+from .solver import SOLVERS, Solver
+from .trace import SegmentTrace, Trace
+
+OnStep = Callable[[Segment, Step, Tensor, SegmentTrace], None]
+"""Called after every iteration with segment, step, clean estimate [B, C, F, H, W] and the trace so far."""
+
+
+class Model(Features, Protocol):
+    """A network with its prompts, as a family runs it: it answers for signals, and makes the velocity field of a segment."""
+
+    family: Family
+    forwards: float
+    """Forward passes through all transformer blocks so far, counted at the network."""
+
+    def field(self, segment: Segment, schedule: ARSchedule, seed: int, apart: bool, start: Tensor | None) -> Field:
+        """`seed`: of noise that the family mixes in. `apart`: units may be left out of forwards one by one. `start` [B, C, P, H, W]: known first
+        frames of the video, in the model's latent space."""
+        ...
+
+
+class Run:
+    """What the segments of one run share: made for it, gone with it."""
+
+    def __init__(self, schedule: ARSchedule, settings: Settings, solver: str | Callable[[np.ndarray], Solver] | None = None, seed: int = 0,
+                 trace: Trace | None = None, on_step: OnStep | None = None):
+        """`solver`: a key of SOLVERS, or what makes one of noise levels [S + 1]; by default the family's."""
+        self.schedule, self.settings, self.seed, self.on_step = schedule, settings, seed, on_step
+        self.make_solver = SOLVERS[solver or schedule.family.defaults.solver] if solver is None or isinstance(solver, str) else solver
+        self.trace = trace or Trace.of(schedule, settings)
+        self.controls: list[Control] = []
+        """What decided, segment by segment."""
+
+    def segment(self, model: Model, segment: Segment, noise: Tensor, known: Tensor, start: Tensor | None = None) -> Tensor:
+        """Denoise one segment: all its columns [B, C, F, H, W], from noise and known latents of that size (`rollout.compose`)."""
+        control = make_control(self.settings, self.schedule, segment, model)
+        self.controls.append(control)
+        field = model.field(segment, self.schedule, self.seed, not control.joint, start)
+        record, before = self.trace.begin(segment), model.forwards
+
+        def on_step(step: Step, x0: Tensor) -> None:
+            if self.on_step is not None:
+                self.on_step(segment, step, x0, record)
+
+        try:
+            return rollout(field, compose(segment, noise, known), segment, control, self.make_solver(self.schedule.sigmas), record, on_step)
+        finally:
+            self.trace.forwards += model.forwards - before
+            self.trace.memory = max(self.trace.memory, control.peak_bytes)
+
+
+class Sampled(NamedTuple):
+    latents: Tensor
+    """[B, C, L, H, W]"""
+    trace: Trace
+    controls: list[Control]
+    """What decided, segment by segment."""
+
+
+def sample(model: Model, noise: Tensor, schedule: ARSchedule, settings: Settings = PRESETS["balanced"], *,
+           solver: str | Callable[[np.ndarray], Solver] | None = None, seed: int = 0, start: Tensor | None = None, end: Tensor | None = None,
+           bridge: Callable[[Tensor], Tensor] | None = None, on_step: OnStep | None = None) -> Sampled:
+    """Denoise a video with an autoregressive diffusion model, skipping what the settings let it skip.
+
+    Args:
+        model: a network with its prompts, such as `families.skyreels.Guided`.
+        noise: [B, C, L, H, W] standard normal, L = schedule.frames.
+        schedule: from the family, such as `SKYREELS.schedule(25, steps=50)`.
+        settings: a preset, or `Settings(METHODS[name](...))`; `PRESETS["off"]` computes every step.
+        solver: 'unipc' or 'euler', or what makes a solver of noise levels [S + 1]; by default the family's.
+        seed: of noise that the family mixes in (conditioning noise of SkyReels-V2).
+        start: known first frames [B, C, P, H, W], as many as the schedule was told.
+        end: clean frames [B, C, T, H, W] that the video leads to; not part of the result.
+        bridge: turns the latents made so far into the prefix of the next segment; by default their last frames.
+        on_step: called after every iteration, skipped ones too, with the clean estimate.
+
+    Returns latents [B, C, L, H, W], the trace, and what decided. Raises NotFiniteError where the network returns NaN or infinity,
+    and ValueError where model and schedule are of different families.
+
+    >>> import torch
+    >>> from scope_core import PRESETS, SKYREELS, sample
+    >>> from scope_core.families.skyreels import Guided
+    >>> from scope_core.networks.wan import WanConfig, WanTransformer
+    >>> network = WanTransformer(WanConfig(dim=48, ffn_dim=64, num_heads=2, num_layers=2, text_dim=8))
+    >>> model = Guided(network, positive=torch.randn(1, 4, 8))
+    >>> latents, trace, _ = sample(model, torch.randn(1, 16, 4, 4, 4), SKYREELS.schedule(4, steps=10), PRESETS["fast"])
+    >>> latents.shape, trace.totals["computed"] < trace.totals["iterations"]
+    (torch.Size([1, 16, 4, 4, 4]), True)
+    """
+    if model.family is not schedule.family:
+        raise ValueError(f"the schedule is one of {schedule.family.title} and the model one of {model.family.title}; make it with the model's family")
+    run = Run(schedule, settings, solver, seed, on_step=on_step)
+    whole = start[:, :, :schedule.prefix] if start is not None and schedule.prefix else None
+    latents = unroll(lambda segment, noise, known: run.segment(model, segment, noise, known, start), noise, schedule, whole, end, bridge)
+    return Sampled(latents, run.trace, run.controls)

@@ -1,0 +1,114 @@
+"""Solvers of the flow ODE dx/dsigma = v whose frames each stand at their own step.
+
+Latents are [B, C, F, H, W]; every frame f takes step k[f] of one shared sigma table, in one vectorised update.
+"""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+class Solver(Protocol):
+    """Takes the step of every frame that advances; leaves the others as they are."""
+
+    def step(self, x: Tensor, v: Tensor, k: np.ndarray, update: np.ndarray, predicted: np.ndarray) -> Tensor:
+        """x, v [B, C, F, H, W]; k [F] step index, update [F] bool, predicted [F] bool: v was not computed by the model."""
+        ...
+
+
+def per_frame(values: np.ndarray, x: Tensor) -> Tensor:
+    """Coefficients [F] shaped to multiply latents [B, C, F, H, W]."""
+    return torch.as_tensor(values, dtype=x.dtype).to(x.device, non_blocking=True).view(1, 1, -1, 1, 1)
+
+
+def keep(update: np.ndarray, new: Tensor, old: Tensor) -> Tensor:
+    """New values for the frames that advance, old ones for the rest."""
+    if update.all():
+        return new
+    return torch.where(torch.as_tensor(update).to(new.device, non_blocking=True).view(1, 1, -1, 1, 1), new, old)
+
+
+class Euler:
+    """First order: x + (sigma_next - sigma) v. Paper Eq. 1."""
+
+    def __init__(self, sigmas: np.ndarray):
+        self.delta = np.diff(sigmas)
+
+    def step(self, x: Tensor, v: Tensor, k: np.ndarray, update: np.ndarray, predicted: np.ndarray) -> Tensor:
+        return x + per_frame(np.where(update, self.delta[k], 0.0), x) * v
+
+
+@dataclass(frozen=True)
+class UniPCTable:
+    """Coefficients by step index k, [S] each; docs/skyreels.md 4.2 gives their derivation and symbols."""
+
+    sigma: np.ndarray
+    r: np.ndarray
+    slope: np.ndarray
+    """Predictor: weight of (m_{k-1} - m_k); 0 for the first and the last step, which are of order 1."""
+    r_c: np.ndarray
+    past: np.ndarray
+    """Corrector: weight of (m_{k-2} - m_{k-1})."""
+    now: np.ndarray
+    """Corrector: weight of (m_k - m_{k-1})."""
+
+    @classmethod
+    def build(cls, sigmas: np.ndarray) -> "UniPCTable":
+        steps = len(sigmas) - 1
+        r = sigmas[1:] / sigmas[:-1]
+        with np.errstate(divide="ignore"):
+            lam = np.log1p(-sigmas) - np.log(sigmas)
+        h = np.diff(lam)
+        slope, past, now = (np.zeros(steps) for _ in range(3))
+        for k in range(1, steps - 1):
+            slope[k] = 0.5 * h[k] / (lam[k - 1] - lam[k])
+        now[1] = 0.5
+        for k in range(2, steps):
+            hh = -h[k - 1]
+            e = np.expm1(hh)
+            b1 = (e / hh - 1) / e
+            b2 = 2 * ((e / hh - 1) / hh - 0.5) / e
+            rho = (lam[k - 2] - lam[k - 1]) / h[k - 1]
+            past[k] = (b1 - b2) / (1 - rho) / rho
+            now[k] = b1 - past[k] * rho
+        return cls(sigmas[:-1], r, slope, np.concatenate([[1.0], r[:-1]]), past, now)
+
+
+class UniPC:
+    """UniPC of order 2 (B(h) = e^h - 1, x0 prediction, lower order in the last step), the host solver of SkyReels-V2.
+
+    The corrector looks back with the model's newest output, so it is applied only where that output was computed
+    (docs/scope.md C11). `match_reference` repeats a quirk of the released code, in which the first corrector starts from
+    the already updated sample.
+    """
+
+    def __init__(self, sigmas: np.ndarray, match_reference: bool = True):
+        self.table = UniPCTable.build(sigmas)
+        self.match_reference = match_reference
+        self.x_last = self.m_last = self.m_before = None
+
+    def step(self, x: Tensor, v: Tensor, k: np.ndarray, update: np.ndarray, predicted: np.ndarray) -> Tensor:
+        c = self.table
+        m = x - per_frame(c.sigma[k], x) * v
+        if self.x_last is None:
+            self.x_last, self.m_last, self.m_before = x, m, m
+        correct = update & ~predicted & (k >= 1)
+        if correct.any():
+            start = self.x_last
+            if self.match_reference:
+                start = keep(k == 1, x, start)
+            r = per_frame(c.r_c[k], x)
+            slope = per_frame(c.past[k], x) * (self.m_before - self.m_last) + per_frame(c.now[k], x) * (m - self.m_last)
+            x = keep(correct, r * start + (1 - r) * (self.m_last + slope), x)
+        r = per_frame(c.r[k], x)
+        moved = r * x + (1 - r) * (m + per_frame(c.slope[k], x) * (self.m_last - m))
+        self.x_last = keep(update, x, self.x_last)
+        self.m_before = keep(update, self.m_last, self.m_before)
+        self.m_last = keep(update, m, self.m_last)
+        return keep(update, moved, x)
+
+
+SOLVERS = {"unipc": UniPC, "euler": Euler}

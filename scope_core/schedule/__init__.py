@@ -1,0 +1,6 @@
+"""Which frame is at which noise level at which iteration, and what an iteration forwards. Pure numpy: nothing here knows a network."""
+
+from .ar import ARSchedule, Defaults, Family, ScheduleError
+from .matrix import Segment, Step, Unit, step_matrix
+
+__all__ = ["ARSchedule", "Defaults", "Family", "ScheduleError", "Segment", "Step", "Unit", "step_matrix"]

@@ -1,0 +1,159 @@
+"""Everything that decides speed and fidelity: a method, the safety rules around it, what is forwarded; and named operating points.
+
+How widgets become settings and back is derived from the knobs that methods, gate and settings declare (`methods.knobs`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any
+
+from .methods import METHODS, Gate, Method, Off, Scope
+from .methods.base import CUSTOM
+from .methods.knobs import Knob, check, choice, knobs_of, switch
+from .schedule.columns import SELECTIVE
+
+@dataclass(frozen=True)
+class Settings:
+    """How a run is accelerated. Raises ValueError for values out of range.
+
+    >>> from scope_core import METHODS, PRESETS, Settings
+    >>> PRESETS["balanced"] == Settings(METHODS["scope"]())
+    True
+    >>> Settings(METHODS["teacache"](threshold=0.1)).off
+    False
+    """
+
+    method: Method = Scope()
+    gate: Gate = None  # type: ignore[assignment]
+    """Safety rules; the method's usual ones unless given."""
+    selective: str = choice(
+        "auto", "Leave out frames that have not started yet. auto: only where that cannot change the result (causal attention). paper: "
+        "always, as the paper does. full: never.", SELECTIVE)
+    joint: bool = switch(
+        False, "MAGI-1: one decision for all chunks that are denoised at a time, instead of one for each. Needs less memory with base "
+        "models. SkyReels always decides so.", advanced=True, late=True)
+
+    def __post_init__(self) -> None:
+        if self.gate is None:
+            object.__setattr__(self, "gate", self.method.gate)
+        check(self, "")
+
+    @property
+    def acting(self) -> Method:
+        """The method; Off where the settings leave it nothing to skip."""
+        return Off() if self.method.off or self.gate.max_skip == 0 else self.method
+
+    @property
+    def needs_calibration(self) -> bool:
+        return self.acting.needs_calibration
+
+    def calibrated(self, ratios: tuple[float, ...]) -> Settings:
+        """With what a recorded run showed, see `Method.calibrated`."""
+        return replace(self, method=self.method.calibrated(ratios))
+
+    @property
+    def off(self) -> bool:
+        """No step can be skipped: the run is then exactly the one without SCOPE."""
+        return self.acting.off
+
+    @property
+    def forwarded(self) -> str:
+        """Choice of `schedule.columns` that holds for the run."""
+        return "full" if self.off and self.selective == "auto" else self.selective
+
+    def to_json(self) -> dict[str, Any]:
+        """Name and numbers of the method, safety rules and the rest, flat."""
+        return {"method": self.acting.name, **asdict(self.acting), **asdict(self.gate), "selective": self.selective, "joint": self.joint}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Settings:
+        of_gate, of_settings = ({name: data[name] for name in names} for names in (GATE, RULES))
+        numbers = {name: value for name, value in data.items() if name not in (*GATE, *RULES, "method")}
+        return cls(METHODS[data["method"]](**numbers), Gate(**of_gate), **of_settings)
+
+
+GATE = tuple(member.name for member in fields(Gate))
+RULES = ("selective", "joint")
+
+
+def knobs(method: type[Method]) -> list[Knob]:
+    """What users set to run a method, in the order of its node: its own knobs, and of the rules for all those that its node has."""
+    own = method.knobs()
+    usual = asdict(method.gate)
+    rules = [replace(knob, default=usual[knob.field], **method.looks.get(knob.name, {})) for knob in knobs_of(Gate)]
+    if not method.node_order:
+        return [*own, *rules]
+    known = {knob.name: knob for knob in (*own, *rules, *knobs_of(Settings))}
+    return [known[name] for name in method.node_order]
+
+
+def read(name: str, widgets: Mapping[str, Any]) -> Settings:
+    """Settings of a method's widgets by name, a `preset` among them: unless that is custom, its numbers win. Raises ValueError out of range."""
+    method = METHODS[name]
+    preset = widgets.get("preset") or CUSTOM
+    if preset != CUSTOM:
+        return presets(name)[preset]
+    values = {knob.name: knob.read(widgets[knob.name]) if knob.name in widgets else knob.default for knob in knobs(method)}
+    of_gate, of_settings = ({key: values[key] for key in keys if key in values} for keys in (GATE, RULES))
+    return Settings(method.of_knobs(values), Gate(**of_gate), **of_settings)
+
+
+def write(settings: Settings) -> dict[str, Any] | None:
+    """Values of the method's widgets at which `read` gives these settings; None where they cannot express them. Off is SCOPE with its dial at 0."""
+    method = Scope() if settings.off else settings.method
+    values = {**method.to_knobs(), **asdict(settings.gate), "selective": settings.selective, "joint": settings.joint}
+    if settings.off:
+        values[Scope.dial.name] = 0.0
+    widgets = {knob.name: knob.write(values[knob.name]) for knob in knobs(type(method))}
+    if None in widgets.values():
+        return None
+    found = read(method.name, widgets)
+    return widgets if found == settings or found.off and settings.off else None
+
+
+def presets(name: str) -> dict[str, Settings]:
+    """Operating points of a method by name; those of SCOPE include off."""
+    points = {point: read(name, values) for point, values in METHODS[name].points.items()}
+    return {"off": Settings(Off()), **points} if name == Scope.name else points
+
+
+PRESETS: dict[str, Settings] = presets(Scope.name)
+"""Named operating points of SCOPE."""
+CALIBRATED = PRESETS["balanced"]
+"""The point that 1 on the threshold dial stands for."""
+
+
+def spread(count: int) -> list[Settings]:
+    """Operating points from careful to fast, the most telling ones first, so that a longer list begins like a shorter one."""
+    return [Settings(Scope(), Gate(max_skip)) for max_skip in (2, 4, 1, 6, 3, 8, 5, 10, 12, 7, 9, 11)[:count]]
+
+
+def name_of(settings: Settings) -> str:
+    """A preset's name, or what distinguishes the settings from the usual ones: of SCOPE all that differs, of another method its first knob and what
+    else of it differs."""
+    for name, preset in PRESETS.items():
+        if settings == preset or settings.off and preset.off:
+            return name
+    method, usual = settings.method, type(settings.method)()
+    differing = [(knob.name, getattr(method, knob.field)) for knob in knobs_of(method)
+                 if getattr(method, knob.field) != getattr(usual, knob.field)]
+    if isinstance(method, Scope):
+        hidden = [(name, getattr(method, name)) for name in ("monotone", "clipped") if not getattr(method, name)]
+        rules = {**asdict(settings.gate), "selective": settings.selective, "joint": settings.joint}
+        calibrated = {**asdict(CALIBRATED.gate), "selective": CALIBRATED.selective, "joint": CALIBRATED.joint}
+        return ", ".join(told(*pair) for pair in (*differing, *hidden, *(rules.items() - calibrated.items())))
+    first = knobs_of(method)[0]
+    others = [told(*pair) for pair in differing if pair[0] != first.name and not isinstance(pair[1], tuple)]
+    return ", ".join([f"{method.name} {getattr(method, first.field):g}", *others])
+
+
+def told(name: str, value: Any) -> str:
+    return f"{name} {value:.4g}" if isinstance(value, float) else f"{name} {value}"
+
+
+def knob_names(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings as `Settings.to_json` gives them, under the names that users know them by."""
+    names = {knob.field: knob.name for knob in knobs_of(METHODS[settings["method"]])} if settings["method"] in METHODS else {}
+    return {names.get(name, name): value for name, value in settings.items()}

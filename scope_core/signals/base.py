@@ -1,0 +1,48 @@
+"""What all signals share: what they are, what they ask of a model, and how units see each other's changes."""
+
+from typing import Protocol
+
+import numpy as np
+from torch import Tensor
+
+from ..schedule import Step
+
+AGGREGATES = ("max", "mean_active", "mean_all")
+"""max: every unit sees its own change, and with one joint forward the neediest decides. mean_active, mean_all: all see the
+mean over the frames that advance, or over the whole window, which dilutes it by the frames that stand still (docs/scope.md C3)."""
+EPS = 1e-8
+
+
+class Features(Protocol):
+    """What signals ask of a model."""
+
+    def features(self, name: str, sigma: np.ndarray) -> Tensor:
+        """What changes with the noise level alone, at levels [N]: 'embedding' or 'modulation', as [N, ...]."""
+        ...
+
+    def patch_embedding(self, x: Tensor) -> Tensor:
+        """Patch-embedded latents [B, dim, F, h, w] of latents x [B, C, F, H, W]."""
+        ...
+
+
+class Signal(Protocol):
+    nbytes: int
+    """Bytes held between two steps."""
+
+    def __call__(self, step: Step, x: Tensor | None) -> np.ndarray:
+        """Change d_k of every active unit since the previous iteration, [active units]. `x` [B, C, F, H, W] only matters to signals that
+        look at the content."""
+        ...
+
+
+def relative_change(now: Tensor, before: Tensor, dim: tuple[int, ...]) -> Tensor:
+    """d = |phi_k - phi_{k-1}|_1 / (|phi_{k-1}|_1 + eps), Eq. 4."""
+    return (now - before).abs().sum(dim) / (before.abs().sum(dim) + EPS)
+
+
+def aggregated(changes: np.ndarray, step: Step, aggregate: str, frames: int) -> np.ndarray:
+    """What every active unit sees of the units' changes [active units], see AGGREGATES; a window has `frames`."""
+    if aggregate == "max":
+        return changes
+    sizes = np.array([unit.frames.stop - unit.frames.start for unit in step.active])
+    return np.full(len(changes), (changes * sizes).sum() / (sizes.sum() if aggregate == "mean_active" else frames))

@@ -1,0 +1,37 @@
+"""Signals that depend on the schedule alone.
+
+modulation: e0, what AdaLN modulates with (MAGI-1: the gates of its first block). embedding: e, before its projection. sigma: the noise level
+itself, the same for every model.
+"""
+
+import numpy as np
+from torch import Tensor
+
+from ..schedule import Segment, Step
+from .base import Features, aggregated, relative_change
+
+SCHEDULED = ("modulation", "embedding", "sigma")
+
+
+def change_table(name: str, sigmas: np.ndarray, features: Features | None) -> np.ndarray:
+    """Change at each own step 1..S of a unit, [S + 1] with index 0 unused. A unit waits at the level of its first step.
+
+    Only 'sigma' can do without `features`.
+    """
+    levels = np.concatenate([sigmas[:1], sigmas[:-1]])
+    if features is None:
+        return np.concatenate([[0.0], np.abs(np.diff(levels)) / levels[:-1]])
+    seen = features.features(name, levels).float().flatten(1)
+    changes = relative_change(seen[1:], seen[:-1], dim=(1,))
+    return np.concatenate([[0.0], changes.double().cpu().numpy()])
+
+
+class TableSignal:
+    nbytes = 0
+
+    def __init__(self, table: np.ndarray, segment: Segment, aggregate: str):
+        """`table` [S + 1]: see `change_table`."""
+        self.table, self.aggregate, self.frames = table, aggregate, segment.frames
+
+    def __call__(self, step: Step, x: Tensor | None) -> np.ndarray:
+        return aggregated(np.array([self.table[unit.step] for unit in step.active]), step, self.aggregate, self.frames)

@@ -1,0 +1,1 @@
+"""Judging a run: fidelity, reports, calibration, clips."""
