@@ -4,10 +4,10 @@ import folder_paths
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from scope_pack.nodes.host.loading import ModelFileError, load_ar_model, model_names, model_paths
+from scope_pack.nodes.comfy.loading import ModelFileError, load_ar_model, model_names, model_paths
 from scope_pack.nodes.loaders import LoadARModel
-from scope_pack.scope_core.models.layout import NotARVideoModel
-from scope_pack.scope_core.models.wan import WanConfig, WanTransformer
+from scope_pack.scope_core.networks.skyreels_keys import NotARVideoModel
+from scope_pack.scope_core.networks.wan import WanConfig, WanTransformer
 
 
 @pytest.fixture
@@ -87,7 +87,7 @@ def test_lora_changes_the_model(folder, state):
 
 
 def test_demo_reads_its_own_files():
-    from scope_pack.nodes.host import demo
+    from scope_pack.nodes.comfy import demo
 
     model, clip, vae = demo.load_demo_model(), demo.load_demo_clip(), demo.DemoVideoVAE()
     features = clip.encode_from_tokens_scheduled(clip.tokenize("a (red:1.5) circle, nonsense"))[0][0]
@@ -97,5 +97,5 @@ def test_demo_reads_its_own_files():
     latents = vae.encode(pixels)
     assert latents.shape == (1, 16, 3, 8, 8) and vae.decode(latents).shape == (1, 9, 128, 128, 3)
     assert vae.decode_tiled(latents, tile_x=8, tile_y=8, overlap=2, tile_t=8, overlap_t=2).shape[1] == 9
-    stored = load_file(demo.TRANSFORMER)
+    stored = load_file(demo.TRANSFORMERS["skyreels"])
     assert torch.equal(weights(model)["head.head.weight"], stored["head.head.weight"].float())

@@ -14,19 +14,22 @@ import pytest
 import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
-from scope_pack.nodes.host import calibration, magi
-from scope_pack.nodes.host.loading import ModelFileError, load_ar_model
-from scope_pack.nodes.host.sampling import UnsuitableError, VideoSampler, check_unrolling, sample_video, start_noise
-from scope_pack.nodes.host.unrolling import ChunkWindow, Unrolling, unroll_chunks
-from scope_pack.scope_core.magi import TEXT_SCALE, Reach
-from scope_pack.scope_core.models.magi import MAGI_4_5B, MAGI_24B, ChunkCache, MagiConfig, MagiTransformer, forward_bytes, kv_bytes
-from scope_pack.scope_core.policy import TeaCache
-from scope_pack.scope_core.presets import PRESETS, Settings
+from scope_pack.nodes.comfy import calibration, magi
+from scope_pack.nodes.comfy.loading import ModelFileError, load_ar_model
+from scope_pack.nodes.comfy.magi import ChunkWindow, unroll_chunks
+from scope_pack.nodes.comfy.sampling import (
+    UnsuitableError, VideoSampler, begin_trace, sample_video, start_noise, unrolling_of)
+from scope_pack.nodes.comfy.skyreels import Windows
+from scope_pack.scope_core.families.magi import TEXT_SCALE, Reach
+from scope_pack.scope_core.networks.magi import MAGI_4_5B, MAGI_24B, ChunkCache, MagiConfig, MagiTransformer, forward_bytes, kv_bytes
+from scope_pack.scope_core.loop.sample import Run
+from scope_pack.scope_core.methods import Gate, Scope, TeaCache
+from scope_pack.scope_core.settings import PRESETS, Settings
 from scope_pack.scope_core.schedule import ScheduleError
 from torch.utils._python_dispatch import TorchDispatchMode
 
 FIXTURES = Path(__file__).parents[1] / "fixtures" / "magi1"
-SCOPE = Settings(tau_c=0.02, tau_p=5.0, decay_mode="none", predictor="taylor1", signal="sigma", max_skip=2, warm_up=2)
+SCOPE = Settings(Scope(tau_c=0.02, tau_p=5.0, decay_mode="none", predictor="taylor1", signal="sigma"), Gate(2, 2, 0))
 
 TOLERANCE = 1e-4
 """1e-5 where the machine's exponential rounds as that of the fixture's machine did; see tests/core/test_magi.py."""
@@ -54,7 +57,9 @@ class Fixture:
     def run(self, model, settings=PRESETS["off"], unrolling=None, on_step=lambda *step: None):
         unrolling = unrolling or self.unrolling
         schedule = unrolling.schedule(self.noise.shape[2], self.steps)
-        return sample_video(model, self.positive, self.negative, TEXT_SCALE, self.noise, schedule, unrolling, settings, "euler", 0, on_step)
+        run = Run(schedule, settings, "euler", 0, begin_trace(model, schedule, settings, "euler"))
+        made = sample_video(model, self.positive, self.negative, TEXT_SCALE, self.noise, run, unrolling, on_step)
+        return made, run.trace
 
 
 @pytest.fixture(scope="module")
@@ -108,7 +113,7 @@ def test_chunks_are_skipped_and_a_second_run_is_the_same(fixture):
 def test_reuse_inside_the_network(fixture):
     """TeaCache over all chunks of an iteration; what the host counts is what the loop counts."""
     full = fixture.run(fixture.model())[1].totals
-    made, trace = fixture.run(fixture.model(), Settings(TeaCache(0.5, signal="embedding"), max_skip=3, warm_up=1))
+    made, trace = fixture.run(fixture.model(), Settings(TeaCache(0.5, signal="embedding"), Gate(3, 1, 0)))
     assert torch.isfinite(made).all() and (made - fixture.expected).abs().max() > 1e-4
     assert trace.totals["computed"] < full["computed"] and trace.totals["forwards"] < 0.9 * full["forwards"]
 
@@ -236,7 +241,7 @@ def test_names_tell_base_and_distilled_and_contradictions_are_answered(distilled
 def test_bad_input_is_answered(distilled, folder):
     model = distilled.model()
     with pytest.raises(UnsuitableError, match="comes from AR Schedule, but this model is unrolled by MAGI-1 Schedule"):
-        check_unrolling(model, Unrolling())
+        unrolling_of(model, Windows())
     with pytest.raises(ScheduleError, match="multiples of 16 pixels"):
         ChunkWindow().check_size(torch.zeros(1, 16, 6, 33, 32))
     with pytest.raises(ScheduleError, match="25 latent frames.*one of 30"):
@@ -317,7 +322,7 @@ def test_the_estimate_covers_what_a_forward_holds(gated, dtype):
 @pytest.mark.parametrize("config", [MAGI_4_5B, MAGI_24B], ids=["4.5B", "24B"])
 @pytest.mark.parametrize("height, width", [(480, 480), (720, 720), (720, 1280)])
 def test_estimates_of_the_real_models_are_plausible(config, height, width):
-    """A chunk of 720x720 holds 1.7 GB of keys and values in the 4.5B model (magi1.md 1.1 has 22.1 MB a layer at 480x480)."""
+    """A chunk of 720x720 holds 1.7 GB of keys and values in the 4.5B model (docs/magi1.md 1.1 has 22.1 MB a layer at 480x480)."""
     tokens = 6 * (height // 16) * (width // 16)
     if config is MAGI_4_5B and height == width == 480:
         assert kv_bytes(config, tokens, torch.bfloat16) / config.layers == pytest.approx(22.1e6, rel=0.01)

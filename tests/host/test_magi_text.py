@@ -9,8 +9,8 @@ import folder_paths
 import numpy as np
 import pytest
 import torch
-from scope_pack.nodes.host import magi_text
-from scope_pack.nodes.host.magi_text import MissingTokensError, WrongEncoderError, clean, encode, special_tokens
+from scope_pack.nodes.comfy import magi_text
+from scope_pack.nodes.comfy.magi_text import MissingTokensError, WrongEncoderError, clean, encode, special_tokens
 from scope_pack.nodes.prompt import MagiPrompt
 
 TOKENIZERS = {"pixart": comfy.text_encoders.pixart_t5.PixArtTokenizer, "mochi": comfy.text_encoders.genmo.MochiT5Tokenizer,

@@ -9,10 +9,10 @@ import nodes
 import pytest
 import torch
 from safetensors.torch import save_file
-from scope_pack.nodes.host.loading import ModelFileError
-from scope_pack.nodes.host.magi_vae import StreamedMagiVAE, load_magi_vae
+from scope_pack.nodes.comfy.loading import ModelFileError
+from scope_pack.nodes.comfy.magi_vae import StreamedMagiVAE, load_magi_vae
 from scope_pack.nodes.loaders import LoadMagiVAE
-from scope_pack.scope_core.models.magi_vae import MagiVAE, MagiVaeConfig
+from scope_pack.scope_core.networks.magi_vae import MagiVAE, MagiVaeConfig
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 

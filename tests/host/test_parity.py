@@ -1,4 +1,4 @@
-"""Law 2 through the host: loaded by our loader, guided by CFGGuider, equal to diffusers within 2e-5."""
+"""docs/architecture.md, law 2 through the host: loaded by our loader, guided by CFGGuider, equal to diffusers within 2e-5."""
 
 from types import SimpleNamespace
 
@@ -9,22 +9,23 @@ import torch
 from comfy.ldm.wan.model import sinusoidal_embedding_1d
 from diffusers import SkyReelsV2DiffusionForcingPipeline, SkyReelsV2Transformer3DModel, UniPCMultistepScheduler
 from safetensors.torch import save_file
-from scope_pack.nodes.host.loading import complete_model, load_ar_model
-from scope_pack.nodes.host.sampling import sample_video
-from scope_pack.nodes.host.skyreels import HostTerm
-from scope_pack.nodes.host.unrolling import Unrolling
-from scope_pack.scope_core.policy import (
-    BWCache, DeltaDiT, EasyCache, FBCache, FlowCache, MagCache, MotionCache, PrediT, Reduced, SeaCache, TaylorSeer, TeaCache)
-from scope_pack.scope_core.presets import PRESETS, Settings
-from scope_pack.scope_core.schedule import ARSchedule
+from scope_pack.nodes.comfy.loading import complete_model, load_ar_model
+from scope_pack.nodes.comfy.sampling import begin_trace, sample_video
+from scope_pack.nodes.comfy.skyreels import HostTerm, Windows
+from scope_pack.scope_core import SKYREELS
+from scope_pack.scope_core.loop.sample import Run
+from scope_pack.scope_core.methods import (
+    BWCache, DeltaDiT, EasyCache, FBCache, FlowCache, Gate, MagCache, MotionCache, PrediT, Reduced, Scope, SeaCache, TaylorSeer, TeaCache)
+from scope_pack.scope_core.methods.magcache import WAN_1_3B
+from scope_pack.scope_core.settings import PRESETS, Settings
 
 TOLERANCE = 2e-5
 STEPS, H, W = 8, 4, 6
-SKIPPING = (Settings(tau_c=5, tau_p=10, warm_up=1, max_skip=3, decay_mode="none"),
-            Settings(TeaCache(10), warm_up=1, max_skip=3), Settings(FBCache(10), warm_up=1, max_skip=3))
+GATE = Gate(3, 1, 0)
+SKIPPING = (Settings(Scope(tau_c=5, tau_p=10, decay_mode="none"), GATE), Settings(TeaCache(10), GATE), Settings(FBCache(10), GATE))
 """Settings that skip steps even of a model with random weights."""
-RIVALS = (TaylorSeer(3), TaylorSeer(3, site="residual"), FlowCache(9), MotionCache(9), PrediT(9), EasyCache(9), SeaCache(9), Reduced(3), DeltaDiT(3), MagCache(9),
-          BWCache(9, tail_ratio=0.0))
+RIVALS = (TaylorSeer(3), TaylorSeer(3, site="residual"), FlowCache(9, "none", "latent"), MotionCache(9), PrediT(9), EasyCache(9), SeaCache(9),
+          Reduced(3), DeltaDiT(3), MagCache(9, ratios=WAN_1_3B), BWCache(9, tail_ratio=0.0))
 
 
 @pytest.fixture(scope="module", params=[False, True], ids=["no fps branch", "fps branch"])
@@ -66,9 +67,15 @@ def ours(model, schedule, settings=PRESETS["off"]):
     generator = torch.Generator().manual_seed(3)
     draws = [torch.randn(1, 16, s.frames, H, W, generator=generator) for s in schedule.segments]
     noise = torch.cat([d[:, :, s.prefix:] for d, s in zip(draws, schedule.segments)], dim=2)
-    positive, negative = contexts()
-    latents, trace = sample_video(model, [[positive, {}]], [[negative, {}]], 6.0, noise, schedule, Unrolling(), settings, "unipc", 0, lambda *step: None)
+    latents, trace = run(model, noise, schedule, settings, lambda *step: None)
     return model.model.process_latent_in(latents), trace
+
+
+def run(model, noise, schedule, settings, on_step):
+    positive, negative = contexts()
+    made = Run(schedule, settings, "unipc", 0, begin_trace(model, schedule, settings, "unipc"))
+    latents = sample_video(model, [[positive, {}]], [[negative, {}]], 6.0, noise, made, Windows(), on_step)
+    return latents, made.trace
 
 
 @pytest.mark.parametrize("frames, window, overlap, block, ar_step, causal", [
@@ -76,7 +83,7 @@ def ours(model, schedule, settings=PRESETS["off"]):
 ], ids=["synchronous", "asynchronous", "long", "causal", "long causal"])
 def test_off_equals_diffusers(files, frames, window, overlap, block, ar_step, causal):
     path, pipe, _ = files
-    schedule = ARSchedule(frames, STEPS, window, overlap, block, ar_step, condition_noise=0, table="diffusers", causal=causal)
+    schedule = SKYREELS.schedule(frames, STEPS, window, overlap, block, ar_step, condition_noise=0, table="diffusers", causal=causal)
     pipe.transformer._set_ar_attention(1)
     expected = reference(pipe, schedule, block if causal else None)
     model = load_ar_model([str(path)], 24, {"dtype": torch.float32})
@@ -89,13 +96,13 @@ def test_model_of_another_loader_gets_its_fps_branch(files, tmp_path):
     """A stock-loaded MODEL drops the fps branch; completed from the file it equals our own loader's, and diffusers."""
     import comfy.sd
     from safetensors.torch import load_file
-    from scope_pack.scope_core.models.layout import to_official
+    from scope_pack.scope_core.networks.skyreels_keys import to_official
 
     path, pipe, fps = files
     official = tmp_path / "official.safetensors"
     save_file(to_official(load_file(path)), official)
     stock = comfy.sd.load_diffusion_model(str(official), {"dtype": torch.float32})
-    schedule = ARSchedule(4, STEPS, 4, 0, 1, 0, condition_noise=0, table="diffusers")
+    schedule = SKYREELS.schedule(4, STEPS, 4, 0, 1, 0, condition_noise=0, table="diffusers")
     expected, _ = ours(load_ar_model([str(path)], 24, {"dtype": torch.float32}), schedule)
     completed, _ = ours(complete_model(stock, None, 24), schedule)
     assert (completed - expected).abs().max() <= TOLERANCE
@@ -105,27 +112,26 @@ def test_model_of_another_loader_gets_its_fps_branch(files, tmp_path):
 
 
 def test_settings_that_cannot_skip_are_off(files):
-    """Law 1: preset off, thresholds 0 and max skip 0 give the bit-identical latent."""
+    """docs/architecture.md, law 1: preset off, thresholds 0 and max skip 0 give the bit-identical latent."""
     path, _, _ = files
     model = load_ar_model([str(path)], 24, {"dtype": torch.float32})
-    schedule = ARSchedule(6, STEPS, 6, 0, 1, 2)
+    schedule = SKYREELS.schedule(6, STEPS, 6, 0, 1, 2)
     off, _ = ours(model, schedule)
-    for settings in (Settings(tau_c=0, tau_p=0), Settings(max_skip=0), Settings(TeaCache(0))):
+    for settings in (Settings(Scope(tau_c=0, tau_p=0)), Settings(Scope(), Gate(0)), Settings(TeaCache(0))):
         assert torch.equal(ours(model, schedule, settings)[0], off)
 
 
 def test_runs_do_not_know_each_other(files):
-    """Law 4: a run after other runs, and after an aborted one, equals a fresh run, bit for bit."""
+    """docs/architecture.md, law 4: a run after other runs, and after an aborted one, equals a fresh run, bit for bit."""
     path, _, _ = files
     model = load_ar_model([str(path)], 24, {"dtype": torch.float32})
-    schedule = ARSchedule(6, STEPS, 6, 0, 1, 2)
+    schedule = SKYREELS.schedule(6, STEPS, 6, 0, 1, 2)
     for settings in SKIPPING:
         fresh, trace = ours(model, schedule, settings)
         assert trace.totals["computed"] < schedule.iterations
-        ours(model, ARSchedule(9, STEPS, 5, 2, 1, 0), SKIPPING[0])
+        ours(model, SKYREELS.schedule(9, STEPS, 5, 2, 1, 0), SKIPPING[0])
         with pytest.raises(KeyboardInterrupt):
-            positive, negative = contexts()
-            sample_video(model, [[positive, {}]], [[negative, {}]], 6.0, torch.randn(1, 16, 6, H, W), schedule, Unrolling(), settings, "unipc", 0, abort)
+            run(model, torch.randn(1, 16, 6, H, W), schedule, settings, abort)
         assert torch.equal(ours(model, schedule, settings)[0], fresh)
 
 
@@ -135,14 +141,14 @@ def abort(segment, step, x0, trace):
 
 
 def test_counted_forwards_are_those_of_the_model(files):
-    """Law 6, of every method: block calls seen by hooks, weighted by guidance branches, equal the trace's forwards; and law 1: computing every step is off."""
+    """docs/architecture.md, law 6, of every method: block calls seen by hooks, weighted by guidance branches, equal the trace's forwards; and, law 1, computing every step is off."""
     path, _, _ = files
     model = load_ar_model([str(path)], 24, {"dtype": torch.float32})
-    schedule = ARSchedule(6, STEPS, 6, 0, 1, 2)
+    schedule = SKYREELS.schedule(6, STEPS, 6, 0, 1, 2)
     off, _ = ours(model, schedule)
-    for policy in RIVALS:
-        assert torch.equal(ours(model, schedule, Settings(policy, warm_up=99))[0], off)
-    for settings in (PRESETS["off"], *SKIPPING, *(Settings(policy, warm_up=1, max_skip=3) for policy in RIVALS)):
+    for method in RIVALS:
+        assert torch.equal(ours(model, schedule, Settings(method, Gate(2, 99, 0)))[0], off)
+    for settings in (PRESETS["off"], *SKIPPING, *(Settings(method, GATE) for method in RIVALS)):
         calls, blocks = [], model.model.diffusion_model.blocks
         hooks = [block.register_forward_hook(lambda module, args, out: calls.append(out.shape[0])) for block in blocks]
         _, trace = ours(model, schedule, settings)
@@ -152,21 +158,20 @@ def test_counted_forwards_are_those_of_the_model(files):
 
 
 def test_an_error_in_a_later_segment_keeps_what_was_made(files, tmp_path, monkeypatch):
-    """Law 7: the finished segments are written to a file that core's Load Latent reads."""
+    """docs/architecture.md, law 7: the finished segments are written to a file that core's Load Latent reads."""
     import folder_paths
     from safetensors.torch import load_file
-    from scope_pack.nodes.host.sampling import keep_finished
+    from scope_pack.nodes.comfy.sampling import keep_finished
 
     path, _, _ = files
     model = load_ar_model([str(path)], 24, {"dtype": torch.float32})
-    positive, negative = contexts()
 
     def fail(segment, step, x0, trace):
         if segment.index == 1:
             raise ValueError("the model broke")
 
     with pytest.raises(ValueError, match="the model broke") as error:
-        sample_video(model, [[positive, {}]], [[negative, {}]], 6.0, torch.randn(1, 16, 9, H, W), ARSchedule(9, STEPS, 5, 2, 1, 0), Unrolling(), PRESETS["off"], "unipc", 0, fail)
+        run(model, torch.randn(1, 16, 9, H, W), SKYREELS.schedule(9, STEPS, 5, 2, 1, 0), PRESETS["off"], fail)
     monkeypatch.setattr(folder_paths, "get_output_directory", lambda: str(tmp_path))
     keep_finished(error.value)
     written, = tmp_path.rglob("*.latent")

@@ -4,15 +4,14 @@ import latent_preview
 import numpy as np
 import torch
 from comfy.cli_args import LatentPreviewMethod
-from scope_pack.nodes.host import demo
-from scope_pack.nodes.host.preview import OUTLINE, FilmstripPreview
-from scope_pack.scope_core.magi import magi_schedule
-from scope_pack.scope_core.schedule import ARSchedule
+from scope_pack.nodes.comfy import demo
+from scope_pack.nodes.comfy.preview import OUTLINE, FilmstripPreview
+from scope_pack.scope_core import MAGI, SKYREELS
 
 
 def test_filmstrip_outlines_the_active_chunks(monkeypatch):
     monkeypatch.setattr(latent_preview.args, "preview_method", LatentPreviewMethod.Auto)
-    schedule = ARSchedule(8, 20, 8, 0, 1, 5)
+    schedule = SKYREELS.schedule(8, 20, 8, 0, 1, 5)
     segment, = schedule.segments
     preview = FilmstripPreview(demo.load_demo_model(), schedule)
     step = segment.iterations[22]
@@ -26,7 +25,7 @@ def test_filmstrip_outlines_the_active_chunks(monkeypatch):
 def test_finished_chunks_are_decoded_with_a_vae(monkeypatch):
     """Without previews of its own a model still shows what is finished: one decoded frame a chunk, once."""
     monkeypatch.setattr(latent_preview.args, "preview_method", LatentPreviewMethod.NoPreviews)
-    schedule = magi_schedule(24, 8, 4)
+    schedule = MAGI.schedule(24, 8, 4)
     segment, = schedule.segments
     vae = demo.DemoVideoVAE()
     decoded, decode = [], vae.decode
