@@ -12,7 +12,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from workflows.host import HostError, find_or_build
+from workflows.launcher import HostError, find_or_build
 
 HERE = Path(__file__).parent
 EXTRAS = ("pytest", "diffusers==0.42.1", "playwright", "scikit-image", "imageio", "av")
@@ -41,12 +41,14 @@ def run_vitest() -> int:
         return 1
     cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "scope-comfyui" / "web-tests"
     work = cache / "tests" / "web"
+    work.mkdir(parents=True, exist_ok=True)
+    for old in work.iterdir():
+        if old.is_file() and old.name != "package-lock.json":
+            old.unlink()
     shutil.rmtree(cache / "web", ignore_errors=True)
     shutil.copytree(HERE.parent / "web", cache / "web")
-    work.mkdir(parents=True, exist_ok=True)
-    for file in (HERE / "web").glob("*.js*"):
-        shutil.copy(file, work)
-    for command in (["npm", "install", "--no-audit", "--no-fund", "--loglevel=error"], ["npx", "vitest", "run"]):
+    shutil.copytree(HERE / "web", work, dirs_exist_ok=True)
+    for command in (["npm", "install", "--no-audit", "--no-fund", "--loglevel=error"], ["npm", "run", "--silent", "types"], ["npx", "vitest", "run"]):
         if code := subprocess.run(command, cwd=work).returncode:
             return code
     return 0

@@ -1,8 +1,13 @@
-/** The only file that touches ComfyUI's frontend: everything else works on plain elements and data. */
+/**
+ * The only file that touches ComfyUI's frontend: everything else works on plain elements and data. Nodes, widgets and graphs are
+ * LiteGraph's, which differ from one frontend to the next, so they have no types here.
+ *
+ * @typedef {{filename: string, subfolder: string, type: string}} FileReference A file of a node's output.
+ */
 
 import { api } from "../../scripts/api.js";
 import { app } from "../../scripts/app.js";
-import { placesOf, promptOf as walkFrom } from "./graph_walk.js";
+import { placesOf, promptOf as walkFrom } from "./graph/graph_walk.js";
 
 /**
  * Register what happens to the nodes of some classes.
@@ -17,13 +22,13 @@ import { placesOf, promptOf as walkFrom } from "./graph_walk.js";
 export function registerNodes({ name, nodeClasses, created, configured, output }) {
   app.registerExtension({
     name,
-    nodeCreated(node) {
+    nodeCreated(/** @type {any} */ node) {
       if (!nodeClasses.includes(node.comfyClass)) return;
       created(node);
-      chain(node, "onExecuted", (message) => output?.(node, message));
+      chain(node, "onExecuted", (/** @type {any} */ message) => output?.(node, message));
       chain(node, "onConfigure", () => configured?.(node));
     },
-    onNodeOutputsUpdated(outputs) {
+    onNodeOutputsUpdated(/** @type {Record<string, any>} */ outputs) {
       for (const [locatorId, message] of Object.entries(outputs)) {
         const node = nodeByLocatorId(locatorId);
         if (nodeClasses.includes(node?.comfyClass)) output?.(node, message);
@@ -32,27 +37,33 @@ export function registerNodes({ name, nodeClasses, created, configured, output }
   });
 }
 
-/** Listen to a message that Python sent with `send_sync`. */
+/** Listen to a message that Python sent with `send_sync`. @param {string} type @param {(detail: any) => void} handler */
 export function onServerMessage(type, handler) {
-  api.addEventListener(type, ({ detail }) => handler(detail));
+  api.addEventListener(type, (/** @type {CustomEvent} */ { detail }) => handler(detail));
 }
 
-/** Run when links or widgets changed (at the end of a drag) and when a workflow was loaded. */
+/** Run when links or widgets changed (at the end of a drag) and when a workflow was loaded. @param {() => void} handler */
 export function onGraphChange(handler) {
   app.registerExtension({ name: "SCOPE.GraphChange", afterConfigureGraph: handler });
   api.addEventListener("graphChanged", handler);
 }
 
-/** @type {((node: any, widget?: string) => void)[]} */
+/** @typedef {(node: any, widget?: string) => void} MoveHandler */
+
+/** @type {MoveHandler[]} */
 const moveHandlers = [];
 const watchedWidgets = new WeakSet();
 
-/** Run at once when a watched widget moves, also during a drag; without a name after `setWidgets`. */
+/**
+ * Run at once when a watched widget moves, also during a drag; without a name after `setWidgets`.
+ *
+ * @param {MoveHandler} handler
+ */
 export function onWidgetMove(handler) {
   moveHandlers.push(handler);
 }
 
-/** Call again when a node may have got new widgets. */
+/** Call again when a node may have got new widgets. @param {any} node */
 export function watchWidgets(node) {
   for (const widget of node.widgets ?? []) {
     if (watchedWidgets.has(widget)) continue;
@@ -61,28 +72,40 @@ export function watchWidgets(node) {
   }
 }
 
+/** @type {MoveHandler} */
 function reportMove(node, widget) {
   for (const handler of moveHandlers) handler(node, widget);
 }
 
-/** @param {Record<string, any>} values By name of the widget; other widgets stay as they are. */
+/** @param {any} node @param {Record<string, any>} values By name of the widget; other widgets stay as they are. */
 export function setWidgets(node, values) {
   for (const widget of node.widgets) if (widget.name in values) widget.value = values[widget.name];
   node.setDirtyCanvas(true, true);
   reportMove(node);
 }
 
-/** A node with everything upstream of it, in the API format; see graph_walk.js. */
+/**
+ * A node with everything upstream of it, in the API format; see graph_walk.js.
+ *
+ * @param {any} node
+ * @param {string} [readerClass]
+ */
 export function promptOf(node, readerClass) {
   return walkFrom(app.rootGraph, node, readerClass);
 }
 
-/** Nodes of a class, those in subgraphs included. */
+/** Nodes of a class, those in subgraphs included. @param {string} nodeClass @returns {any[]} */
 export function nodesOfClass(nodeClass) {
   return [...new Set(placesOf(app.rootGraph).map(({ node }) => node))].filter((node) => node.comfyClass === nodeClass);
 }
 
-/** Answer of one of the pack's own routes; `{error}` where there is none. */
+/**
+ * Answer of one of the pack's own routes; `{error}` where there is none.
+ *
+ * @param {string} route
+ * @param {unknown} body
+ * @returns {Promise<any>}
+ */
 export async function post(route, body) {
   try {
     const headers = { "Content-Type": "application/json" };
@@ -92,7 +115,7 @@ export async function post(route, body) {
   }
 }
 
-/** @param {{filename: string, subfolder: string, type: string}} file A file of a node's output. */
+/** @param {FileReference} file @returns {string} */
 export function viewUrl(file) {
   return api.apiURL(`/view?${new URLSearchParams(file)}`);
 }
@@ -101,7 +124,13 @@ export function viewUrl(file) {
  * Add an element to the end of a node. It is not part of the saved workflow.
  *
  * @param {any} node
- * @param {{name: string, element: HTMLElement, minHeight: number, size: [number, number], connect: () => void, disconnect: () => void}} widget
+ * @param {object} widget
+ * @param {string} widget.name
+ * @param {HTMLElement} widget.element
+ * @param {number} widget.minHeight
+ * @param {number[]} widget.size Least width and height of the node.
+ * @param {() => void} widget.connect
+ * @param {() => void} widget.disconnect
  */
 export function addElement(node, { name, element, minHeight, size, connect, disconnect }) {
   const widget = node.addDOMWidget(name, name, element, { serialize: false, getMinHeight: () => minHeight });
@@ -113,10 +142,14 @@ export function addElement(node, { name, element, minHeight, size, connect, disc
   chain(node, "onRemoved", disconnect);
 }
 
-/** Over the element, too, the wheel zooms the graph and the middle button drags it. Nodes 2.0 does this by itself. */
+/**
+ * Over the element, too, the wheel zooms the graph and the middle button drags it. Nodes 2.0 does this by itself.
+ *
+ * @param {HTMLElement} element
+ */
 function passToCanvas(element) {
   element.addEventListener("wheel", (event) => {
-    if (canScroll(event.target, element)) return;
+    if (canScroll(/** @type {Element} */ (event.target), element)) return;
     event.preventDefault();
     app.canvas.processMouseWheel(event);
   });
@@ -125,14 +158,20 @@ function passToCanvas(element) {
   element.addEventListener("pointerup", (event) => event.button === 1 && app.canvas.processMouseUp(event));
 }
 
+/** @param {Element} target @param {Element} root Of the widget. */
 function canScroll(target, root) {
-  for (let element = target; element !== root; element = element.parentElement) {
+  for (let element = /** @type {Element|null} */ (target); element && element !== root; element = element.parentElement) {
     if (element.scrollHeight > element.clientHeight && getComputedStyle(element).overflowY === "auto") return true;
   }
   return false;
 }
 
-/** The node of Python's `unique_id`: "7" in the main graph, "2:7" inside the subgraph node 2. */
+/**
+ * The node of Python's `unique_id`: "7" in the main graph, "2:7" inside the subgraph node 2.
+ *
+ * @param {unknown} executionId
+ * @returns {any}
+ */
 export function nodeByExecutionId(executionId) {
   const path = String(executionId).split(":");
   const nodeId = path.pop();
@@ -140,29 +179,32 @@ export function nodeByExecutionId(executionId) {
   return graph?.getNodeById(nodeId) ?? null;
 }
 
-/** Nodes that read an output of this one. */
+/** Nodes that read an output of this one. @param {any} node @returns {any[]} */
 export function readersOf(node) {
-  const links = (node.outputs ?? []).flatMap((output) => output.links ?? []);
-  return links.map((id) => node.graph.getNodeById(node.graph.getLink(id)?.target_id)).filter(Boolean);
+  const links = (node.outputs ?? []).flatMap((/** @type {any} */ output) => output.links ?? []);
+  return links.map((/** @type {any} */ id) => node.graph.getNodeById(node.graph.getLink(id)?.target_id)).filter(Boolean);
 }
 
+/** @param {string} url @returns {Promise<unknown>} Settles when its rules apply, or when they cannot be had. */
 export function loadStyleSheet(url) {
   const link = document.createElement("link");
   link.rel = "stylesheet";
   link.href = url;
   document.head.append(link);
+  return new Promise((settle) => (link.onload = link.onerror = settle));
 }
 
-/** The node of a key of the frontend's outputs: "7", or "<subgraph id>:7". */
+/** The node of a key of the frontend's outputs: "7", or "<subgraph id>:7". @param {string} locatorId @returns {any} */
 function nodeByLocatorId(locatorId) {
   const [nodeId, subgraphId] = locatorId.split(":").reverse();
   const graph = subgraphId ? app.rootGraph.subgraphs.get(subgraphId) : app.rootGraph;
   return graph?.getNodeById(nodeId) ?? null;
 }
 
+/** Run a handler after a method. @param {any} object @param {string} method @param {(...args: any[]) => void} handler */
 function chain(object, method, handler) {
   const original = object[method];
-  object[method] = function (...args) {
+  object[method] = function (/** @type {any[]} */ ...args) {
     original?.apply(this, args);
     handler(...args);
   };

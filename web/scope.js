@@ -1,20 +1,36 @@
+/**
+ * What the pack adds to ComfyUI's page: elements on its nodes, plans under the sliders, and presets in step with them.
+ *
+ * @typedef {{element: HTMLElement, connect: () => void, disconnect: () => void}} Attached
+ *
+ * @typedef {object} Shows
+ * @property {(payload: unknown) => void} show What Python put out.
+ * @property {(event: unknown) => void} [follow] A step that was just made.
+ * @property {(event: unknown) => void} [add] A setting that was just measured.
+ * @property {(points: unknown, note?: string) => void} [showPlan] Settings that will be measured.
+ * @property {(point: unknown) => void} [showCurrent] Setting of the sampler.
+ *
+ * @typedef {Attached & Shows} Display
+ * @typedef {{create: () => Display, output: string, minHeight: number, size: number[]}} DisplayKind
+ */
+
 import {
   addElement, loadStyleSheet, nodeByExecutionId, nodesOfClass, onGraphChange, onServerMessage, onWidgetMove, post, promptOf, readersOf,
   registerNodes, setWidgets, viewUrl, watchWidgets,
 } from "./comfy_adapter.js";
-import { Compare } from "./compare.js";
-import { Latest } from "./latest.js";
-import { Note } from "./note.js";
-import { PlanStrip } from "./plan_strip.js";
-import { settleNode } from "./presets.js";
-import { QualityCurve } from "./quality.js";
-import { Report } from "./report.js";
-import { Timeline } from "./timeline.js";
-import { createChart } from "./tradeoff_actions.js";
+import { Compare } from "./compare/compare.js";
+import { settleNode } from "./graph/presets.js";
+import { Latest } from "./lib/latest.js";
+import { Note } from "./lib/note.js";
+import { QualityCurve } from "./quality/quality.js";
+import { Report } from "./report/report.js";
+import { PlanStrip } from "./timeline/plan_strip.js";
+import { Timeline } from "./timeline/timeline.js";
+import { createChart } from "./tradeoff/chart_actions.js";
 
 const CALIBRATE_TEXT = "Run once for each model, number of steps, shift, guidance and schedule. What was found is told here, and kept for later runs.";
 
-/** What the nodes show of Python's output: `output` is its key. */
+/** @type {Record<string, DisplayKind>} What the nodes show of Python's output: `output` is its key. */
 const DISPLAYS = {
   SCOPE_Timeline: { create: () => new Timeline(), output: "scope_trace", minHeight: 250, size: [520, 360] },
   SCOPE_TradeoffChart: { create: createChart, output: "scope_runs", minHeight: 330, size: [560, 500] },
@@ -27,28 +43,28 @@ const SCHEDULES = ["SCOPE_ARSchedule", "SCOPE_MagiSchedule"];
 const WITH_PLAN = ["SCOPE_Sampler", ...SCHEDULES];
 const WITH_PRESETS = ["SCOPE_Sampler", "SCOPE_Settings"];
 
-/** @type {WeakMap<object, any>} */
+/** @type {WeakMap<object, Display>} */
 const displays = new WeakMap();
-/** @type {WeakMap<object, Latest>} */
+/** @type {WeakMap<object, Latest<any>>} */
 const plans = new WeakMap();
-/** The nodes that a plan was made from. */
+/** @type {WeakMap<object, Set<object>>} The nodes that a plan was made from. */
 const sources = new WeakMap();
 
-loadStyleSheet(new URL("./scope.css", import.meta.url).href);
+await loadStyleSheet(new URL("./scope.css", import.meta.url).href); // before anything is measured, or takes its colours from the page
 
 registerNodes({
   name: "SCOPE.Displays",
   nodeClasses: Object.keys(DISPLAYS),
   created(node) {
     const { create, minHeight, size } = DISPLAYS[node.comfyClass];
-    const display = create(node);
+    const display = create();
     displays.set(node, display);
-    if (display.showPlan) plans.set(node, new Latest(() => plan(node), ({ points, note, error }) => display.showPlan(points ?? null, error ?? note)));
-    attach(node, display, { name: "scope_display", minHeight, size });
+    if (display.showPlan) plans.set(node, new Latest(() => plan(node), ({ points, note, error }) => display.showPlan?.(points, error ?? note)));
+    attach(node, display, "scope_display", minHeight, size);
   },
   output(node, message) {
     const [payload] = message[DISPLAYS[node.comfyClass].output] ?? [];
-    if (payload) displays.get(node).show(payload);
+    if (payload) displays.get(node)?.show(payload);
   },
 });
 
@@ -66,8 +82,8 @@ onServerMessage("scope.point", (event) => {
 registerNodes({
   name: "SCOPE.Presets",
   nodeClasses: WITH_PRESETS,
-  created: keepInStep,
-  configured: keepInStep,
+  created: (node) => keepInStep(node),
+  configured: (node) => keepInStep(node),
 });
 
 onWidgetMove((node, widget) => WITH_PRESETS.includes(node.comfyClass) && keepInStep(node, widget));
@@ -79,42 +95,51 @@ registerNodes({
     const strip = new PlanStrip();
     plans.set(node, new Latest(() => plan(node), (answer) => {
       strip.show(answer);
-      if (answer.point && !answer.point.baseline) for (const chart of charts()) displays.get(chart).showCurrent(answer.point);
+      if (answer.point && !answer.point.baseline) for (const chart of charts()) displays.get(chart)?.showCurrent?.(answer.point);
     }));
-    attach(node, strip, { name: "scope_plan", minHeight: 132, size: [330, 0] });
+    attach(node, strip, "scope_plan", 132, [330, 0]);
   },
 });
 
 onWidgetMove(async (moved) => {
   await plans.get(moved)?.update(); // first the picture next to the slider
-  replan((node) => node !== moved && sources.get(node)?.has(moved));
+  replan((node) => node !== moved && Boolean(sources.get(node)?.has(moved)));
 });
 onGraphChange(() => replan());
 onServerMessage("execution_success", () => replan());
 
-function attach(node, display, { name, minHeight, size }) {
+/**
+ * @param {any} node
+ * @param {Attached} widget
+ * @param {string} name
+ * @param {number} minHeight
+ * @param {number[]} size Of the node, at least.
+ */
+function attach(node, widget, name, minHeight, size) {
   const connect = () => {
-    display.connect();
+    widget.connect();
     if (node.graph) plans.get(node)?.update();
   };
-  addElement(node, { name, element: display.element, minHeight, size, connect, disconnect: () => display.disconnect() });
+  addElement(node, { name, element: widget.element, minHeight, size, connect, disconnect: () => widget.disconnect() });
 }
 
 function charts() {
   return nodesOfClass("SCOPE_TradeoffChart");
 }
 
+/** @param {any} node @param {string} [moved] The widget that was moved by hand. */
 function keepInStep(node, moved) {
   watchWidgets(node);
   const changes = settleNode(node, moved);
   if (Object.keys(changes).length) setWidgets(node, changes);
 }
 
+/** @param {(node: object) => boolean} concerns */
 function replan(concerns = () => true) {
-  for (const node of [...WITH_PLAN.flatMap(nodesOfClass), ...charts()]) if (concerns(node)) plans.get(node).update();
+  for (const node of [...WITH_PLAN.flatMap(nodesOfClass), ...charts()]) if (concerns(node)) plans.get(node)?.update();
 }
 
-/** The plan of a node; of the sweep before it for a chart. */
+/** The plan of a node; of the sweep before it for a chart. @param {any} node */
 function plan(node) {
   const { node: own, nodes, prompt } = promptOf(node, SCHEDULES.includes(node.comfyClass) ? "SCOPE_Sampler" : "");
   sources.set(node, new Set(nodes));

@@ -5,6 +5,7 @@ from typing import Any
 from server import PromptServer
 
 from ...scope_core.loop.trace import SegmentTrace
+from ...scope_core.methods import RULES
 
 
 def send(kind: str, payload: dict[str, Any]) -> None:
@@ -15,6 +16,7 @@ def send(kind: str, payload: dict[str, Any]) -> None:
 
 
 def send_step(node_id: str | None, trace: SegmentTrace) -> None:
-    """One small message per step: the newest one, with the segment's header if it is its first."""
-    segment = trace.header if len(trace.steps) == 1 else trace.header["index"]
-    send("scope.step", {"node": node_id, "segment": segment, "step": trace.steps[-1]})
+    """One small message per step: the newest one; with the segment's header and what the rules' letters mean if it is its first."""
+    first = len(trace.steps) == 1
+    segment, rules = (trace.header, {"rules": dict(RULES.values())}) if first else (trace.header["index"], {})
+    send("scope.step", {"node": node_id, "segment": segment, "step": trace.steps[-1], **rules})

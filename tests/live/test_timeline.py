@@ -4,15 +4,15 @@ import mimetypes
 from pathlib import Path
 
 import pytest
-from scope_core.plan import plan
-from scope_core.presets import PRESETS
+from scope_core.loop.plan import plan
+from scope_core.settings import PRESETS
 from scope_core.schedule import ARSchedule
 
 WEB = Path(__file__).parents[2] / "web"
 ADDRESS = "http://timeline.test/"
 PAGE = """<!doctype html><link rel="stylesheet" href="scope.css"><div id="room" style="width: 900px; height: 500px"></div>
 <script type="module">
-    import { Timeline } from "./timeline.js"
+    import { Timeline } from "./timeline/timeline.js"
     window.timeline = new Timeline()
     document.getElementById("room").append(timeline.element)
     timeline.element.style.height = "100%"

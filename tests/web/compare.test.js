@@ -1,8 +1,11 @@
 // @vitest-environment jsdom
 import { beforeEach, describe, expect, it, vi } from "vitest";
 
-import { Compare } from "../../web/compare.js";
-import { chunkAt, curvePoints, describeFrame, describeGain, followingSpeed, frameAt, loopOf, startOf, timeOf } from "../../web/playback.js";
+import { Compare } from "../../web/compare/compare.js";
+import { curvePoints, describeFrame, describeGain } from "../../web/compare/comparison.js";
+import { followingSpeed, frameAt, loopOf, startOf, timeOf } from "../../web/compare/playback.js";
+import { chunkAt } from "../../web/lib/clip.js";
+import { stubPage } from "./page_stubs.js";
 
 const CLIP = { fps: 24, frames: 61 };
 const COMPARISON = {
@@ -136,7 +139,7 @@ function arrive() {
   for (let round = 0; round < 2; round++) for (const player of players) if (player.seeking) player.arrive();
 }
 
-function press(key, target = compare.stage) {
+function press(key, target = compare.stage.element) {
   const event = new KeyboardEvent("keydown", { key, bubbles: true, cancelable: true });
   target.dispatchEvent(event);
   return event;
@@ -152,24 +155,24 @@ function frames() {
 
 beforeEach(() => {
   vi.useFakeTimers();
-  HTMLCanvasElement.prototype.getContext = () => ({ drawImage() {} });
+  stubPage();
   compare = new Compare({ viewUrl: ({ filename, type }) => `/view?filename=${filename}&type=${type}` });
-  players = compare.panes.map(({ video }) => new Player(video));
+  players = compare.stage.panes.map(({ video }) => new Player(video));
   document.body.replaceChildren(compare.element);
 });
 
 describe("Compare", () => {
   beforeEach(() => {
     compare.show(COMPARISON);
-    compare.align();
+    compare.clips.align();
     arrive();
   });
 
   it("loads the three clips and names them", () => {
-    expect(compare.a.video.getAttribute("src")).toBe("/view?filename=a.mp4&type=temp");
-    expect(compare.difference.video.getAttribute("src")).toContain("d.mp4");
-    expect(compare.b.label.textContent).toBe("fast");
-    expect(compare.panes.every(({ video }) => video.muted && video.playsInline !== false)).toBe(true);
+    expect(compare.stage.a.video.getAttribute("src")).toBe("/view?filename=a.mp4&type=temp");
+    expect(compare.stage.difference.video.getAttribute("src")).toContain("d.mp4");
+    expect(compare.stage.b.label.textContent).toBe("fast");
+    expect(compare.stage.panes.every(({ video }) => video.muted && video.playsInline !== false)).toBe(true);
   });
 
   it("steps all clips to the same frame", () => {
@@ -180,7 +183,7 @@ describe("Compare", () => {
     press("ArrowLeft");
     arrive();
     expect(frames()).toEqual([1, 1, 1]);
-    expect(compare.readout.textContent).toContain("Frame 1 / 60");
+    expect(compare.transport.readout.textContent).toContain("Frame 1 / 60");
     press("End");
     arrive();
     press("ArrowRight");
@@ -189,7 +192,7 @@ describe("Compare", () => {
   });
 
   it("meets the last of many wishes once the clips have arrived", () => {
-    for (const frame of [3, 9, 27]) compare.goTo(frame);
+    for (const frame of [3, 9, 27]) compare.clips.goTo(frame);
     expect(frames()).toEqual([3, 3, 3]);
     arrive();
     expect(frames()).toEqual([27, 27, 27]);
@@ -208,9 +211,9 @@ describe("Compare", () => {
     press(" ");
     arrive();
     players[0].present(1);
-    expect(compare.frame).toBe(0);
+    expect(compare.clips.frame).toBe(0);
     players[1].present(1);
-    expect(compare.frame).toBe(1);
+    expect(compare.clips.frame).toBe(1);
   });
 
   it("jumps when a clip falls too far behind", () => {
@@ -222,7 +225,7 @@ describe("Compare", () => {
   });
 
   it("repeats a chunk", () => {
-    compare.chunkStrip.children[1].click();
+    compare.transport.chunkStrip.children[1].click();
     arrive();
     expect(frames()).toEqual([17, 17, 17]);
     press(" ");
@@ -230,7 +233,7 @@ describe("Compare", () => {
     for (const player of players.slice(0, 2)) player.time = timeOf(36, 24);
     players[0].present(36);
     players[1].present(36);
-    expect(compare.frame).toBe(36);
+    expect(compare.clips.frame).toBe(36);
     vi.advanceTimersByTime(50);
     arrive();
     expect(frames()).toEqual([17, 17, 17]);
@@ -241,49 +244,49 @@ describe("Compare", () => {
     button("Loop clip").click();
     expect(compare.chunk).toBe(0);
     button("›").click();
-    expect(compare.loopButton.textContent).toBe("Loop chunk 2 of 3");
+    expect(compare.transport.loopButton.textContent).toBe("Loop chunk 2 of 3");
     button("‹").click();
     button("‹").click();
     expect(compare.chunk).toBe(0);
-    compare.loopButton.click();
+    compare.transport.loopButton.click();
     expect(compare.chunk).toBeNull();
   });
 
   it("moves the wipe with the keys of its handle, and plays with the space bar there", () => {
-    press("ArrowRight", compare.handle);
-    expect(compare.handle.getAttribute("aria-valuenow")).toBe("52");
-    press("Home", compare.handle);
-    expect(compare.wipe).toBe(0);
-    expect(compare.target).toBeNull();
-    press(" ", compare.handle);
-    expect(compare.playing).toBe(true);
+    press("ArrowRight", compare.stage.handle);
+    expect(compare.stage.handle.getAttribute("aria-valuenow")).toBe("52");
+    press("Home", compare.stage.handle);
+    expect(compare.stage.wipe).toBe(0);
+    expect(compare.clips.target).toBeNull();
+    press(" ", compare.stage.handle);
+    expect(compare.clips.isPlaying).toBe(true);
   });
 
   it("combines the gain of the clip with brightness", () => {
     button("Difference").click();
     compare.gain.value = "5";
     compare.gain.dispatchEvent(new Event("input"));
-    expect(compare.difference.canvas.style.filter).toBe("brightness(4)");
+    expect(compare.stage.difference.canvas.style.filter).toBe("brightness(4)");
     expect(compare.note.textContent).toContain("times 32");
   });
 
   it("keeps its place when the same output arrives again", () => {
-    compare.goTo(5);
+    compare.clips.goTo(5);
     arrive();
     compare.show(structuredClone(COMPARISON));
-    expect(compare.frame).toBe(5);
+    expect(compare.clips.frame).toBe(5);
   });
 
   it("pauses when the node leaves the graph", () => {
     press(" ");
     arrive();
     compare.disconnect();
-    expect(compare.playing).toBe(false);
+    expect(compare.clips.isPlaying).toBe(false);
     expect(players.every(({ paused }) => paused)).toBe(true);
   });
 
   it("asks for another run when the clips are gone, and shows them afterwards", () => {
-    compare.a.video.dispatchEvent(new Event("error"));
+    compare.stage.a.video.dispatchEvent(new Event("error"));
     expect(compare.empty.textContent).toContain("Run the workflow again");
     expect(press(" ").defaultPrevented).toBe(false);
     compare.show(COMPARISON);
@@ -293,7 +296,7 @@ describe("Compare", () => {
   it("stops playing when something else arrives", () => {
     press(" ");
     arrive();
-    compare.goTo(7);
+    compare.clips.goTo(7);
     compare.show({ format: "other" });
     arrive();
     players[0].present(8);
@@ -303,7 +306,7 @@ describe("Compare", () => {
 
   it("leaves keys alone that it has no use for", () => {
     expect(press("r").defaultPrevented).toBe(false);
-    expect(press("ArrowLeft", compare.speeds).defaultPrevented).toBe(false);
+    expect(press("ArrowLeft", compare.transport.speeds).defaultPrevented).toBe(false);
   });
 });
 
@@ -323,7 +326,7 @@ describe("Compare without clips", () => {
   it("works without chunks and without PSNR", () => {
     const { psnr, ...bare } = COMPARISON;
     compare.show({ ...bare, chunks: [] });
-    expect(compare.loopButton.hidden).toBe(true);
-    expect(compare.curve.querySelector("polyline")).toBeNull();
+    expect(compare.transport.loopButton.hidden).toBe(true);
+    expect(compare.transport.curve.querySelector("polyline")).toBeNull();
   });
 });

@@ -1,9 +1,10 @@
 // @vitest-environment jsdom
 import { beforeEach, describe, expect, it, vi } from "vitest";
 
-import { placesOf, promptOf } from "../../web/graph_walk.js";
-import { Latest } from "../../web/latest.js";
-import { PlanStrip, readPlan } from "../../web/plan_strip.js";
+import { placesOf, promptOf } from "../../web/graph/graph_walk.js";
+import { Latest } from "../../web/lib/latest.js";
+import { PlanStrip, readPlan } from "../../web/timeline/plan_strip.js";
+import { stubPage } from "./page_stubs.js";
 
 const INPUTS = {
   SCOPE_Sampler: {
@@ -196,15 +197,10 @@ describe("readPlan", () => {
   });
 });
 
-class ObserverStub {
-  observe() {}
-  disconnect() {}
-}
-
 describe("PlanStrip", () => {
   const text = (strip, name) => strip.element.querySelector(`.scope-plan-${name}`).textContent;
 
-  beforeEach(() => vi.stubGlobal("ResizeObserver", ObserverStub));
+  beforeEach(stubPage);
 
   it("shows the number, the badge and the note", () => {
     const strip = new PlanStrip();

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 
-import { settle, settleNode } from "../../web/presets.js";
+import { settle, settleNode } from "../../web/graph/presets.js";
 
 const PRESETS = {
   off: { threshold: 0, max_skip: 2 },

@@ -1,17 +1,11 @@
 // @vitest-environment jsdom
 import { beforeEach, describe, expect, it, vi } from "vitest";
 
-import { describeFrame, layoutCurve, summaryOf, valueText } from "../../web/draw_quality.js";
-import { LIGHT_THEME } from "../../web/draw_trace.js";
-import { QualityCurve } from "../../web/quality.js";
-import { Report } from "../../web/report.js";
-
-vi.mock("../../web/draw_trace.js", async (load) => ({ ...(await load()), themeOf: () => LIGHT_THEME }));
-
-class ObserverStub {
-  observe() {}
-  disconnect() {}
-}
+import { layoutCurve } from "../../web/quality/layout_curve.js";
+import { describeFrame, summaryOf, valueText } from "../../web/quality/measurement.js";
+import { QualityCurve } from "../../web/quality/quality.js";
+import { Report } from "../../web/report/report.js";
+import { stubPage } from "./page_stubs.js";
 
 const PSNR = { label: "PSNR", unit: "dB", better: "higher", per_frame: [null, 40, 36.25, 44], mean: 40.08, worst: 36.25, worst_frame: 2 };
 const SSIM = { ...PSNR, label: "SSIM", unit: "", per_frame: [1, 0.99, 0.98123, 0.995], mean: 0.9915, worst: 0.98123 };
@@ -26,7 +20,7 @@ const QUALITY = {
 };
 const SIZE = { width: 400, height: 200 };
 
-beforeEach(() => vi.stubGlobal("ResizeObserver", ObserverStub));
+beforeEach(stubPage);
 
 describe("the numbers in words", () => {
   it("writes values with their unit", () => {
@@ -53,9 +47,9 @@ describe("the numbers in words", () => {
 describe("the curve", () => {
   it("puts identical frames on the upper edge, above all numbers", () => {
     const { plot, points } = layoutCurve(QUALITY, PSNR, SIZE);
-    expect(points[0][1]).toBe(plot.top);
-    for (const [, y] of points.slice(1)) expect(y).toBeGreaterThanOrEqual(plot.top + 16);
-    expect(points[2][1]).toBe(Math.max(...points.map(([, y]) => y)));
+    expect(points[0].y).toBe(plot.top);
+    for (const { y } of points.slice(1)) expect(y).toBeGreaterThanOrEqual(plot.top + 16);
+    expect(points[2].y).toBe(Math.max(...points.map(({ y }) => y)));
   });
 
   it("finds the frame under the pointer", () => {
@@ -78,13 +72,13 @@ describe("QualityCurve", () => {
 
   function press(key) {
     const event = new KeyboardEvent("keydown", { key, bubbles: true, cancelable: true });
-    curve.plot.dispatchEvent(event);
+    curve.plot.element.dispatchEvent(event);
     return event;
   }
 
   beforeEach(() => {
     curve = new QualityCurve();
-    Object.defineProperties(curve.plot, { clientWidth: { value: SIZE.width }, clientHeight: { value: SIZE.height } });
+    Object.defineProperties(curve.plot.element, { clientWidth: { value: SIZE.width }, clientHeight: { value: SIZE.height } });
     document.body.replaceChildren(curve.element);
   });
 
@@ -95,9 +89,9 @@ describe("QualityCurve", () => {
 
   it("shows the curve, the numbers, their meaning and the notes", () => {
     curve.show(QUALITY);
-    expect(curve.plot.textContent).toContain("worst: 36.25 in frame 2");
-    expect(curve.plot.textContent).toContain("mean 40.08");
-    expect(curve.plot.textContent).toContain("identical");
+    expect(curve.plot.element.textContent).toContain("worst: 36.25 in frame 2");
+    expect(curve.plot.element.textContent).toContain("mean 40.08");
+    expect(curve.plot.element.textContent).toContain("identical");
     expect(curve.summary.textContent).toContain("SSIM");
     expect(curve.content.textContent).toContain("not always worse");
     expect(curve.notes.textContent).toBe("LPIPS is missing.");
@@ -107,7 +101,7 @@ describe("QualityCurve", () => {
     curve.show(QUALITY);
     curve.metrics.value = "ssim";
     curve.metrics.dispatchEvent(new Event("change"));
-    expect(curve.plot.textContent).toContain("SSIM, higher is better");
+    expect(curve.plot.element.textContent).toContain("SSIM, higher is better");
     curve.show(QUALITY);
     expect(curve.metrics.value).toBe("ssim");
     curve.show({ ...QUALITY, metrics: { psnr: PSNR } });
@@ -128,7 +122,7 @@ describe("QualityCurve", () => {
     const same = { ...PSNR, per_frame: [null, null, null, null], mean: null, worst: null, worst_frame: null };
     curve.show({ ...QUALITY, metrics: { psnr: same } });
     expect(curve.summary.textContent).toContain("identicalidentical");
-    expect(curve.plot.textContent).not.toContain("worst");
+    expect(curve.plot.element.textContent).not.toContain("worst");
   });
 
   it("says what is wrong with something else, and recovers", () => {

@@ -1,14 +1,10 @@
 // @vitest-environment jsdom
 import { beforeEach, describe, expect, it, vi } from "vitest";
 
-import { svgOf } from "../../web/draw_trace.js";
-import { Timeline } from "../../web/timeline.js";
-import { gridOf } from "../../web/trace.js";
-
-class ObserverStub {
-  observe() {}
-  disconnect() {}
-}
+import { svgOf } from "../../web/timeline/draw_trace.js";
+import { gridOf } from "../../web/timeline/grid.js";
+import { Timeline } from "../../web/timeline/timeline.js";
+import { stubPage } from "./page_stubs.js";
 
 const TRACE = {
   format: "scope.trace",
@@ -48,7 +44,7 @@ function details() {
 }
 
 beforeEach(() => {
-  vi.stubGlobal("ResizeObserver", ObserverStub);
+  stubPage();
   timeline = new Timeline();
   document.body.replaceChildren(timeline.element);
 });

@@ -1,15 +1,8 @@
 // @vitest-environment jsdom
 import { beforeEach, describe, expect, it, vi } from "vitest";
 
-import { LIGHT_THEME } from "../../web/draw_trace.js";
-import { TradeoffChart } from "../../web/tradeoff.js";
-
-vi.mock("../../web/draw_trace.js", async (load) => ({ ...(await load()), themeOf: () => LIGHT_THEME }));
-
-class ObserverStub {
-  observe() {}
-  disconnect() {}
-}
+import { TradeoffChart } from "../../web/tradeoff/tradeoff.js";
+import { stubPage } from "./page_stubs.js";
 
 const CLIP = { filename: "a.mp4", subfolder: "", type: "temp" };
 const BASELINE = {
@@ -48,7 +41,7 @@ let callbacks;
 
 function press(key) {
   const event = new KeyboardEvent("keydown", { key, bubbles: true, cancelable: true });
-  chart.plot.dispatchEvent(event);
+  chart.plot.element.dispatchEvent(event);
   return event;
 }
 
@@ -61,7 +54,7 @@ function details() {
 }
 
 beforeEach(() => {
-  vi.stubGlobal("ResizeObserver", ObserverStub);
+  stubPage();
   callbacks = {
     apply: vi.fn(() => "Done."),
     samplers: vi.fn(() => [{ id: "7", title: "SCOPE Sampler" }]),
@@ -69,27 +62,27 @@ beforeEach(() => {
     viewUrl: vi.fn(),
   };
   chart = new TradeoffChart(callbacks);
-  Object.defineProperties(chart.plot, { clientWidth: { value: 480 }, clientHeight: { value: 240 } });
+  Object.defineProperties(chart.plot.element, { clientWidth: { value: 480 }, clientHeight: { value: 240 } });
   document.body.replaceChildren(chart.element);
 });
 
 describe("TradeoffChart", () => {
   it("invites to a first run while it is empty", () => {
     expect(chart.empty.textContent).toContain("Nothing measured yet");
-    expect(chart.plot.hidden).toBe(true);
+    expect(chart.plot.element.hidden).toBe(true);
   });
 
   it("shows planned points before anything is measured", () => {
     chart.showPlan([{ ...FAST, seconds: undefined }], "An estimate.");
-    expect(chart.plot.textContent).toContain("Nothing measured yet");
-    expect(chart.plot.textContent).toContain("planned, not");
+    expect(chart.plot.element.textContent).toContain("Nothing measured yet");
+    expect(chart.plot.element.textContent).toContain("planned, not");
     expect(chart.notes.textContent).toContain("An estimate.");
   });
 
   it("shows runs, their notes and what quality means", () => {
     chart.show(RUNS);
-    expect(chart.plot.textContent).toContain("without SCOPE");
-    expect(chart.plot.textContent).toContain("times fewer");
+    expect(chart.plot.element.textContent).toContain("without SCOPE");
+    expect(chart.plot.element.textContent).toContain("times fewer");
     expect(chart.notes.textContent).toMatch(/^Fidelity to the run without SCOPE.* A note\.$/);
   });
 
@@ -97,7 +90,7 @@ describe("TradeoffChart", () => {
     chart.show({ format: "other" });
     expect(chart.empty.textContent).toBe("This is not a SCOPE sweep.");
     chart.show(RUNS);
-    expect(chart.plot.hidden).toBe(false);
+    expect(chart.plot.element.hidden).toBe(false);
     chart.show({});
     expect(chart.empty.textContent).toBe("This is not a SCOPE sweep.");
     chart.showPlan({ not: "points" });
@@ -113,8 +106,8 @@ describe("TradeoffChart", () => {
   it("switches the axes", () => {
     chart.show(RUNS);
     click("Evaluations");
-    expect(chart.plot.textContent).toContain("times fewer");
-    expect(chart.axisSwitch.querySelector('[aria-pressed="true"]').textContent).toBe("Evaluations");
+    expect(chart.plot.element.textContent).toContain("times fewer");
+    expect(chart.costs.element.querySelector('[aria-pressed="true"]').textContent).toBe("Evaluations");
   });
 
   it("moves through the settings with the keyboard and offers what can be done", () => {

@@ -1,12 +1,14 @@
 /** One question at a time: asked again once the answer to the earlier one is here, so that the newest state is always shown in the end. */
+
+/** @template Answer */
 export class Latest {
   isStale = false;
   /** @type {Promise<void>|null} */
   asking = null;
 
   /**
-   * @param {() => Promise<any>} ask About things as they are at that moment.
-   * @param {(answer: any) => void} show
+   * @param {() => Promise<Answer>|Answer} ask About things as they are at that moment.
+   * @param {(answer: Answer) => void} show
    */
   constructor(ask, show) {
     this.ask = ask;

@@ -1,0 +1,35 @@
+/** How numbers are written. */
+
+/** A number with so many significant digits, without trailing zeros. @param {number} number */
+export function decimal(number, digits = 3) {
+  return String(Number(number.toPrecision(digits)));
+}
+
+/** Seconds in words, such as "31 ms", "3.2 s" and "2 min 5 s". @param {number} seconds */
+export function duration(seconds) {
+  if (seconds < 0.9995) return `${decimal(seconds * 1000)} ms`;
+  if (seconds < 59.95) return `${seconds.toFixed(1)} s`;
+  const whole = Math.round(seconds);
+  return `${Math.floor(whole / 60)} min ${whole % 60} s`;
+}
+
+/**
+ * How many times as much, such as "2.60x fewer"; below 1 the other way round, such as "1.25x more".
+ *
+ * @param {number} factor
+ * @param {string} above
+ * @param {string} below
+ */
+export function factorText(factor, above, below, digits = 2) {
+  return factor >= 1 ? `${factor.toFixed(digits)}x ${above}` : `${(1 / factor).toFixed(digits)}x ${below}`;
+}
+
+/** @param {number} part @param {number} whole */
+export function percent(part, whole) {
+  return `${Math.round((100 * part) / whole)}%`;
+}
+
+/** The whole numbers [from, to), such as "5–9" or "5". @param {number} from @param {number} to */
+export function rangeText(from, to) {
+  return to - from === 1 ? `${from}` : `${from}–${to - 1}`;
+}

@@ -1,0 +1,83 @@
+/**
+ * The report widget: where the report was saved, and its text.
+ *
+ * @typedef {import("../comfy_adapter.js").FileReference} FileReference
+ * @typedef {{markdown: string, files: string[], urls: FileReference[]}} RunReport
+ */
+
+import { button, create, panel, setText } from "../lib/elements.js";
+import { PayloadError, readOrExplain } from "../lib/payload.js";
+
+const EMPTY_TEXT = "Run the workflow to save a report of the run and to read it here.";
+const COPY_TEXT = "Copy as Markdown";
+const CONFIRMATION_MILLISECONDS = 2000;
+
+/** @param {any} payload @returns {RunReport} */
+function parseReport(payload) {
+  if (typeof payload?.markdown !== "string" || !Array.isArray(payload.urls)) throw new PayloadError("This is not a SCOPE report.");
+  return payload;
+}
+
+export class Report {
+  /** @type {RunReport|null} */
+  report = null;
+  problem = "";
+
+  files = create("div", "scope-report-files");
+  copyButton = button(COPY_TEXT, "Copy the text below, to paste it into an issue or a message", () => this.copy());
+  text = create("textarea", "scope-report-text");
+  content = create("div", "scope-report-content", [create("div", "scope-report-top", [this.files, this.copyButton]), this.text]);
+  empty = create("div", "scope-panel-empty");
+  element = panel("scope-report", [this.content, this.empty]);
+
+  /** @param {{viewUrl: (file: FileReference) => string}} options */
+  constructor({ viewUrl }) {
+    this.viewUrl = viewUrl;
+    this.copyButton.setAttribute("aria-live", "polite");
+    this.text.readOnly = true;
+    this.text.setAttribute("aria-label", "The report as Markdown");
+    this.refresh();
+  }
+
+  connect() {}
+
+  disconnect() {}
+
+  /** @param {unknown} payload */
+  show(payload) {
+    ({ value: this.report, problem: this.problem } = readOrExplain(() => parseReport(payload)));
+    this.refresh();
+  }
+
+  refresh() {
+    const { report } = this;
+    this.content.hidden = !report;
+    this.empty.hidden = Boolean(report);
+    setText(this.empty, this.problem || EMPTY_TEXT);
+    if (!report) return;
+    this.text.value = report.markdown;
+    const links = report.urls.map((file, index) => fileLink(report.files[index], this.viewUrl(file)));
+    this.files.replaceChildren("Saved as ", ...links.flatMap((link, index) => (index ? [", ", link] : [link])));
+  }
+
+  /** Browsers offer the clipboard only to pages from this machine or over HTTPS; elsewhere the old way still works. */
+  async copy() {
+    let copied = true;
+    if (navigator.clipboard) {
+      await navigator.clipboard.writeText(this.text.value);
+    } else {
+      this.text.select();
+      copied = document.execCommand("copy");
+    }
+    setText(this.copyButton, copied ? "Copied" : "Press Ctrl+C to copy");
+    setTimeout(() => setText(this.copyButton, COPY_TEXT), CONFIRMATION_MILLISECONDS);
+  }
+}
+
+/** @param {string} name @param {string} url */
+function fileLink(name, url) {
+  const link = create("a", "", [name]);
+  link.href = url;
+  link.target = "_blank";
+  return link;
+}

@@ -1,0 +1,61 @@
+/**
+ * Following a run: a trace that grows by one live event per step.
+ *
+ * @typedef {import("./trace.js").Segment} Segment
+ * @typedef {import("./trace.js").Trace} Trace
+ *
+ * @typedef {object} StepEvent
+ * @property {string} [node]
+ * @property {Omit<Segment, "steps">|number} segment The segment's header with its first step, its index afterwards.
+ * @property {import("./trace.js").Step} [step]
+ * @property {Trace["run"]} [run]
+ * @property {Trace["rules"]} [rules] With the header of a segment.
+ */
+
+import { FORMAT, VERSION } from "./trace.js";
+
+/**
+ * Whether a live event has the shape that Python sends; any other is to be left alone.
+ *
+ * @param {any} event
+ * @returns {event is StepEvent}
+ */
+export function isStepEvent(event) {
+  const { segment, step } = event;
+  const isHeader = Array.isArray(segment?.units) && Array.isArray(segment.sigmas) && Number.isInteger(segment.index);
+  const isStep = typeof step?.modes === "string" && typeof step.rules === "string" && Array.isArray(step.frames);
+  return isStep && (isHeader || Number.isInteger(segment));
+}
+
+/**
+ * The trace with the step of one event. A header of segment 0 starts a new run; steps of a segment whose header was missed (the
+ * page was opened in mid-run) are left out.
+ *
+ * @param {Trace|null} trace
+ * @param {StepEvent} event
+ * @returns {Trace|null}
+ */
+export function applyStep(trace, event) {
+  const [header, index] = typeof event.segment === "object" ? [event.segment, event.segment.index] : [null, event.segment];
+  let live = trace && !trace.totals ? trace : null;
+  if (header) {
+    live = live && index > 0 ? live : emptyTrace();
+    live.segments.push({ ...header, steps: [], planned: plannedIterations(header) });
+    Object.assign(live.run, event.run);
+    Object.assign(live.rules, event.rules);
+  }
+  const segment = live?.segments.find((candidate) => candidate.index === index);
+  if (!segment) return trace;
+  if (event.step) segment.steps.push(event.step);
+  return live;
+}
+
+/** @returns {Trace} */
+function emptyTrace() {
+  return { format: FORMAT, version: VERSION, run: {}, rules: {}, segments: [] };
+}
+
+/** @param {Omit<Segment, "steps">} header */
+function plannedIterations({ sigmas, units, ar_step }) {
+  return sigmas.length - 1 + (units.length - 1) * ar_step;
+}

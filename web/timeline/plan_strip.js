@@ -1,0 +1,82 @@
+/**
+ * What the sampler is going to do, drawn under its sliders before it runs.
+ *
+ * @typedef {{trace?: unknown, exact?: boolean, note?: string, error?: string}} Plan An answer of Python.
+ * @typedef {import("./grid.js").Grid} Grid
+ */
+
+import { create, panel, setText } from "../lib/elements.js";
+import { readOrExplain } from "../lib/payload.js";
+import { describeCell } from "./cell_words.js";
+import { gridOf } from "./grid.js";
+import { headlineOf } from "./headline.js";
+import { parseTrace } from "./trace.js";
+import { TracePlot } from "./trace_plot.js";
+
+const HINT = "Point at a cell, or use the arrow keys, to see what will happen there and why.";
+
+/**
+ * What the strip says and draws.
+ *
+ * @param {Plan} plan
+ * @returns {{headline: string, badge: string, note: string, grid: Grid|null}}
+ */
+export function readPlan({ error, trace: payload, exact, note }) {
+  const { value: trace, problem } = error ? { value: null, problem: error } : readOrExplain(() => parseTrace(payload));
+  if (!trace) return { headline: "No plan", badge: "", note: problem, grid: null };
+  const reason = trace.totals?.skipped_reason;
+  const notes = [note, trace.run.method !== "off" && reason && `Nothing is skipped. ${reason}`].filter(Boolean);
+  return {
+    headline: `Plan: ${headlineOf(trace).evaluations}`,
+    badge: exact ? "exact" : "estimated",
+    note: notes.join(" "),
+    grid: gridOf(trace),
+  };
+}
+
+export class PlanStrip {
+  headline = create("div", "scope-plan-headline", ["Plan"]);
+  badge = create("span", "scope-plan-badge");
+  note = create("span", "scope-plan-note");
+  cell = create("div", "scope-plan-cell");
+  plot = new TracePlot({ label: "Plan of iterations and chunks.", isCompact: true, onMove: () => this.showCell() });
+
+  constructor() {
+    this.cell.setAttribute("role", "status");
+    const words = create("div", "scope-plan-words", [this.headline, create("div", "scope-plan-line", [this.badge, this.note]), this.cell]);
+    this.element = panel("scope-plan", [words, this.plot.element]);
+    this.showCell();
+  }
+
+  connect() {
+    this.plot.connect();
+  }
+
+  disconnect() {
+    this.plot.disconnect();
+  }
+
+  /** @param {Plan} plan */
+  show(plan) {
+    const { headline, badge, note, grid } = readPlan(plan);
+    setText(this.headline, headline);
+    setText(this.badge, badge);
+    setText(this.note, note || HINT);
+    this.badge.title = note;
+    this.plot.element.hidden = !grid;
+    this.plot.show(grid);
+  }
+
+  /** While the cursor is on a cell, its story lies over the number and the note. */
+  showCell() {
+    const { grid, cursor } = this.plot;
+    this.cell.hidden = !cursor.place;
+    setText(this.cell, grid && cursor.place ? storyOf(grid, cursor.place, cursor.isHeld) : "");
+  }
+}
+
+/** @param {Grid} grid @param {import("./grid.js").Cell} cell @param {boolean} isHeld */
+function storyOf(grid, cell, isHeld) {
+  const [position, decision, numbers] = describeCell(grid, cell);
+  return `${isHeld ? "Held. " : ""}${decision} ${position} ${numbers}`;
+}

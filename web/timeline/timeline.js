@@ -1,0 +1,130 @@
+/**
+ * The timeline widget: numbers, legend, heat-map and a line that explains the cell under the pointer.
+ *
+ * @typedef {import("./grid.js").Grid} Grid
+ * @typedef {import("./trace.js").Trace} Trace
+ */
+
+import { button, create, panel, setText } from "../lib/elements.js";
+import { percent } from "../lib/formats.js";
+import { oncePerScreenFrame } from "../lib/look_observer.js";
+import { readOrExplain } from "../lib/payload.js";
+import { downloadJson, downloadPng, downloadSvg } from "../lib/saving.js";
+import { describeCell } from "./cell_words.js";
+import { svgOf } from "./draw_trace.js";
+import { LOOK, countLooks, grownGrid } from "./grid.js";
+import { headlineOf } from "./headline.js";
+import { LEGEND, drawSwatch } from "./legend.js";
+import { applyStep, isStepEvent } from "./live_trace.js";
+import { parseTrace } from "./trace.js";
+import { TracePlot } from "./trace_plot.js";
+
+const EMPTY_TEXT = "Run the workflow to see which steps were computed, predicted or reused, and why.";
+const HINT =
+  "Point at a cell, or use the arrow keys, to see what happened there and why. Click or press Enter to hold a cell, Escape to let go.";
+const EXPORT_SIZE = { width: 1280, tallest: 480 };
+const SWATCH_SIZE = { width: 16, height: 11, pixelRatio: 2 };
+
+export class Timeline {
+  /** @type {Trace|null} */
+  trace = null;
+  problem = "";
+  /** @type {Grid|null} */
+  grid = null;
+
+  evaluations = create("span", "scope-timeline-evaluations");
+  time = create("span", "scope-timeline-time");
+  note = create("span", "scope-timeline-note");
+  legendEntries = LEGEND.map(legendEntry);
+  legend = create("div", "scope-timeline-legend", this.legendEntries.map(({ element }) => element));
+  plot = new TracePlot({
+    label: "Timeline of iterations and chunks.",
+    onMove: () => this.showDetails(),
+    onTheme: (theme) => this.legendEntries.forEach(({ canvas, example }) => drawSwatch(canvas, example, theme, SWATCH_SIZE)),
+  });
+  details = create("div", "scope-timeline-details");
+  empty = create("div", "scope-panel-empty");
+  requestRefresh = oncePerScreenFrame(() => this.refresh());
+
+  constructor() {
+    const headline = create("div", "scope-timeline-headline", [this.evaluations, this.time, this.note]);
+    const buttons = create("div", "scope-timeline-buttons", [
+      button("PNG", "Save the picture", () => downloadPng(this.picture(), "scope_timeline.png")),
+      button("SVG", "Save the picture as vectors, for a paper or a slide", () => downloadSvg(this.picture(), "scope_timeline.svg")),
+      button("JSON", "Save the trace", () => downloadJson(this.trace, "scope_trace.json")),
+    ]);
+    this.top = create("div", "scope-timeline-top", [headline, buttons]);
+    this.details.setAttribute("role", "status");
+    this.details.setAttribute("aria-live", "polite");
+    this.element = panel("scope-timeline", [this.top, this.legend, this.plot.element, this.details, this.empty]);
+    this.refresh();
+  }
+
+  /** Start following size and theme; call when the node joins a graph. */
+  connect() {
+    this.plot.connect();
+  }
+
+  disconnect() {
+    this.plot.disconnect();
+  }
+
+  /** @param {unknown} payload A trace or its JSON text. */
+  show(payload) {
+    ({ value: this.trace, problem: this.problem } = readOrExplain(() => parseTrace(payload)));
+    this.refresh();
+  }
+
+  /** @param {unknown} event A step that has just been made; anything else is left alone. */
+  follow(event) {
+    if (!isStepEvent(event)) return;
+    const before = this.trace;
+    this.trace = applyStep(this.trace, event);
+    if (this.trace !== before) this.plot.cursor.release();
+    this.requestRefresh();
+  }
+
+  refresh() {
+    this.grid = this.trace && grownGrid(this.grid, this.trace);
+    const hasCells = Boolean(this.grid?.columns);
+    for (const part of [this.top, this.legend, this.plot.element, this.details]) part.hidden = !hasCells;
+    this.empty.hidden = hasCells;
+    setText(this.empty, this.problem || EMPTY_TEXT);
+    if (this.grid && hasCells) this.showNumbers(this.grid);
+    this.plot.show(this.grid);
+  }
+
+  /** @param {Grid} grid */
+  showNumbers(grid) {
+    const { evaluations, frames, time, timing, note } = headlineOf(grid.trace);
+    setText(this.evaluations, evaluations);
+    this.evaluations.title = frames;
+    setText(this.time, time);
+    this.time.title = timing;
+    setText(this.note, note);
+    const counts = countLooks(grid);
+    const total = Object.values(counts).reduce((sum, count) => sum + count, 0);
+    for (const { element, label, example, name, meaning } of this.legendEntries) {
+      const isCounted = example in counts;
+      element.title = isCounted ? `${meaning}: ${counts[example]} of ${total} chunk steps` : meaning;
+      setText(label, isCounted && total ? `${name} ${percent(counts[example], total)}` : name);
+    }
+  }
+
+  showDetails() {
+    const { grid, cursor } = this.plot;
+    const lines = grid && cursor.place ? describeCell(grid, cursor.place) : [HINT];
+    setText(this.details, (cursor.isHeld ? "Held. " : "") + lines.join("\n"));
+  }
+
+  picture() {
+    return svgOf(/** @type {Grid} */ (this.grid), { ...EXPORT_SIZE, theme: this.plot.theme ?? undefined });
+  }
+}
+
+/** @param {import("./legend.js").LegendEntry} entry */
+function legendEntry({ example, name, meaning }) {
+  const [canvas, label] = [create("canvas"), create("span", "", [name])];
+  const isIdle = typeof example === "number" && example < LOOK.recompute;
+  return { element: create("span", isIdle ? "scope-timeline-idle" : "", [canvas, label]), canvas, label, example, name, meaning };
+}
