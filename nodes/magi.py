@@ -17,6 +17,8 @@ REACHES = {"5, 4, 3, 2": (5, 4, 3, 2), "all": ()}
 
 
 class MagiScheduleNode(ScheduleNode):
+    family = MAGI
+
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(

@@ -20,15 +20,12 @@ from .comfy.skyreels import Windows
 from .comfy.unrolling import Unrolling
 from .graph import Graph, GraphError
 from .loaders import LoadDemo, demo_family
-from .magi import MagiScheduleNode
 from .methods import OURS, ScopeSettings, settings_of
-from .sampling import ScopeSampler
-from .schedule import ARScheduleNode, ScheduleNode
+from .sampling import SCHEDULES, ScopeSampler
 from .tradeoff import CONNECTED, Sweep, point_of
 
 MOST_DECISIONS = 150_000
 LENGTH_NODES = ("EmptyHunyuanLatentVideo", "Wan22ImageToVideoLatent", "EmptyLTXVLatentVideo", "EmptyCosmosLatentVideo")
-SCHEDULES: dict[str, type[ScheduleNode]] = {"SCOPE_ARSchedule": ARScheduleNode, "SCOPE_MagiSchedule": MagiScheduleNode}
 
 
 @lru_cache(maxsize=8)

@@ -16,9 +16,16 @@ from .comfy.preview import FilmstripPreview
 from .comfy.reports import report_path
 from .comfy.unrolling import Unrolling
 from .graph import Graph
+from .magi import MagiScheduleNode
 from .methods import OURS, SettingsType, inputs
-from .schedule import ScheduleType
+from .schedule import ARScheduleNode, ScheduleNode, ScheduleType
 from .timeline import TraceType
+
+
+SCHEDULES: dict[str, type[ScheduleNode]] = {node.define_schema().node_id: node for node in (ARScheduleNode, MagiScheduleNode)}
+"""Nodes that give a schedule."""
+USUAL = {name: node.family.defaults._asdict() for name, node in SCHEDULES.items()}
+"""What a sampler's widgets stand at, by the schedule node that is connected. The browser moves those that nobody has touched."""
 
 
 def sampling_inputs(**link: bool) -> list[io.Input]:
@@ -28,7 +35,7 @@ def sampling_inputs(**link: bool) -> list[io.Input]:
         io.Conditioning.Input("positive", **link, tooltip="What the video should show. For MAGI-1 from MAGI-1 Prompt."),
         io.Conditioning.Input("negative", **link, tooltip="What it should not. MAGI-1 has a prompt of its own for this; connect that of MAGI-1 Prompt."),
         io.Latent.Input("latent", **link, tooltip="Empty latent that sets size and length, from AR Schedule or an empty video latent node."),
-        ScheduleType.Input("schedule", optional=True, **link, tooltip="From AR Schedule, for MAGI-1 from MAGI-1 Schedule. Without it SkyReels denoises all frames together, "
+        ScheduleType.Input("schedule", optional=True, **link, extra_dict={"defaults": USUAL}, tooltip="From AR Schedule, for MAGI-1 from MAGI-1 Schedule. Without it SkyReels denoises all frames together, "
                            "long videos in windows of 97 frames, and MAGI-1 four chunks at a time."),
         io.Int.Input("seed", default=0, min=0, max=0xffffffffffffffff, control_after_generate=True, tooltip="Start of the random noise."),
         io.Int.Input("steps", default=50, min=2, max=1000, tooltip="Denoising steps of each chunk, 30 to 50; MAGI-1: 64, a multiple of its window. Every one is taken; SCOPE decides which are computed."),

@@ -6,6 +6,7 @@ from comfy_api.latest import io
 from torch import Tensor
 
 from ..scope_core.families import SKYREELS
+from ..scope_core.schedule import Family
 from ..scope_core.signals.maps import SignalMaps
 from .comfy import sampling
 from .comfy.skyreels import Windows, unroll
@@ -18,6 +19,8 @@ ScheduleType = io.Custom("SCOPE_SCHEDULE")
 class ScheduleNode(io.ComfyNode):
     """A node that gives an Unrolling; planning asks it what its widgets stand for."""
 
+    family: Family
+
     @classmethod
     def unroll(cls, widgets: dict[str, Any], start: Tensor | None, end: Tensor | None) -> tuple[Unrolling, int]:
         """What the widgets stand for with these known frames, and the latent frames of the video. Raises ScheduleError."""
@@ -25,6 +28,8 @@ class ScheduleNode(io.ComfyNode):
 
 
 class ARScheduleNode(ScheduleNode):
+    family = SKYREELS
+
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(

@@ -10,97 +10,76 @@ import json
 import subprocess
 import sys
 import time
-from dataclasses import replace
 from pathlib import Path
 
 STEPS, FRAMES, SIZE = 20, 4, 16
 WIDTH, LAYERS = 1024, 16
 NEVER = 1e9
 EAGER = {"taylorseer": {"interval": 3}, "delta_dit": {"every": 3}, "reduced": {"computed": 7}, "easycache": {"tau": NEVER}, "predit": {"tau": NEVER},
-         "magcache": {"threshold": NEVER, "retention": 0.0}, "bwcache": {"threshold": NEVER, "tail_ratio": 0.0}}
+         "magcache": {"threshold": NEVER, "retention": 0.0, "ratios": (1.0, 1.0)}, "bwcache": {"threshold": NEVER, "tail_ratio": 0.0}}
 """Knobs by which methods skip whatever random weights make of their signals; by default a threshold that is never reached."""
-
-
-class Timed:
-    """A term that adds up the time and the operations spent in the network."""
-
-    def __init__(self, term, count):
-        self.term, self.count, self.blocks = term, count, term.blocks
-        self.seconds, self.flops = 0.0, 0
-
-    def velocity(self, x, timestep, blocks, residuals):
-        began, before = time.perf_counter(), self.term.forwards
-        v = self.term.velocity(x, timestep, blocks, residuals)
-        self.seconds += time.perf_counter() - began
-        self.flops += self.count[x.shape[2]] * (self.term.forwards - before)
-        return v
-
-    def patch_embedding(self, x):
-        return self.term.patch_embedding(x)
-
-    def features(self, name, sigma):
-        return self.term.features(name, sigma)
 
 
 def measure(out: Path, readme: bool) -> None:
     import torch
     from diffusers import SkyReelsV2DiffusionForcingPipeline, SkyReelsV2Transformer3DModel, UniPCMultistepScheduler
 
-    from scope_core.metrics import count_flops
-    from scope_core.forcing import DiffusionForcing
-    from scope_core.models.layout import to_official
-    from scope_core.models.wan import WanConfig, WanTransformer
-    from scope_core.plan import make_control
-    from scope_core.policy import POLICIES
-    from scope_core.presets import PRESETS, Settings
-    from scope_core.rollout import compose, rollout
-    from scope_core.schedule import ARSchedule
-    from scope_core.solver import UniPC
-    from scope_core.term import Guided, timesteps
-    from scope_core.trace import Trace
+    from scope_core import METHODS, PRESETS, SKYREELS, Gate, Settings, sample
+    from scope_core.families.skyreels import Guided, timesteps
+    from scope_core.loop.trace import Trace
+    from scope_core.networks.skyreels_keys import to_official
+    from scope_core.networks.wan import WanConfig, WanTransformer
+    from scope_core.study.metrics import count_flops
+
+    class Timed(Guided):
+        """Adds up the time and the operations spent in the network."""
+
+        seconds, flops = 0.0, 0
+
+        def velocity(self, x, timestep, attended, around):
+            began, before = time.perf_counter(), self.forwards
+            v = super().velocity(x, timestep, attended, around)
+            self.seconds += time.perf_counter() - began
+            self.flops += count[x.shape[2]] * (self.forwards - before)
+            return v
 
     torch.manual_seed(0)
     reference = SkyReelsV2Transformer3DModel(
         num_attention_heads=WIDTH // 128, attention_head_dim=128, in_channels=16, out_channels=16, text_dim=256, freq_dim=256, ffn_dim=4 * WIDTH,
         num_layers=LAYERS, cross_attn_norm=True, qk_norm="rms_norm_across_heads", inject_sample_info=False).eval()
-    model = WanTransformer(WanConfig(WIDTH, 4 * WIDTH, WIDTH // 128, LAYERS, text_dim=256)).eval()
-    model.load_state_dict(to_official(reference.state_dict()))
+    network = WanTransformer(WanConfig(WIDTH, 4 * WIDTH, WIDTH // 128, LAYERS, text_dim=256)).eval()
+    network.load_state_dict(to_official(reference.state_dict()))
     context = torch.randn(1, 64, 256)
     noise = torch.randn(1, 16, FRAMES, SIZE, SIZE)
-    plain = Guided(model, context)
+    plain = Guided(network, context)
     count = {f: count_flops(lambda: plain.velocity(noise[:, :, :f], timesteps(torch.full((f,), 0.5).numpy()), None, None)) for f in range(1, FRAMES + 1)}
 
     def loop(schedule, settings) -> tuple[float, Timed, Trace]:
-        segment, = schedule.segments
-        term, trace = Timed(plain, count), Trace({})
-        control = make_control(settings, schedule, segment, term)
+        model = Timed(network, context)
         began = time.perf_counter()
         with torch.inference_mode():
-            rollout(DiffusionForcing(term, segment, schedule, torch.Generator()), compose(segment, noise, torch.zeros_like(noise)), segment, control,
-                    UniPC(schedule.sigmas), trace.begin(segment))
-        seconds = time.perf_counter() - began
-        trace.memory = control.peak_bytes
-        return seconds, term, trace
+            made = sample(model, noise, schedule, settings)
+        return time.perf_counter() - began, model, made.trace
 
     def row(settings) -> dict:
         """Measured between two full runs, because the machine may be shared."""
-        seconds, term, trace = loop(schedule, settings)
+        seconds, model, trace = loop(schedule, settings)
         fulls.append(loop(schedule, PRESETS["off"]))
-        full, flop_x = sum(run[0] for run in fulls[-2:]) / 2, fulls[-1][1].flops / term.flops
-        return {"output": settings.policy.depth > 0, "computed": trace.totals["computed"], "time x": full / seconds, "FLOP x": flop_x,
-                "time x / FLOP x": full / seconds / flop_x, "loop outside the network, of the full run": (seconds - term.seconds) / full, "bytes kept": trace.memory}
+        full, flop_x = sum(run[0] for run in fulls[-2:]) / 2, fulls[-1][1].flops / model.flops
+        return {"output": settings.acting.depth > 0, "computed": trace.totals["computed"], "time x": full / seconds, "FLOP x": flop_x,
+                "time x / FLOP x": full / seconds / flop_x, "loop outside the network, of the full run": (seconds - model.seconds) / full, "bytes kept": trace.memory}
 
-    report = {"parameters": sum(p.numel() for p in model.parameters()), "steps": STEPS, "torch": torch.__version__, "threads": torch.get_num_threads()}
-    schedule = ARSchedule(FRAMES, STEPS, FRAMES, 0, 1, 0)
-    loop(ARSchedule(FRAMES, 2, FRAMES, 0, 1, 0), PRESETS["off"])
+    report = {"parameters": sum(p.numel() for p in network.parameters()), "steps": STEPS, "torch": torch.__version__, "threads": torch.get_num_threads()}
+    schedule = SKYREELS.schedule(FRAMES, STEPS, FRAMES)
+    loop(SKYREELS.schedule(FRAMES, 2, FRAMES), PRESETS["off"])
     fulls = [loop(schedule, PRESETS["off"])]
     report["off"] = {"loop outside the network": 1 - fulls[0][1].seconds / fulls[0][0]}
     for name, max_skip in (("two skipped", 2), ("four skipped", 4)):
-        report[name] = row(replace(PRESETS["balanced"], signal="sigma", tau_p=100.0, max_skip=max_skip))
+        report[name] = row(Settings(METHODS["scope"](signal="sigma", tau_p=100.0), Gate(max_skip)))
     report["methods"] = {}
-    for name in sorted(POLICIES.keys() - {"off", "scope"}):
-        policy = POLICIES[name](**EAGER.get(name, {"threshold": NEVER}))
-        report["methods"][name] = row(Settings(policy, max_skip=2, warm_up=1, tail=0))
+    for name in sorted(name for name, method in METHODS.items() if method.offered and name != "scope"):
+        method = METHODS[name](**EAGER.get(name, {"threshold": NEVER}))
+        report["methods"][name] = row(Settings(method, Gate(2, 1, 0)))
         print(name, report["methods"][name], flush=True)
 
     scheduler = UniPCMultistepScheduler(use_flow_sigmas=True, prediction_type="flow_prediction", flow_shift=8.0, solver_order=2)
@@ -137,7 +116,7 @@ def main() -> int:
     if args.here:
         measure(args.out, args.readme)
         return 0
-    from workflows.host import find_or_build
+    from workflows.launcher import find_or_build
 
     host = find_or_build(args.comfyui, ("diffusers==0.42.1",))
     return subprocess.run([str(host.python), "-m", "tests.efficiency", "--here", "--out", str(args.out), *(["--readme"] if args.readme else [])], cwd=Path(__file__).parents[1]).returncode

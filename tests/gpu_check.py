@@ -20,23 +20,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from scope_core import __version__
-from scope_core.forcing import DiffusionForcing
-from scope_core.magi import ChunkField, Reach, magi_schedule
-from scope_core.memory import Entry
-from scope_core.metrics import count_flops
-from scope_core.models.magi import MAGI_4_5B, ChunkCache, MagiConfig, MagiTransformer
-from scope_core.models.wan import WanConfig, WanTransformer
-from scope_core.plan import make_control
-from scope_core.policy import Decision, Mode, Policy
-from scope_core.predict import extrapolate
-from scope_core.presets import PRESETS, Settings
-from scope_core.residuals import Skip
-from scope_core.rollout import rollout
+from scope_core import MAGI, SKYREELS, __version__
+from scope_core.families.magi import ChunkModel, Reach
+from scope_core.families.skyreels import Guided
+from scope_core.loop.sample import Model, sample
+from scope_core.methods import Decision, Entry, Gate, Method, Mode, Skip
+from scope_core.methods.predict import extrapolate
+from scope_core.networks.magi import MAGI_4_5B, ChunkCache, MagiConfig, MagiTransformer
+from scope_core.networks.wan import WanConfig, WanTransformer
 from scope_core.schedule import ARSchedule, Unit
-from scope_core.solver import Euler, UniPC
-from scope_core.term import Guided
-from scope_core.trace import Trace
+from scope_core.settings import PRESETS, Settings
+from scope_core.study.metrics import count_flops
 
 EVERY = 3
 """Iterations between two computed ones, counted from one to the other; a chunk's first step is computed as well."""
@@ -52,7 +46,7 @@ OF_OUTPUT = ("output", "line")
 
 
 @dataclass(frozen=True)
-class Scripted(Policy):
+class Scripted(Method):
     """Skips by the script, in one of WAYS. `lag`: iterations that a chunk starts behind the one before it."""
 
     name = "scripted"
@@ -73,16 +67,16 @@ class Scripted(Policy):
             return history[0].value
         return extrapolate("taylor1", unit.sigma, [entry.sigma for entry in history], [entry.value for entry in history])
 
-    def skip(self, unit: Unit, blocks: int) -> Skip | None:
+    def skip(self, state: None, unit: Unit, layers: int) -> Skip | None:
         if self.way in OF_OUTPUT:
             return None
-        span = range(blocks) if self.way == "blocks" else range(blocks // 4, blocks // 4 + blocks // 2)
+        span = range(layers) if self.way == "blocks" else range(layers // 4, layers // 4 + layers // 2)
         return Skip((span,), span)
 
 
 def settings(way: str, schedule: ARSchedule) -> Settings:
     depth = {"output": 1, "line": 2}.get(way, 0)
-    return PRESETS["off"] if way == "original" else Settings(Scripted(way, schedule.ar_step, depth), max_skip=EVERY - 1)
+    return PRESETS["off"] if way == "original" else Settings(Scripted(way, schedule.ar_step, depth), Gate(EVERY - 1))
 
 
 class Counted:
@@ -120,7 +114,7 @@ class Counted:
 class SkyReels(Counted):
     """A window of SkyReels-V2 DF with guidance, its chunks five iterations apart."""
 
-    title, solver, by_chunk, steps = "SkyReels-V2 DF 1.3B", UniPC, False, 12
+    title, steps = "SkyReels-V2 DF 1.3B", 12
     measured = "the first of three windows, 25 latent frames of 68x120; guidance 6"
 
     def __init__(self, device: torch.device, dtype: torch.dtype, tiny: bool):
@@ -141,20 +135,20 @@ class SkyReels(Counted):
         return self.model(x, torch.zeros(1, shape[2], device=self.device), self.captions[0], None, around)
 
     def schedule(self, steps: int) -> ARSchedule:
-        return ARSchedule(self.frames, steps, self.frames, block=5, ar_step=min(5, steps))
+        return SKYREELS.schedule(self.frames, steps, self.frames, block=5, ar_step=min(5, steps))
 
     @property
     def warm_up(self) -> ARSchedule:
-        return ARSchedule(self.frames, 2, self.frames)
+        return SKYREELS.schedule(self.frames, 2, self.frames)
 
-    def field(self, schedule: ARSchedule) -> DiffusionForcing:
-        return DiffusionForcing(Guided(self, *self.captions, cfg=6.0), schedule.segments[0], schedule, torch.Generator())
+    def prompted(self) -> Model:
+        return Guided(self, *self.captions, cfg=SKYREELS.defaults.cfg)
 
 
-class Magi(Counted):
+class Magi(Counted, ChunkModel):
     """MAGI-1 distilled, four chunks at a time, each attending to all before it."""
 
-    title, solver, by_chunk, steps = "MAGI-1 4.5B, distilled", Euler, True, 32
+    title, steps = "MAGI-1 4.5B, distilled", 32
     measured = "the whole video, 10 chunks of 6 latent frames of 60x60; no guidance"
     reach = Reach(noisy=())
 
@@ -166,7 +160,7 @@ class Magi(Counted):
         self.model = MagiTransformer(config, dtype, device).requires_grad_(False)
         for parameter in self.model.parameters():
             parameter.normal_(0, 0.02)
-        self.config, self.blocks = config, len(self.model.blocks)
+        self.config, self.layers = config, len(self.model.blocks)
         self.captions = torch.randn(2, config.caption_length, config.caption_dim, device=device)
         """The prompt's and the null caption."""
         self.masks = torch.arange(config.caption_length, device=device) < torch.tensor([[self.text], [50]], device=device)
@@ -190,14 +184,14 @@ class Magi(Counted):
         return self.forward(x, [0.5] * len(chunks), shape, cache, (), 32.0, around)
 
     def schedule(self, steps: int) -> ARSchedule:
-        return magi_schedule(self.frames, steps, window=4, reach=self.reach)
+        return MAGI.schedule(self.frames, steps, window=4, reach=self.reach)
 
     @property
     def warm_up(self) -> ARSchedule:
         return self.schedule(4)
 
-    def field(self, schedule: ARSchedule) -> ChunkField:
-        return ChunkField(self, schedule, self.reach)
+    def prompted(self) -> Model:
+        return self
 
 
 MODELS = {"skyreels": SkyReels, "magi": Magi}
@@ -205,23 +199,20 @@ MODELS = {"skyreels": SkyReels, "magi": Magi}
 
 @torch.inference_mode()
 def run(network: SkyReels | Magi, schedule: ARSchedule, way: str) -> dict[str, Any]:
-    """Sample a segment and measure; the network has counted the operations."""
+    """Sample and measure; the network has counted the operations."""
     cuda = network.device.type == "cuda"
-    segment = schedule.segments[0]
-    noise = torch.randn(1, 16, segment.frames, *network.size, generator=torch.Generator().manual_seed(0)).to(network.device)
-    field, trace = network.field(schedule), Trace({}, by_chunk=network.by_chunk)
-    control = make_control(settings(way, schedule), schedule, segment)
+    noise = torch.randn(1, 16, schedule.frames, *network.size, generator=torch.Generator().manual_seed(0)).to(network.device)
     if cuda:
         torch.cuda.reset_peak_memory_stats()
         torch.cuda.synchronize()
     began = time.perf_counter()
-    rollout(field, noise, segment, control, network.solver(schedule.sigmas), trace.begin(segment))
+    _, trace, _ = sample(network.prompted(), noise, schedule, settings(way, schedule))
     if cuda:
         torch.cuda.synchronize()
     seconds = time.perf_counter() - began
     peak = torch.cuda.max_memory_allocated() if cuda else None
     return {"way": way, "seconds": seconds, "computed": trace.totals["computed"], "of": trace.totals["iterations"],
-            "modes": [step["modes"] for step in trace.segments[0].steps], "peak_bytes": peak, "kept_bytes": control.peak_bytes}
+            "modes": [step["modes"] for step in trace.segments[0].steps], "peak_bytes": peak, "kept_bytes": trace.memory}
 
 
 def measure(network: SkyReels | Magi, steps: int) -> list[dict[str, Any]]:

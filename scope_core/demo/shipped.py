@@ -41,6 +41,8 @@ class Demo(ABC):
     family: ClassVar[Family]
     latents: ClassVar[int]
     """Latent frames of its clips."""
+    ways: ClassVar[tuple[str, ...]]
+    """Names of its `schedules`."""
     report: ClassVar[str]
     """What the names of files about it begin with."""
 
@@ -76,6 +78,7 @@ class Demo(ABC):
 class SkyReelsDemo(Demo):
     family = SKYREELS
     latents = WINDOW
+    ways = ("synchronous", "asynchronous")
     report = "demo"
     cfg = 2.5
 
@@ -87,7 +90,7 @@ class SkyReelsDemo(Demo):
         def schedule(ar_step: int) -> ARSchedule:
             return SKYREELS.schedule(WINDOW, steps or 50, WINDOW, ar_step=ar_step)
 
-        return {"synchronous": schedule(0), "asynchronous": schedule(5)}
+        return dict(zip(self.ways, (schedule(0), schedule(5))))
 
     def shorter(self, schedule: ARSchedule) -> list[ARSchedule]:
         shapes = [(30, 3), (20, 2), (10, 1)] if schedule.ar_step else [(25, 0), (18, 0), (11, 0)]
@@ -100,6 +103,7 @@ class SkyReelsDemo(Demo):
 class MagiDemo(Demo):
     family = MAGI
     latents = CHUNKS * CHUNK
+    ways = ("chunk_by_chunk",)
     report = "demo_magi"
 
     def __init__(self, folder: Path = WEIGHTS):
@@ -113,7 +117,7 @@ class MagiDemo(Demo):
         self.transformer.load_state_dict(weights)
 
     def schedules(self, steps: int | None = None) -> dict[str, ARSchedule]:
-        return {"chunk_by_chunk": MAGI.schedule(self.latents, steps or 64, self.settings["window_size"])}
+        return {self.ways[0]: MAGI.schedule(self.latents, steps or 64, self.settings["window_size"])}
 
     def shorter(self, schedule: ARSchedule) -> list[ARSchedule]:
         return [MAGI.schedule(schedule.frames, steps, steps // lag) for steps, lag in ((32, 8), (24, 6), (16, 4))]

@@ -81,6 +81,7 @@ class Magi(Family):
     name = "magi"
     title = "MAGI-1"
     defaults = Defaults(steps=64, cfg=7.5, shift=3.0, solver="euler")
+    paper = "paper_magi_fast"
     by_chunk = True
     tables = tuple(TABLES)
 

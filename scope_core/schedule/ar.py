@@ -41,6 +41,8 @@ class Family(ABC):
     architecture: ClassVar[str] = ""
     """Of the network, where numbers that methods published for an architecture may hold for it: 'Wan'."""
     defaults: ClassVar[Defaults]
+    paper: ClassVar[str] = "paper_fast"
+    """Preset of what the SCOPE paper printed for it."""
     fps: ClassVar[int] = 24
     """Frames per second of its videos."""
     by_chunk: ClassVar[bool] = False

@@ -12,18 +12,19 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from scope_core.demo.evaluate import FAMILIES, Demo, Magi
-from scope_core.demo.world import Clips
-from scope_core.magi import magi_schedule
-from scope_core.metrics import Lpips, finite, mean_psnr, psnr, ssim
-from scope_core.policy.magcache import Record, measured
-from scope_core.presets import PRESETS, Settings
+from scope_core.demo.shipped import DEMOS, Demo
+from scope_core.demo.training.world import Clips
+from scope_core.loop.sample import Sampled
+from scope_core.methods.magcache import Record, measured
 from scope_core.schedule import ARSchedule
-from scope_core.trace import Trace
+from scope_core.settings import PRESETS, Settings
+from scope_core.study.metrics import Lpips, finite, mean_psnr, psnr, ssim
 
-from .methods import BUDGETS, GATES, Method, methods
+from .methods import BUDGETS, GATES, Ranked, methods
 from .report import average
 
+WAYS = {way: family for family, demo in DEMOS.items() for way in demo.ways}
+"""Family of every schedule that is measured."""
 JUDGED, SEARCHED = 777_000, 555_000
 """Seeds of the prompts that methods are judged on, and of the one on which settings for a budget are looked for and ratios recorded."""
 
@@ -33,7 +34,7 @@ class Benchmark:
         self.file, self.clips, self.lpips = file, clips, lpips
         lines = map(json.loads, file.read_text().splitlines()) if file.exists() else ()
         self.kept: dict[str, dict[str, Any]] = {line["id"]: line for line in lines}
-        self.demos: dict[str, Demo | Magi] = {}
+        self.demos: dict[str, Demo] = {}
 
     def run(self, names: list[str], presets_only: bool) -> dict[str, Any]:
         schedules = [Schedule(self, name) for name in names]
@@ -42,9 +43,9 @@ class Benchmark:
         return {"format": "scope.benchmark", "version": 3, "clips": self.clips, "torch": torch.__version__, "threads": torch.get_num_threads(),
                 "gates": GATES, "budgets": BUDGETS, "rows": rows}
 
-    def demo(self, family: str) -> Demo | Magi:
+    def demo(self, family: str) -> Demo:
         if family not in self.demos:
-            self.demos[family] = FAMILIES[family]()
+            self.demos[family] = DEMOS[family]()
         return self.demos[family]
 
     def once(self, key: list, make) -> dict[str, Any]:
@@ -62,8 +63,7 @@ class Schedule:
 
     def __init__(self, bench: Benchmark, name: str):
         self.bench, self.name = bench, name
-        self.family = "magi" if name == "chunk_by_chunk" else "skyreels"
-        self.demo = bench.demo(self.family)
+        self.demo = bench.demo(WAYS[name])
         self.schedule = self.demo.schedules()[name]
         self.prompts = Clips.sample(bench.clips, torch.Generator().manual_seed(JUDGED)).tokens().split(1)
         self.search_prompt = Clips.sample(1, torch.Generator().manual_seed(SEARCHED)).tokens()
@@ -75,14 +75,14 @@ class Schedule:
         rows = [self.full]
         for name in list(PRESETS)[1:]:
             rows.append(self.judge("preset", name, PRESETS[name]))
-        for steps, lag in self.fewer_steps():
-            rows.append(self.judge("fewer", f"{steps} steps", PRESETS["off"], self.shorter(steps, lag)))
+        for shorter in self.demo.shorter(self.schedule):
+            rows.append(self.judge("fewer", f"{shorter.steps} steps", PRESETS["off"], shorter))
         return rows
 
     def methods(self) -> list[dict[str, Any]]:
         """Every method at every budget."""
         rows = []
-        found = methods(self.name, self.schedule.steps, self.ratios())
+        found = methods(self.name, self.demo.family, self.ratios())
         for i, (key, method) in enumerate(found.items()):
             for budget in BUDGETS:
                 knob = self.knob_for(budget, method)
@@ -90,7 +90,7 @@ class Schedule:
             print(f"  {self.name}: {i + 1} of {len(found)} methods", flush=True)
         return rows
 
-    def knob_for(self, budget: float, method: Method) -> float:
+    def knob_for(self, budget: float, method: Ranked) -> float:
         """By bisection; a faster knob costs less, or about as much."""
         slow, fast = 0, len(method.knobs) - 1
         while fast - slow > 1:
@@ -98,33 +98,22 @@ class Schedule:
             slow, fast = (middle, fast) if self.cost(method, middle) > budget else (slow, middle)
         return method.knobs[min((slow, fast), key=lambda i: abs(self.cost(method, i) - budget))]
 
-    def cost(self, method: Method, i: int) -> float:
+    def cost(self, method: Ranked, i: int) -> float:
         """Share of the full run's forward passes on the prompt that is not judged."""
         def forwards(settings: Settings) -> int:
-            return self.bench.once(["cost", self.name, settings.to_json()], lambda: {"forwards": self.sample(self.search_prompt, settings, 2)[1].forwards})["forwards"]
+            return self.bench.once(["cost", self.name, settings.to_json()], lambda: {"forwards": self.sample(self.search_prompt, settings, 2).trace.forwards})["forwards"]
 
         return forwards(method.settings(method.knobs[i])) / forwards(PRESETS["off"])
-
-    def fewer_steps(self) -> list[tuple[int, int]]:
-        """Steps and lag of runs of about the cost of the budgets. Chunks stay as far apart in noise, so the lag shrinks with the steps."""
-        if self.family == "magi":
-            return [(32, 8), (24, 6), (16, 4)]
-        return [(25, 0), (18, 0), (11, 0)] if not self.schedule.ar_step else [(30, 3), (20, 2), (10, 1)]
-
-    def shorter(self, steps: int, lag: int) -> ARSchedule:
-        if self.family == "magi":
-            return magi_schedule(self.demo.latents, steps, steps // lag)
-        return ARSchedule(self.schedule.frames, steps, self.schedule.window, 5, 1, lag)
 
     def ratios(self) -> tuple[float, ...]:
         """MagCache's ratios, from one recorded run."""
         def make() -> dict[str, Any]:
-            self.sample(self.search_prompt, Settings(Record()), 2)
-            return {"ratios": measured((state for control in self.demo.controls for state in control.states), self.schedule.steps)}
+            made = self.sample(self.search_prompt, Settings(Record()), 2)
+            return {"ratios": measured((state for control in made.controls for state in control.states), self.schedule.steps)}
 
         return tuple(self.bench.once(["ratios", self.name], make)["ratios"])
 
-    def sample(self, prompt: Tensor, settings: Settings, seed: int, schedule: ARSchedule | None = None) -> tuple[Tensor, Trace]:
+    def sample(self, prompt: Tensor, settings: Settings, seed: int, schedule: ARSchedule | None = None) -> Sampled:
         return self.demo.sample(prompt, schedule or self.schedule, settings, seed)
 
     def judge(self, method: str, label: str, settings: Settings, schedule: ARSchedule | None = None) -> dict[str, Any]:
@@ -136,7 +125,7 @@ class Schedule:
             for i, prompt in enumerate(self.prompts):
                 with FlopCounterMode(display=False) if i == 0 else nullcontext() as counter:
                     began = time.perf_counter()
-                    latents, trace = self.sample(prompt, settings, i, schedule)
+                    latents, trace, _ = self.sample(prompt, settings, i, schedule)
                     took = time.perf_counter() - began
                 if i == 0:
                     operations = counter.get_total_flops()
@@ -160,5 +149,5 @@ class Schedule:
 
     def reference(self, clip: int) -> Tensor:
         if clip not in self.references:
-            self.references[clip] = self.demo.decode(self.sample(self.prompts[clip], PRESETS["off"], clip)[0])
+            self.references[clip] = self.demo.decode(self.sample(self.prompts[clip], PRESETS["off"], clip).latents)
         return self.references[clip]

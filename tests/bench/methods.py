@@ -2,25 +2,30 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
-from scope_core.policy import (
-    BWCache, DeltaDiT, EasyCache, FBCache, FlowCache, MagCache, MotionCache, Policy, PrediT, Reduced, SeaCache, TaylorSeer, TeaCache)
-from scope_core.presets import CALIBRATED, PAPER, PAPER_MAGI, Settings
+import numpy as np
 
-GATE = {"max_skip": 12, "warm_up": 2, "tail": 1}
-"""Loose, so that the methods decide and not the gate."""
-GATES = {"synchronous": GATE, "asynchronous": {"max_skip": 12, "warm_up": 1, "tail": 0}, "chunk_by_chunk": GATE}
+from scope_core.methods import METHODS, Gate, Method
+from scope_core.methods.knobs import knobs_of
+from scope_core.methods.teacache import FITTED_TO
+from scope_core.schedule import Family
+from scope_core.settings import CALIBRATED, PRESETS, Settings
+
+LOOSE = {"max_skip": 12, "warm_up": 2, "tail": 1}
+"""So that the methods decide and not the gate."""
+GATES = {"synchronous": LOOSE, "asynchronous": {"max_skip": 12, "warm_up": 1, "tail": 0}, "chunk_by_chunk": LOOSE}
 """By schedule. Where chunks follow each other 5 steps apart, three steps of each would be 38 % of all iterations."""
 BUDGETS = (0.5, 0.35, 0.22)
 """Shares of the full run's forward passes at which methods are compared."""
-
-
-def log_spaced(low: float, high: float, count: int = 32) -> tuple[float, ...]:
-    return tuple(low * (high / low) ** (i / (count - 1)) for i in range(count))
+TITLES = {"taylorseer": "TaylorSeer-Lite", "predit": "PrediT (re-derived)", "fbcache": "FBCache", "reduced": "Fewer steps, same grid"}
+"""Where a method's own title would not tell which form of it is measured."""
+OPEN = {"magcache": {"longest": 12, "retention": 0.0}, "seacache": {"max_skips": 12}}
+"""Limits of their own that methods have beside their knob, opened so that the knob decides."""
 
 
 @dataclass(frozen=True)
-class Method:
+class Ranked:
     """A method with one knob, and the values among which those for the budgets are looked for, slow ones first."""
 
     title: str
@@ -28,40 +33,43 @@ class Method:
     knobs: tuple[float, ...]
 
 
-def methods(schedule: str, steps: int, ratios: tuple[float, ...]) -> dict[str, Method]:
-    """Methods by key, all behind the gate of the schedule and forwarding the same frames. `ratios`: MagCache's, measured on a prompt that is not judged.
+def methods(schedule: str, family: Family, ratios: tuple[float, ...]) -> dict[str, Ranked]:
+    """Methods by key, all behind the gate of the schedule and forwarding the same frames. `ratios`: the growth of the residual measured on a
+    prompt that is not judged, for those that need a calibration.
 
-    The knob of SCOPE as we offer it is its longest run of skips, as in the presets; as published it is its thresholds. That of BWCache is its tail, because the published
-    thresholds let reuse begin at the second step of the demos, whatever the budget.
+    A method is measured over its own `speed`. That of SCOPE as we offer it is its longest run of skips, as in the presets; as published it is its
+    thresholds, and we are measured that way too. FlowCache looks at what it was published with for the family.
     """
-    rules = {**GATES[schedule], "selective": "auto"}
-    family = "magi" if schedule == "chunk_by_chunk" else "skyreels"
+    gate = Gate(**GATES[schedule])
+    published = {"polynomial": "none", "signal": "modulation" if family.architecture == FITTED_TO else "latent"}
+    fixed = {**OPEN, "flowcache": published}
 
-    def ruled(policy: Policy) -> Settings:
-        return Settings(policy, **rules)
+    def ranked(method: type[Method], title: str, **numbers: Any) -> Ranked:
+        speed = method.speed
+        knob, = (knob for knob in (*knobs_of(method), *knobs_of(Gate)) if knob.name == speed.knob)
 
-    def scaled(scope: Settings, factor: float) -> Settings:
+        def settings(value: float) -> Settings:
+            number = int(value) if knob.decimals is None else value
+            if knob.field in GATES[schedule]:
+                return Settings(method(**numbers), replace(gate, **{knob.field: number}))
+            return Settings(method(**numbers, **{knob.field: number}), gate).calibrated(ratios)
+
+        return Ranked(title, settings, speed.values(whole=knob.decimals is None))
+
+    def scaled(settings: Settings, factor: float) -> Settings:
         """Both thresholds of SCOPE times a factor."""
-        return replace(scope, tau_c=scope.tau_c * factor, tau_p=scope.tau_p * factor, **rules)
+        scope = settings.method
+        return Settings(replace(scope, tau_c=scope.tau_c * factor, tau_p=scope.tau_p * factor), gate)
 
-    paper = PAPER_MAGI if family == "magi" else PAPER
-    flow = "latent" if family == "magi" else "modulation"
-    every = tuple(float(n) for n in range(2, 14))
+    def by_thresholds(settings: Settings, title: str, low: float, high: float) -> Ranked:
+        return Ranked(title, lambda factor: scaled(settings, factor), tuple(np.geomspace(low, high, 32).tolist()))
+
+    found = {name: ranked(method, TITLES.get(name, method.title), **fixed.get(name, {}))
+             for name, method in METHODS.items() if method.offered and method.speed and method is not type(CALIBRATED.method)}
     return {
-        "scope": Method("SCOPE (ours)", lambda k: replace(CALIBRATED, **rules | {"max_skip": int(k)}), tuple(map(float, range(1, 13)))),
-        "scope_thresholds": Method("SCOPE (ours), by thresholds", lambda k: scaled(CALIBRATED, k), log_spaced(0.05, 4)),
-        "scope_paper": Method("SCOPE as published", lambda k: scaled(paper, k), log_spaced(0.1, 8)),
-        "teacache": Method("TeaCache", lambda k: ruled(TeaCache(k)), log_spaced(0.02, 2)),
-        "taylorseer": Method("TaylorSeer-Lite", lambda k: ruled(TaylorSeer(int(k))), every),
-        "taylorseer_residual": Method("TaylorSeer, residual", lambda k: ruled(TaylorSeer(int(k), site="residual")), every),
-        "flowcache": Method("FlowCache", lambda k: ruled(FlowCache(k, signal=flow)), log_spaced(0.005, 1)),
-        "delta_dit": Method("Delta-DiT", lambda k: ruled(DeltaDiT(int(k))), every),
-        "magcache": Method("MagCache", lambda k: ruled(MagCache(k, longest=12, retention=0.0, ratios=ratios)), log_spaced(0.005, 2)),
-        "predit": Method("PrediT (re-derived)", lambda k: ruled(PrediT(k)), log_spaced(0.02, 8)),
-        "bwcache": Method("BWCache", lambda k: ruled(BWCache(tail_ratio=k)), tuple(1 - i / 20 for i in range(21))),
-        "easycache": Method("EasyCache", lambda k: ruled(EasyCache(k)), log_spaced(0.005, 1)),
-        "fbcache": Method("FBCache", lambda k: ruled(FBCache(k)), log_spaced(0.01, 1)),
-        "motioncache": Method("MotionCache", lambda k: ruled(MotionCache(k)), log_spaced(0.005, 1)),
-        "seacache": Method("SeaCache", lambda k: ruled(SeaCache(k, max_skips=12)), log_spaced(0.01, 2)),
-        "reduced": Method("Fewer steps, same grid", lambda k: ruled(Reduced(int(k))), tuple(float(n) for n in range(steps, 3, -1))),
+        "scope": ranked(type(CALIBRATED.method), "SCOPE (ours)"),
+        "scope_thresholds": by_thresholds(CALIBRATED, "SCOPE (ours), by thresholds", 0.05, 4),
+        "scope_paper": by_thresholds(PRESETS[family.paper], "SCOPE as published", 0.1, 8),
+        "taylorseer_residual": ranked(METHODS["taylorseer"], "TaylorSeer, residual", site="residual"),
+        **found,
     }

@@ -1,14 +1,25 @@
 """The method selector: every knob reaches its method, every published point is one, and bad numbers are answered."""
 
+import importlib.util
+from pathlib import Path
+
 import pytest
 from comfy_api.latest import io
 from scope_pack.nodes.comfy.sampling import warnings
+from scope_pack.nodes.graph import Graph
 from scope_pack.nodes.methods import ScopeSettings, selector, settings_of
-from scope_pack.scope_core import MAGI, METHODS, SKYREELS
+from scope_pack.nodes.planning import plan_node
+from scope_pack.nodes.sampling import ScopeSampler
+from scope_pack.scope_core import MAGI, METHODS, SKYREELS, methods
 from scope_pack.scope_core.methods import BWCache, FBCache, FlowCache, Gate, MagCache, MotionCache, SeaCache, TaylorSeer, TeaCache
 from scope_pack.scope_core.methods.base import CUSTOM
 from scope_pack.scope_core.methods.magcache import WAN_1_3B
 from scope_pack.scope_core.settings import Settings, knobs, name_of
+from scope_pack.scope_core.signals.maps import SignalMaps
+
+spec = importlib.util.spec_from_file_location("toy_method", Path(__file__).parents[1] / "toy_method.py")
+toy_method = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(toy_method)
 
 RIVALS = [name for name, method in METHODS.items() if method.offered and name != "scope"]
 DEFAULTS = {name: {knob.name: knob.write(knob.default) for knob in knobs(METHODS[name])} for name in RIVALS}
@@ -94,3 +105,22 @@ def test_graphs_saved_without_a_preset_still_mean_the_same():
 def test_numbers_out_of_range_are_answered(method, knobs, words):
     with pytest.raises(ValueError, match=words):
         chosen(method, **knobs)
+
+
+def test_a_method_that_is_one_file_is_offered_and_planned(tmp_path):
+    """tests/core/test_toy_method.py has the rest."""
+    toy_method.load(methods)
+    try:
+        option, = (option for option in selector().options if option.key == "toy")
+        assert [spec.id for spec in option.inputs] == ["preset", "every", "kind", "max_skip", "warm_up", "tail"]
+        points, every = option.inputs[0], option.inputs[1]
+        assert points.options == [CUSTOM, "often", "seldom"] and points.extra_dict["presets"]["seldom"]["every"] == 6
+        assert (every.default, every.min, every.max, every.tooltip) == (3, 1, 20, "One step in so many is computed; 1 computes all.")
+        widgets = {spec.id: spec.default for spec in ScopeSampler.define_schema().inputs if hasattr(spec, "default")}
+        graph = Graph.of({
+            "settings": {"class_type": "SCOPE_Settings", "inputs": {"method": "toy", "method.every": 5}},
+            "sampler": {"class_type": "SCOPE_Sampler", "inputs": {**widgets, "steps": 20, "settings": ["settings", 0]}}})
+        answer = plan_node("sampler", graph, SignalMaps(tmp_path))
+        assert answer["point"]["label"] == "toy 5" and answer["point"]["computed"] == 4
+    finally:
+        del METHODS["toy"]
