@@ -6,11 +6,11 @@ from .calibrate import Calibrate
 from .comfy import routes
 from .loaders import LoadARModel, LoadDemo, LoadMagiVAE
 from .magi import MagiScheduleNode
+from .methods import ScopeSettings
 from .planning import plan_node
 from .prompt import MagiPrompt
 from .quality import Compare, Quality
 from .report import SaveReport
-from .methods import ScopeSettings
 from .sampling import ScopeSampler, ScopeSamplerSelect
 from .schedule import ARScheduleNode
 from .timeline import Timeline
@@ -22,5 +22,23 @@ class ScopeExtension(ComfyExtension):
         routes.serve_plans(plan_node)
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
-        return [LoadARModel, LoadDemo, LoadMagiVAE, ARScheduleNode, MagiScheduleNode, MagiPrompt, ScopeSettings, ScopeSampler, Calibrate, ScopeSamplerSelect, Timeline,
-                Sweep, SweepPoint, SweepRuns, TradeoffChart, Quality, Compare, SaveReport]
+        return [
+            LoadARModel,
+            LoadDemo,
+            LoadMagiVAE,
+            ARScheduleNode,
+            MagiScheduleNode,
+            MagiPrompt,
+            ScopeSettings,
+            ScopeSampler,
+            Calibrate,
+            ScopeSamplerSelect,
+            Timeline,
+            Sweep,
+            SweepPoint,
+            SweepRuns,
+            TradeoffChart,
+            Quality,
+            Compare,
+            SaveReport,
+        ]

@@ -24,18 +24,32 @@ class Calibrate(io.ComfyNode):
             display_name="SCOPE Calibrate",
             category="SCOPE",
             description="Samples once without skipping and keeps what that teaches about the model: the ratios that MagCache needs, how the signals change, and which "
-                        "settings give a wanted speed. Found again by a SCOPE Sampler with the same model, steps, shift, guidance and schedule.",
+            "settings give a wanted speed. Found again by a SCOPE Sampler with the same model, steps, shift, guidance and schedule.",
             search_aliases=["magcache calibration", "ratios", "tune", "threshold"],
             is_output_node=True,
             inputs=[
                 *sampling_inputs(),
-                io.Combo.Input("method", options=[name for name, method in METHODS.items() if method.tuned], default=OURS,
-                               tooltip="Method whose threshold is chosen."),
-                io.Float.Input("speed", default=2.5, min=1.0, max=20.0, step=0.1, tooltip="Times fewer evaluations than without skipping that the settings should give."),
+                io.Combo.Input(
+                    "method",
+                    options=[name for name, method in METHODS.items() if method.tuned],
+                    default=OURS,
+                    tooltip="Method whose threshold is chosen.",
+                ),
+                io.Float.Input(
+                    "speed",
+                    default=2.5,
+                    min=1.0,
+                    max=20.0,
+                    step=0.1,
+                    tooltip="Times fewer evaluations than without skipping that the settings should give.",
+                ),
                 solver_input(),
             ],
             outputs=[
-                SettingsType.Output(display_name="settings", tooltip="Of that method at about that speed, for the `settings` input of the SCOPE samplers."),
+                SettingsType.Output(
+                    display_name="settings",
+                    tooltip="Of that method at about that speed, for the `settings` input of the SCOPE samplers.",
+                ),
                 io.Latent.Output(tooltip="The recorded video, every step computed."),
                 TraceType.Output(display_name="trace", tooltip="Of the recorded run."),
             ],
@@ -43,19 +57,44 @@ class Calibrate(io.ComfyNode):
         )
 
     @classmethod
-    def execute(cls, model, positive, negative, latent, seed: int, steps: int, cfg: float, shift: float, method: str, speed: float, solver: str,
-                schedule=None) -> io.NodeOutput:
+    def execute(
+        cls,
+        model,
+        positive,
+        negative,
+        latent,
+        seed: int,
+        steps: int,
+        cfg: float,
+        shift: float,
+        method: str,
+        speed: float,
+        solver: str,
+        schedule=None,
+    ) -> io.NodeOutput:
         request = Request(model, positive, negative, latent, schedule, seed, steps, cfg, shift, solver)
         made, run = render(cls.hidden, request, Settings(Record(signal="latent")))
         known, key = sampling.knowledge(), Graph(cls.hidden.dynprompt.get_node).identity(cls.hidden.unique_id, "model")
         ratios = measured((state for control in run.controls for state in control.states), steps)
-        circumstances = Circumstances.of(known.identity(key, run.schedule) or "", run.schedule, family_of(model).guidance(model, cfg))
-        found = Calibration(circumstances, ratios, {name: tuple(known.table(key, name, run.schedule)[0][1:].tolist()) for name in RECORDED})
+        circumstances = Circumstances.of(
+            known.identity(key, run.schedule) or "", run.schedule, family_of(model).guidance(model, cfg)
+        )
+        found = Calibration(
+            circumstances,
+            ratios,
+            {name: tuple(known.table(key, name, run.schedule)[0][1:].tolist()) for name in RECORDED},
+        )
         kept = calibration.keep(found)
         candidates = (Settings(*pair) for pair in METHODS[method].candidates(ratios))
         settings, reached = found.for_speed(run.schedule, candidates, speed)
         within = abs(reached - speed) < 0.25
-        lines = [f"{name_of(settings)}: {reached:.2f}x fewer evaluations" + ("" if within else f" ({speed:g}x is out of its reach)"),
-                 "Signals over a whole run: " + ", ".join(f"{name} {scale:.3g}" for name, scale in found.scales.items()),
-                 f"Ratios of the residual: {min(ratios):.3f} to {max(ratios):.3f}", kept]
-        return io.NodeOutput(settings, made, run.trace.to_json(), ui={"text": ["".join(f"{line}.\n" for line in lines).rstrip()]})
+        lines = [
+            f"{name_of(settings)}: {reached:.2f}x fewer evaluations"
+            + ("" if within else f" ({speed:g}x is out of its reach)"),
+            "Signals over a whole run: " + ", ".join(f"{name} {scale:.3g}" for name, scale in found.scales.items()),
+            f"Ratios of the residual: {min(ratios):.3f} to {max(ratios):.3f}",
+            kept,
+        ]
+        return io.NodeOutput(
+            settings, made, run.trace.to_json(), ui={"text": ["".join(f"{line}.\n" for line in lines).rstrip()]}
+        )

@@ -28,7 +28,11 @@ class Graph:
         if not isinstance(prompt, dict) or len(prompt) > MOST_NODES:
             raise GraphError(f"`prompt` has to be a graph of at most {MOST_NODES} nodes in ComfyUI's API format")
         for name, node in prompt.items():
-            if not isinstance(node, dict) or not isinstance(node.get("class_type"), str) or not isinstance(node.get("inputs"), dict):
+            if (
+                not isinstance(node, dict)
+                or not isinstance(node.get("class_type"), str)
+                or not isinstance(node.get("inputs"), dict)
+            ):
                 raise GraphError(f"node {name[:40]!r} needs a class_type and inputs")
         return cls(prompt.__getitem__, tuple(prompt))
 
@@ -53,7 +57,9 @@ class Graph:
             raise GraphError(f"the graph goes in circles at node {source[:40]!r}")
         if source not in digests:
             node = self.node(source)
-            inputs = {name: self.describe(node["inputs"][name], digests, (*path, source)) for name in sorted(node["inputs"])}
+            inputs = {
+                name: self.describe(node["inputs"][name], digests, (*path, source)) for name in sorted(node["inputs"])
+            }
             digests[source] = digest([node["class_type"], inputs])
         return [digests[source], slot]
 

@@ -17,22 +17,53 @@ class LoadARModel(io.ComfyNode):
             display_name="Load AR Video Model",
             category="SCOPE",
             description="Loads a SkyReels-V2 diffusion-forcing model or MAGI-1 as a standard MODEL, ready for the SCOPE samplers. LoRA, fp8 and offload "
-                        "nodes work on it as on any other.",
-            search_aliases=["skyreels", "magi", "magi-1", "diffusion forcing", "long video", "wan", "load diffusion model", "unet loader"],
+            "nodes work on it as on any other.",
+            search_aliases=[
+                "skyreels",
+                "magi",
+                "magi-1",
+                "diffusion forcing",
+                "long video",
+                "wan",
+                "load diffusion model",
+                "unet loader",
+            ],
             inputs=[
-                io.Combo.Input("model_name", options=loading.model_names(),
-                               tooltip="A SkyReels-V2-DF or MAGI-1 file in models/diffusion_models: official (of a sharded model choose the first file), "
-                                       "Kijai's single files, or the diffusers layout. The model is told from the weights."),
-                io.Combo.Input("weight_dtype", options=list(loading.DTYPES), default="default", advanced=True,
-                               tooltip="How weights are stored. default: as in the file, or what suits the GPU. The model was released in bf16."),
-                io.Combo.Input("fps", options=["24", "16"], default="24", advanced=True,
-                               tooltip="Frame rate that SkyReels-V2 1.3B is told; it was made for 24. The other models ignore it."),
-                io.Combo.Input("kind", options=list(loading.KINDS), default="auto", advanced=True, optional=True,
-                               tooltip="MAGI-1 only: whether the model is distilled. auto tells it from the names of file and folders, because the weights "
-                                       "cannot."),
-                io.Model.Input("model", optional=True,
-                               tooltip="A SkyReels-V2-DF MODEL from another loader, such as GGUF. Its weights are used, and only the fps branch, "
-                                       "which other loaders drop, is read from the file above."),
+                io.Combo.Input(
+                    "model_name",
+                    options=loading.model_names(),
+                    tooltip="A SkyReels-V2-DF or MAGI-1 file in models/diffusion_models: official (of a sharded model choose the first file), "
+                    "Kijai's single files, or the diffusers layout. The model is told from the weights.",
+                ),
+                io.Combo.Input(
+                    "weight_dtype",
+                    options=list(loading.DTYPES),
+                    default="default",
+                    advanced=True,
+                    tooltip="How weights are stored. default: as in the file, or what suits the GPU. The model was released in bf16.",
+                ),
+                io.Combo.Input(
+                    "fps",
+                    options=["24", "16"],
+                    default="24",
+                    advanced=True,
+                    tooltip="Frame rate that SkyReels-V2 1.3B is told; it was made for 24. The other models ignore it.",
+                ),
+                io.Combo.Input(
+                    "kind",
+                    options=list(loading.KINDS),
+                    default="auto",
+                    advanced=True,
+                    optional=True,
+                    tooltip="MAGI-1 only: whether the model is distilled. auto tells it from the names of file and folders, because the weights "
+                    "cannot.",
+                ),
+                io.Model.Input(
+                    "model",
+                    optional=True,
+                    tooltip="A SkyReels-V2-DF MODEL from another loader, such as GGUF. Its weights are used, and only the fps branch, "
+                    "which other loaders drop, is read from the file above.",
+                ),
             ],
             outputs=[io.Model.Output(tooltip="Takes LoRA, torch.compile and offload nodes like any MODEL.")],
         )
@@ -62,16 +93,23 @@ class LoadDemo(io.ComfyNode):
             display_name="Load SCOPE Demo",
             category="SCOPE",
             description="Small video models that ship with the pack, one in the layout of SkyReels-V2 and one in that of MAGI-1: coloured shapes in motion, "
-                        "128x128. They make a video in seconds without a GPU, through the same nodes as the real models, so presets can be tried at once.",
+            "128x128. They make a video in seconds without a GPU, through the same nodes as the real models, so presets can be tried at once.",
             search_aliases=["scope demo", "example model", "test model"],
             inputs=[
-                io.Combo.Input("family", options=[family.title for family in demo.LOADERS], default=SKYREELS.title, optional=True,
-                               tooltip="SkyReels-V2: up to 61 frames at once, with AR Schedule. MAGI-1: chunk by chunk, with MAGI-1 Schedule, euler, 64 steps."),
+                io.Combo.Input(
+                    "family",
+                    options=[family.title for family in demo.LOADERS],
+                    default=SKYREELS.title,
+                    optional=True,
+                    tooltip="SkyReels-V2: up to 61 frames at once, with AR Schedule. MAGI-1: chunk by chunk, with MAGI-1 Schedule, euler, 64 steps.",
+                )
             ],
             outputs=[
                 io.Model.Output(tooltip="The transformer, about 4 million parameters."),
-                io.Clip.Output(tooltip="Knows circle, square, triangle, star, ring; bouncing, hopping, orbiting, swaying; seven colours and five "
-                                       "backgrounds. Other words are ignored."),
+                io.Clip.Output(
+                    tooltip="Knows circle, square, triangle, star, ring; bouncing, hopping, orbiting, swaying; seven colours and five "
+                    "backgrounds. Other words are ignored."
+                ),
                 io.Vae.Output(tooltip="16x smaller in space, 4x in time."),
             ],
         )
@@ -91,12 +129,19 @@ class LoadMagiVAE(io.ComfyNode):
             description="Loads the autoencoder of MAGI-1, which core's Load VAE does not know, as a standard VAE for core's VAE Decode and VAE Encode.",
             search_aliases=["magi", "magi-1", "magi vae", "sand ai", "load vae", "vae loader"],
             inputs=[
-                io.Combo.Input("vae_name", options=magi_vae.vae_names(),
-                               tooltip="ckpt/vae/diffusion_pytorch_model.safetensors of sand-ai/MAGI-1, in models/vae. Give it a name of its own there, "
-                                       "such as magi_1_vae.safetensors: many models have a file of the published name."),
+                io.Combo.Input(
+                    "vae_name",
+                    options=magi_vae.vae_names(),
+                    tooltip="ckpt/vae/diffusion_pytorch_model.safetensors of sand-ai/MAGI-1, in models/vae. Give it a name of its own there, "
+                    "such as magi_1_vae.safetensors: many models have a file of the published name.",
+                )
             ],
-            outputs=[io.Vae.Output(tooltip="16 channels, 8x smaller in space, 4x in time. It works in tiles of 256 x 256 pixels and 12 frames, so the tiled "
-                                           "nodes give the same as VAE Decode and VAE Encode.")],
+            outputs=[
+                io.Vae.Output(
+                    tooltip="16 channels, 8x smaller in space, 4x in time. It works in tiles of 256 x 256 pixels and 12 frames, so the tiled "
+                    "nodes give the same as VAE Decode and VAE Encode."
+                )
+            ],
         )
 
     @classmethod

@@ -26,31 +26,88 @@ class MagiScheduleNode(ScheduleNode):
             display_name="MAGI-1 Schedule",
             category="SCOPE",
             description="How MAGI-1 makes a video: its size, how many chunks of 24 frames are denoised at a time, how far back they look, and the frames it "
-                        "starts from.",
+            "starts from.",
             search_aliases=["magi", "ar schedule", "chunk", "window", "image to video", "video continuation"],
             inputs=[
-                io.Int.Input("width", default=720, min=32, max=8192, step=16, tooltip="Width of the video in pixels. MAGI-1 4.5B: 720, 24B: 1280."),
-                io.Int.Input("height", default=720, min=32, max=8192, step=16, tooltip="Height of the video in pixels. MAGI-1: 720."),
-                io.Int.Input("length", default=96, min=24, max=8184, step=24,
-                             tooltip="Frames of the whole video, known ones included, at 24 per second. Rounded up to whole chunks of 24."),
-                io.Int.Input("batch_size", default=1, min=1, max=64, tooltip="Videos made together, each from its own noise."),
-                io.Int.Input("window", default=4, min=1, max=64,
-                             tooltip="Chunks that are denoised at a time. It has to divide the sampler's steps. 4 as published; 1 needs the least memory."),
-                io.Combo.Input("look_back", options=list(REACHES), default="5, 4, 3, 2", advanced=True,
-                               tooltip="How many chunks a chunk attends to, itself included, in the four parts of its steps. all: every chunk before it, slower and "
-                                       "with more memory."),
-                io.Combo.Input("short_cut", options=["8,16,16", "16,16,8"], default="8,16,16", advanced=True,
-                               tooltip="Which steps are left out at 12 steps, for distilled models. Other numbers of steps ignore it."),
-                io.Float.Input("kv_gpu_gb", default=8.0, min=0.0, max=512.0, step=0.5, advanced=True,
-                               tooltip="Gigabytes of GPU memory for keys and values of earlier chunks. What is beyond waits in RAM, which is slower. 0: all in RAM."),
-                io.Int.Input("kv_chunks", default=0, min=0, max=64, advanced=True, optional=True,
-                             tooltip="FlowCache's compression: of finished chunks keep only the tokens that matter, as many as this number of chunks has; published are 5 "
-                                     "and 6. It changes the video, and needs look_back all. 0: keep all."),
-                io.Latent.Input("start", optional=True,
-                                tooltip="Known first frames, from VAE Encode with the MAGI-1 VAE: an image to animate, or the last frames of a video to continue. They "
-                                        "are part of `length`."),
-                io.Vae.Input("vae", optional=True,
-                             tooltip="Connect to see every chunk decoded as soon as it is finished. Takes time and memory during sampling."),
+                io.Int.Input(
+                    "width",
+                    default=720,
+                    min=32,
+                    max=8192,
+                    step=16,
+                    tooltip="Width of the video in pixels. MAGI-1 4.5B: 720, 24B: 1280.",
+                ),
+                io.Int.Input(
+                    "height",
+                    default=720,
+                    min=32,
+                    max=8192,
+                    step=16,
+                    tooltip="Height of the video in pixels. MAGI-1: 720.",
+                ),
+                io.Int.Input(
+                    "length",
+                    default=96,
+                    min=24,
+                    max=8184,
+                    step=24,
+                    tooltip="Frames of the whole video, known ones included, at 24 per second. Rounded up to whole chunks of 24.",
+                ),
+                io.Int.Input(
+                    "batch_size", default=1, min=1, max=64, tooltip="Videos made together, each from its own noise."
+                ),
+                io.Int.Input(
+                    "window",
+                    default=4,
+                    min=1,
+                    max=64,
+                    tooltip="Chunks that are denoised at a time. It has to divide the sampler's steps. 4 as published; 1 needs the least memory.",
+                ),
+                io.Combo.Input(
+                    "look_back",
+                    options=list(REACHES),
+                    default="5, 4, 3, 2",
+                    advanced=True,
+                    tooltip="How many chunks a chunk attends to, itself included, in the four parts of its steps. all: every chunk before it, slower and "
+                    "with more memory.",
+                ),
+                io.Combo.Input(
+                    "short_cut",
+                    options=["8,16,16", "16,16,8"],
+                    default="8,16,16",
+                    advanced=True,
+                    tooltip="Which steps are left out at 12 steps, for distilled models. Other numbers of steps ignore it.",
+                ),
+                io.Float.Input(
+                    "kv_gpu_gb",
+                    default=8.0,
+                    min=0.0,
+                    max=512.0,
+                    step=0.5,
+                    advanced=True,
+                    tooltip="Gigabytes of GPU memory for keys and values of earlier chunks. What is beyond waits in RAM, which is slower. 0: all in RAM.",
+                ),
+                io.Int.Input(
+                    "kv_chunks",
+                    default=0,
+                    min=0,
+                    max=64,
+                    advanced=True,
+                    optional=True,
+                    tooltip="FlowCache's compression: of finished chunks keep only the tokens that matter, as many as this number of chunks has; published are 5 "
+                    "and 6. It changes the video, and needs look_back all. 0: keep all.",
+                ),
+                io.Latent.Input(
+                    "start",
+                    optional=True,
+                    tooltip="Known first frames, from VAE Encode with the MAGI-1 VAE: an image to animate, or the last frames of a video to continue. They "
+                    "are part of `length`.",
+                ),
+                io.Vae.Input(
+                    "vae",
+                    optional=True,
+                    tooltip="Connect to see every chunk decoded as soon as it is finished. Takes time and memory during sampling.",
+                ),
             ],
             outputs=[
                 ScheduleType.Output(display_name="schedule", tooltip="For the SCOPE samplers."),
@@ -61,9 +118,19 @@ class MagiScheduleNode(ScheduleNode):
         )
 
     @classmethod
-    def unroll(cls, widgets: dict[str, Any], start: Tensor | None, end: Tensor | None, vae: Any = None) -> tuple[ChunkWindow, int]:
-        return unroll_chunks(widgets["length"], widgets["window"], REACHES[widgets["look_back"]], widgets["short_cut"], widgets["kv_gpu_gb"],
-                             start, vae, widgets.get("kv_chunks", 0))
+    def unroll(
+        cls, widgets: dict[str, Any], start: Tensor | None, end: Tensor | None, vae: Any = None
+    ) -> tuple[ChunkWindow, int]:
+        return unroll_chunks(
+            widgets["length"],
+            widgets["window"],
+            REACHES[widgets["look_back"]],
+            widgets["short_cut"],
+            widgets["kv_gpu_gb"],
+            start,
+            vae,
+            widgets.get("kv_chunks", 0),
+        )
 
     @classmethod
     def execute(cls, width: int, height: int, batch_size: int, start=None, vae=None, **widgets) -> io.NodeOutput:
@@ -73,5 +140,9 @@ class MagiScheduleNode(ScheduleNode):
             graph = Graph(cls.hidden.dynprompt.get_node)
             sampling.remember(SignalMaps.learn_length, graph.identity(cls.hidden.unique_id, "start"), start.shape[2])
         pixels = MAGI.pixel_frames(frames)
-        text = f"{pixels} frames ({pixels / MAGI.fps:.1f} s), {frames // CHUNK} chunks" + (f". {plan.note}." if plan.note else "")
-        return io.NodeOutput(plan, sampling.empty_latent(batch_size, frames, height, width), pixels, ui={"text": [text]})
+        text = f"{pixels} frames ({pixels / MAGI.fps:.1f} s), {frames // CHUNK} chunks" + (
+            f". {plan.note}." if plan.note else ""
+        )
+        return io.NodeOutput(
+            plan, sampling.empty_latent(batch_size, frames, height, width), pixels, ui={"text": [text]}
+        )

@@ -36,8 +36,14 @@ def preset(name: str, **more: Any) -> io.Input:
     """Selector of a method's operating points; the browser moves the knobs to what it stands for."""
     method, points = METHODS[name], presets(name)
     options = [CUSTOM, *points] if method.usual_point == CUSTOM else [*points, CUSTOM]
-    return io.Combo.Input("preset", options=options, default=method.usual_point, tooltip=method.points_help, **more,
-                          extra_dict={"presets": {point: write(settings) for point, settings in points.items()}})
+    return io.Combo.Input(
+        "preset",
+        options=options,
+        default=method.usual_point,
+        tooltip=method.points_help,
+        **more,
+        extra_dict={"presets": {point: write(settings) for point, settings in points.items()}},
+    )
 
 
 def inputs(name: str) -> list[io.Input]:
@@ -47,8 +53,11 @@ def inputs(name: str) -> list[io.Input]:
 
 
 def selector() -> io.Input:
-    return io.DynamicCombo.Input("method", tooltip="Which method decides what to skip.", options=[
-        io.DynamicCombo.Option(name, inputs(name)) for name, method in METHODS.items() if method.offered])
+    return io.DynamicCombo.Input(
+        "method",
+        tooltip="Which method decides what to skip.",
+        options=[io.DynamicCombo.Option(name, inputs(name)) for name, method in METHODS.items() if method.offered],
+    )
 
 
 def settings_of(selected: dict[str, Any]) -> Settings:
@@ -69,9 +78,21 @@ class ScopeSettings(io.ComfyNode):
             display_name="SCOPE Settings",
             category="SCOPE",
             description="Speed settings on their own, for SCOPE Sampler (Advanced), or to share between samplers. Chooses the method as well.",
-            search_aliases=["teacache", "easycache", "magcache", "fbcache", "taylorseer", "flowcache", "cache", "speed up", "accelerate"],
+            search_aliases=[
+                "teacache",
+                "easycache",
+                "magcache",
+                "fbcache",
+                "taylorseer",
+                "flowcache",
+                "cache",
+                "speed up",
+                "accelerate",
+            ],
             inputs=[selector()],
-            outputs=[SettingsType.Output(display_name="settings", tooltip="For the `settings` input of the SCOPE samplers.")],
+            outputs=[
+                SettingsType.Output(display_name="settings", tooltip="For the `settings` input of the SCOPE samplers.")
+            ],
         )
 
     @classmethod

@@ -68,7 +68,9 @@ class Planner:
         family = self.demo(node)
         if family is not None and not self.known.knows(key, schedule):
             if schedule.family is not family:
-                raise GraphError(f"this schedule is not one for the connected demo model; {family.title} needs {hosted(family).unrolling.node}")
+                raise GraphError(
+                    f"this schedule is not one for the connected demo model; {family.title} needs {hosted(family).unrolling.node}"
+                )
             with torch.inference_mode():
                 self.known.learn(key, signals_of(family, schedule.steps), schedule)
         return key
@@ -91,8 +93,12 @@ class Planner:
 
     def schedule(self, node: str) -> Trace:
         """Staircase of a schedule node, as a sampler that reads it would run it, one that skips if there is one."""
-        readers = [reader for reader in self.graph.ids if self.graph.node(reader)["class_type"] == "SCOPE_Sampler"
-                   and node in (self.graph.source(reader, "schedule"), self.graph.source(reader, "latent"))]
+        readers = [
+            reader
+            for reader in self.graph.ids
+            if self.graph.node(reader)["class_type"] == "SCOPE_Sampler"
+            and node in (self.graph.source(reader, "schedule"), self.graph.source(reader, "latent"))
+        ]
         if readers:
             return self.sampler(min(readers, key=lambda reader: self.graph.inputs(reader).get("preset") == "off"))
         unrolling, frames = self.unrolling(node)
@@ -104,7 +110,9 @@ class Planner:
         """Schedule of a sampler with `steps` and `shift`."""
         source = self.graph.source(node, "schedule")
         demo = self.demo(node)
-        unrolling, frames = self.unrolling(source) if source else (hosted(demo).unrolling() if demo else Windows(), None)
+        unrolling, frames = (
+            self.unrolling(source) if source else (hosted(demo).unrolling() if demo else Windows(), None)
+        )
         latent = self.graph.source(node, "latent")
         if latent != source or frames is None:
             frames = self.latent_length(latent, frames)
@@ -115,11 +123,18 @@ class Planner:
         widgets = self.widgets(node, Sweep)
         schedule = self.ar_schedule(node, widgets)
         key = self.model(node, schedule)
-        planned = [self.plan(schedule, settings, key, widgets["cfg"]) for settings in (PRESETS["off"], *spread(widgets["spread"]))]
+        planned = [
+            self.plan(schedule, settings, key, widgets["cfg"])
+            for settings in (PRESETS["off"], *spread(widgets["spread"]))
+        ]
         for name in CONNECTED:
             source = self.graph.source(node, name)
             try:
-                planned += [self.plan(schedule, self.connected_settings(source), key, widgets["cfg"])] if source is not None else []
+                planned += (
+                    [self.plan(schedule, self.connected_settings(source), key, widgets["cfg"])]
+                    if source is not None
+                    else []
+                )
             except ValueError as error:
                 self.notes.append(f"no plan for `{name}`: {error}")
         return planned
@@ -130,16 +145,22 @@ class Planner:
             return settings
         model = self.known.identity(key, schedule)
         if model is None:
-            raise GraphError(f"{settings.method.title} is calibrated for a model that has run before; this one has not. Run SCOPE Calibrate, or choose "
-                             "published ratios")
+            raise GraphError(
+                f"{settings.method.title} is calibrated for a model that has run before; this one has not. Run SCOPE Calibrate, or choose "
+                "published ratios"
+            )
         guidances = hosted(schedule.family).guidances(cfg)
-        return calibration.with_ratios(settings, *(Circumstances.of(model, schedule, guidance) for guidance in guidances))
+        return calibration.with_ratios(
+            settings, *(Circumstances.of(model, schedule, guidance) for guidance in guidances)
+        )
 
     def plan(self, schedule: ARSchedule, settings: Settings, key: str, cfg: float = 1.0) -> Trace:
         schedule = shared(schedule)
         shapes = {(s.prefix, s.free, s.tail): len(s.units) * len(s.matrix) for s in schedule.segments}
         if schedule.iterations > MOST_DECISIONS // 10 or sum(shapes.values()) > MOST_DECISIONS:
-            raise ValueError(f"a plan of {schedule.iterations:,} iterations is too large to draw while sliders move; the run itself has no such limit")
+            raise ValueError(
+                f"a plan of {schedule.iterations:,} iterations is too large to draw while sliders move; the run itself has no such limit"
+            )
         settings = self.with_ratios(settings, schedule, key, cfg)
         table, why = self.known.table(key, settings.acting.signal, schedule)
         if why and not settings.off:
@@ -187,7 +208,9 @@ class Planner:
             if isinstance(spec, io.DynamicCombo.Input):
                 option = next((option for option in spec.options if option.key == value), None)
                 if option is None:
-                    raise GraphError(f"{spec.id} is {str(value)[:40]!r}; choose one of {', '.join(option.key for option in spec.options)}")
+                    raise GraphError(
+                        f"{spec.id} is {str(value)[:40]!r}; choose one of {', '.join(option.key for option in spec.options)}"
+                    )
                 values[spec.id] = {spec.id: value, **self.read(option.inputs, given, f"{prefix}{spec.id}.")}
             elif isinstance(spec, io.WidgetInput):
                 values[spec.id] = self.widget(spec, value)
@@ -207,7 +230,9 @@ class Planner:
             raise GraphError(f"{spec.id} is {str(value)[:40]!r}; it has to be true or false")
         if isinstance(spec, (io.Int.Input, io.Float.Input)):
             if isinstance(value, (str, bool)) or not spec.min <= value <= spec.max:
-                raise GraphError(f"{spec.id} is {str(value)[:40]!r}; it has to be a number from {spec.min} to {spec.max}")
+                raise GraphError(
+                    f"{spec.id} is {str(value)[:40]!r}; it has to be a number from {spec.min} to {spec.max}"
+                )
             value = int(value) if isinstance(spec, io.Int.Input) else float(value)
         return value
 

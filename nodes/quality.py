@@ -5,8 +5,8 @@ from typing import Any
 from comfy_api.latest import io
 from torch import Tensor
 
-from ..scope_core.study.metrics import fidelity, psnr
 from ..scope_core.loop.trace import pixel_chunks
+from ..scope_core.study.metrics import fidelity, psnr
 from .comfy import clips, quality
 from .timeline import TraceType
 
@@ -27,8 +27,13 @@ def frames_of(video: Any, fps: float) -> tuple[Tensor, float]:
 
 def require_equal_sizes(a: Tensor, b: Tensor, names: tuple[str, str]) -> None:
     if a.shape[:3] != b.shape[:3]:
-        sizes = [f"{name} has {len(images)} frames of {images.shape[2]}x{images.shape[1]}" for name, images in zip(names, (a, b))]
-        raise DifferentVideosError(f"{sizes[0]}, {sizes[1]}; both need the same. Sample them from the same latent, or scale and cut one of them first")
+        sizes = [
+            f"{name} has {len(images)} frames of {images.shape[2]}x{images.shape[1]}"
+            for name, images in zip(names, (a, b))
+        ]
+        raise DifferentVideosError(
+            f"{sizes[0]}, {sizes[1]}; both need the same. Sample them from the same latent, or scale and cut one of them first"
+        )
 
 
 class Quality(io.ComfyNode):
@@ -39,24 +44,37 @@ class Quality(io.ComfyNode):
             display_name="SCOPE Quality",
             category="SCOPE",
             description="How close a video is to the same one made without SCOPE: PSNR, SSIM and, where it is installed, LPIPS, in every frame and on average. It "
-                        "measures fidelity; a video that differs is not always worse.",
+            "measures fidelity; a video that differs is not always worse.",
             search_aliases=["psnr", "ssim", "lpips", "metrics", "fidelity"],
             is_output_node=True,
             inputs=[
                 io.Image.Input("baseline", tooltip="Frames of the run without SCOPE."),
                 io.Image.Input("candidate", tooltip="Frames of the run with SCOPE, same seed and size."),
-                TraceType.Input("trace", optional=True, tooltip="From the sampler of the candidate, to mark the chunks."),
-                io.Float.Input("fps", default=24.0, min=1.0, max=240.0, step=1.0, tooltip="Frames per second, for the time axis."),
+                TraceType.Input(
+                    "trace", optional=True, tooltip="From the sampler of the candidate, to mark the chunks."
+                ),
+                io.Float.Input(
+                    "fps", default=24.0, min=1.0, max=240.0, step=1.0, tooltip="Frames per second, for the time axis."
+                ),
             ],
             outputs=[QualityType.Output(display_name="quality", tooltip="For SCOPE Save Report.")],
         )
 
     @classmethod
-    def execute(cls, baseline: Tensor, candidate: Tensor, fps: float, trace: dict[str, Any] | None = None) -> io.NodeOutput:
+    def execute(
+        cls, baseline: Tensor, candidate: Tensor, fps: float, trace: dict[str, Any] | None = None
+    ) -> io.NodeOutput:
         require_equal_sizes(baseline, candidate, ("baseline", "candidate"))
         measure, missing = quality.perceptual()
-        found = {"format": "scope.quality", "version": 1, "frames": len(candidate), "fps": fps, "chunks": pixel_chunks(trace, len(candidate)),
-                 "metrics": fidelity(quality.video(candidate), quality.video(baseline), measure), "notes": [missing] if missing else []}
+        found = {
+            "format": "scope.quality",
+            "version": 1,
+            "frames": len(candidate),
+            "fps": fps,
+            "chunks": pixel_chunks(trace, len(candidate)),
+            "metrics": fidelity(quality.video(candidate), quality.video(baseline), measure),
+            "notes": [missing] if missing else [],
+        }
         return io.NodeOutput(found, ui={"scope_quality": [found]})
 
 
@@ -71,25 +89,56 @@ class Compare(io.ComfyNode):
             search_aliases=["video compare", "wipe", "side by side", "difference", "a/b"],
             is_output_node=True,
             inputs=[
-                io.MultiType.Input("a", types=[io.Image, io.Video], tooltip="Left: frames or a video, such as the run without SCOPE."),
-                io.MultiType.Input("b", types=[io.Image, io.Video], tooltip="Right: frames or a video of the same size and length."),
+                io.MultiType.Input(
+                    "a", types=[io.Image, io.Video], tooltip="Left: frames or a video, such as the run without SCOPE."
+                ),
+                io.MultiType.Input(
+                    "b", types=[io.Image, io.Video], tooltip="Right: frames or a video of the same size and length."
+                ),
                 TraceType.Input("trace", optional=True, tooltip="From a sampler, to mark the chunks and loop one."),
                 io.String.Input("label_a", default="A", tooltip="What is written into the left picture."),
                 io.String.Input("label_b", default="B", tooltip="What is written into the right picture."),
-                io.Float.Input("fps", default=24.0, min=1.0, max=240.0, step=1.0, tooltip="Frames per second of image batches; videos bring their own."),
+                io.Float.Input(
+                    "fps",
+                    default=24.0,
+                    min=1.0,
+                    max=240.0,
+                    step=1.0,
+                    tooltip="Frames per second of image batches; videos bring their own.",
+                ),
             ],
             outputs=[],
         )
 
     @classmethod
-    def execute(cls, a, b, label_a: str, label_b: str, fps: float, trace: dict[str, Any] | None = None) -> io.NodeOutput:
+    def execute(
+        cls, a, b, label_a: str, label_b: str, fps: float, trace: dict[str, Any] | None = None
+    ) -> io.NodeOutput:
         (a, fps_a), (b, fps_b) = frames_of(a, fps), frames_of(b, fps)
         require_equal_sizes(a, b, ("a", "b"))
         if fps_a != fps_b:
-            raise DifferentVideosError(f"a has {fps_a:g} frames per second, b {fps_b:g}; both need the same to be played in step")
+            raise DifferentVideosError(
+                f"a has {fps_a:g} frames per second, b {fps_b:g}; both need the same to be played in step"
+            )
         curve = psnr(quality.video(b), quality.video(a))[0].tolist()
-        return io.NodeOutput(ui={"scope_compare": [{
-            "format": "scope.compare", "version": 1, "a": clips.write_clip(a, fps_a, "compare_a"), "b": clips.write_clip(b, fps_a, "compare_b"),
-            "difference": clips.write_difference(b, a, fps_a, "compare_difference"), "gain": clips.GAIN, "labels": [label_a or "A", label_b or "B"],
-            "fps": fps_a, "frames": len(a), "width": a.shape[2], "height": a.shape[1], "chunks": pixel_chunks(trace, len(a)),
-            "psnr": [round(value, 2) if value != float("inf") else None for value in curve]}]})
+        return io.NodeOutput(
+            ui={
+                "scope_compare": [
+                    {
+                        "format": "scope.compare",
+                        "version": 1,
+                        "a": clips.write_clip(a, fps_a, "compare_a"),
+                        "b": clips.write_clip(b, fps_a, "compare_b"),
+                        "difference": clips.write_difference(b, a, fps_a, "compare_difference"),
+                        "gain": clips.GAIN,
+                        "labels": [label_a or "A", label_b or "B"],
+                        "fps": fps_a,
+                        "frames": len(a),
+                        "width": a.shape[2],
+                        "height": a.shape[1],
+                        "chunks": pixel_chunks(trace, len(a)),
+                        "psnr": [round(value, 2) if value != float("inf") else None for value in curve],
+                    }
+                ]
+            }
+        )

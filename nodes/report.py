@@ -22,22 +22,38 @@ class SaveReport(io.ComfyNode):
             display_name="SCOPE Save Report",
             category="SCOPE",
             description="Writes a run to the output folder as JSON and as a Markdown page: settings, versions, hardware, every decision, times, memory and, where "
-                        "connected, fidelity and trade-off. Nothing leaves this machine.",
+            "connected, fidelity and trade-off. Nothing leaves this machine.",
             search_aliases=["export", "log", "bug report", "benchmark report"],
             is_output_node=True,
             inputs=[
                 TraceType.Input("trace", tooltip="From SCOPE Sampler."),
                 QualityType.Input("quality", optional=True, tooltip="From SCOPE Quality."),
                 RunsType.Input("runs", optional=True, tooltip="From SCOPE Trade-off Sweep."),
-                io.String.Input("filename_prefix", default="scope/report", tooltip="Where in the output folder the files go, and how their names begin."),
+                io.String.Input(
+                    "filename_prefix",
+                    default="scope/report",
+                    tooltip="Where in the output folder the files go, and how their names begin.",
+                ),
             ],
             outputs=[],
         )
 
     @classmethod
-    def execute(cls, trace: dict[str, Any], filename_prefix: str, quality: dict[str, Any] | None = None, runs: dict[str, Any] | None = None) -> io.NodeOutput:
-        report = {"format": "scope.report", "version": 1, "versions": {"scope": __version__, "python": platform.python_version(), "system": platform.platform()},
-                  "trace": trace, "quality": quality, "runs": runs}
+    def execute(
+        cls,
+        trace: dict[str, Any],
+        filename_prefix: str,
+        quality: dict[str, Any] | None = None,
+        runs: dict[str, Any] | None = None,
+    ) -> io.NodeOutput:
+        report = {
+            "format": "scope.report",
+            "version": 1,
+            "versions": {"scope": __version__, "python": platform.python_version(), "system": platform.platform()},
+            "trace": trace,
+            "quality": quality,
+            "runs": runs,
+        }
         page = markdown(report)
         names, files = save_texts(filename_prefix, {".json": json.dumps(report), ".md": page})
         return io.NodeOutput(ui={"scope_report": [{"markdown": page, "files": names, "urls": files}]})

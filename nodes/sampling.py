@@ -21,8 +21,9 @@ from .methods import OURS, SettingsType, inputs
 from .schedule import ARScheduleNode, ScheduleNode, ScheduleType
 from .timeline import TraceType
 
-
-SCHEDULES: dict[str, type[ScheduleNode]] = {node.define_schema().node_id: node for node in (ARScheduleNode, MagiScheduleNode)}
+SCHEDULES: dict[str, type[ScheduleNode]] = {
+    node.define_schema().node_id: node for node in (ARScheduleNode, MagiScheduleNode)
+}
 """Nodes that give a schedule."""
 USUAL = {name: node.family.defaults._asdict() for name, node in SCHEDULES.items()}
 """What a sampler's widgets stand at, by the schedule node that is connected. The browser moves those that nobody has touched."""
@@ -31,22 +32,71 @@ USUAL = {name: node.family.defaults._asdict() for name, node in SCHEDULES.items(
 def sampling_inputs(**link: bool) -> list[io.Input]:
     """What every sampler needs; `link` tells how its sockets are connected."""
     return [
-        io.Model.Input("model", **link, tooltip="From Load AR Video Model or Load SCOPE Demo, with LoRAs applied as usual."),
+        io.Model.Input(
+            "model", **link, tooltip="From Load AR Video Model or Load SCOPE Demo, with LoRAs applied as usual."
+        ),
         io.Conditioning.Input("positive", **link, tooltip="What the video should show. For MAGI-1 from MAGI-1 Prompt."),
-        io.Conditioning.Input("negative", **link, tooltip="What it should not. MAGI-1 has a prompt of its own for this; connect that of MAGI-1 Prompt."),
-        io.Latent.Input("latent", **link, tooltip="Empty latent that sets size and length, from AR Schedule or an empty video latent node."),
-        ScheduleType.Input("schedule", optional=True, **link, extra_dict={"defaults": USUAL}, tooltip="From AR Schedule, for MAGI-1 from MAGI-1 Schedule. Without it SkyReels denoises all frames together, "
-                           "long videos in windows of 97 frames, and MAGI-1 four chunks at a time."),
-        io.Int.Input("seed", default=0, min=0, max=0xffffffffffffffff, control_after_generate=True, tooltip="Start of the random noise."),
-        io.Int.Input("steps", default=50, min=2, max=1000, tooltip="Denoising steps of each chunk, 30 to 50; MAGI-1: 64, a multiple of its window. Every one is taken; SCOPE decides which are computed."),
-        io.Float.Input("cfg", default=6.0, min=0.0, max=100.0, step=0.1, round=0.01, tooltip="Guidance. SkyReels: 6, image to video 5. Its demo: 2.5. MAGI-1 base: 7.5; distilled models have none and ignore it."),
-        io.Float.Input("shift", default=8.0, min=0.1, max=100.0, step=0.1, tooltip="How much of the steps is spent at high noise. SkyReels: 8, image to video 5. MAGI-1: 3."),
+        io.Conditioning.Input(
+            "negative",
+            **link,
+            tooltip="What it should not. MAGI-1 has a prompt of its own for this; connect that of MAGI-1 Prompt.",
+        ),
+        io.Latent.Input(
+            "latent",
+            **link,
+            tooltip="Empty latent that sets size and length, from AR Schedule or an empty video latent node.",
+        ),
+        ScheduleType.Input(
+            "schedule",
+            optional=True,
+            **link,
+            extra_dict={"defaults": USUAL},
+            tooltip="From AR Schedule, for MAGI-1 from MAGI-1 Schedule. Without it SkyReels denoises all frames together, "
+            "long videos in windows of 97 frames, and MAGI-1 four chunks at a time.",
+        ),
+        io.Int.Input(
+            "seed",
+            default=0,
+            min=0,
+            max=0xFFFFFFFFFFFFFFFF,
+            control_after_generate=True,
+            tooltip="Start of the random noise.",
+        ),
+        io.Int.Input(
+            "steps",
+            default=50,
+            min=2,
+            max=1000,
+            tooltip="Denoising steps of each chunk, 30 to 50; MAGI-1: 64, a multiple of its window. Every one is taken; SCOPE decides which are computed.",
+        ),
+        io.Float.Input(
+            "cfg",
+            default=6.0,
+            min=0.0,
+            max=100.0,
+            step=0.1,
+            round=0.01,
+            tooltip="Guidance. SkyReels: 6, image to video 5. Its demo: 2.5. MAGI-1 base: 7.5; distilled models have none and ignore it.",
+        ),
+        io.Float.Input(
+            "shift",
+            default=8.0,
+            min=0.1,
+            max=100.0,
+            step=0.1,
+            tooltip="How much of the steps is spent at high noise. SkyReels: 8, image to video 5. MAGI-1: 3.",
+        ),
     ]
 
 
 def solver_input() -> io.Input:
-    return io.Combo.Input("solver", options=list(SOLVERS), default="unipc", advanced=True,
-                          tooltip="unipc: second order, SkyReels' own. euler: first order, MAGI-1's own.")
+    return io.Combo.Input(
+        "solver",
+        options=list(SOLVERS),
+        default="unipc",
+        advanced=True,
+        tooltip="unipc: second order, SkyReels' own. euler: first order, MAGI-1's own.",
+    )
 
 
 class ScopeSampler(io.ComfyNode):
@@ -58,10 +108,22 @@ class ScopeSampler(io.ComfyNode):
             display_name="SCOPE Sampler",
             category="SCOPE",
             description="Samples an autoregressive video model and skips the steps whose velocity can be predicted. The trace tells what was skipped and why.",
-            search_aliases=["teacache", "easycache", "speed up", "skyreels", "diffusion forcing", "long video", "ksampler"],
+            search_aliases=[
+                "teacache",
+                "easycache",
+                "speed up",
+                "skyreels",
+                "diffusion forcing",
+                "long video",
+                "ksampler",
+            ],
             inputs=[
                 *sampling_inputs(),
-                SettingsType.Input("settings", optional=True, tooltip="From SCOPE Settings; replaces the preset and the sliders of this node."),
+                SettingsType.Input(
+                    "settings",
+                    optional=True,
+                    tooltip="From SCOPE Settings; replaces the preset and the sliders of this node.",
+                ),
                 *(widget for widget in speed if not widget.optional),
                 solver_input(),
                 *(widget for widget in speed if widget.optional),
@@ -74,8 +136,21 @@ class ScopeSampler(io.ComfyNode):
         )
 
     @classmethod
-    def execute(cls, model, positive, negative, latent, seed: int, steps: int, cfg: float, shift: float, solver: str,
-                schedule: Unrolling | None = None, settings: Settings | None = None, **speed) -> io.NodeOutput:
+    def execute(
+        cls,
+        model,
+        positive,
+        negative,
+        latent,
+        seed: int,
+        steps: int,
+        cfg: float,
+        shift: float,
+        solver: str,
+        schedule: Unrolling | None = None,
+        settings: Settings | None = None,
+        **speed,
+    ) -> io.NodeOutput:
         settings = settings or read(OURS, speed)
         request = Request(model, positive, negative, latent, schedule, seed, steps, cfg, shift, solver)
         made, run = render(cls.hidden, request, settings)
@@ -109,7 +184,9 @@ def render(hidden: Any, asked: Request, settings: Settings) -> tuple[dict[str, A
     unrolling.check_size(noise)
     schedule = unrolling.schedule(noise.shape[2], asked.steps, asked.shift)
     family_of(model).set_shift(model, asked.shift)
-    run = Run(schedule, settings, asked.solver, asked.seed, sampling.begin_trace(model, schedule, settings, asked.solver))
+    run = Run(
+        schedule, settings, asked.solver, asked.seed, sampling.begin_trace(model, schedule, settings, asked.solver)
+    )
     run.trace.run["warnings"] += [unrolling.note] if unrolling.note else []
     preview = FilmstripPreview(model, schedule, unrolling.preview_vae())
     key = Graph(hidden.dynprompt.get_node).identity(hidden.unique_id, "model")
@@ -119,11 +196,13 @@ def render(hidden: Any, asked: Request, settings: Settings) -> tuple[dict[str, A
         events.send_step(hidden.unique_id, record)
 
     try:
-        made = sampling.sample_video(model, asked.positive, asked.negative, asked.cfg, noise, run, unrolling, on_step, key, unrolling.bridge())
+        made = sampling.sample_video(
+            model, asked.positive, asked.negative, asked.cfg, noise, run, unrolling, on_step, key, unrolling.bridge()
+        )
     except Exception as error:
         sampling.keep_finished(error)
         raise
-    return {"samples": made[:, :, :asked.latent["samples"].shape[2]]}, run
+    return {"samples": made[:, :, : asked.latent["samples"].shape[2]]}, run
 
 
 class ScopeSamplerSelect(io.ComfyNode):
@@ -134,23 +213,41 @@ class ScopeSamplerSelect(io.ComfyNode):
             display_name="SCOPE Sampler (Advanced)",
             category="SCOPE",
             description="A SAMPLER for SamplerCustomAdvanced: your own guider, noise and sigmas, with SCOPE deciding which steps are computed. The MODEL has to come "
-                        "from Load AR Video Model or Load SCOPE Demo.",
+            "from Load AR Video Model or Load SCOPE Demo.",
             search_aliases=["teacache", "easycache", "speed up", "sampler custom", "raylight"],
             inputs=[
-                ScheduleType.Input("schedule", optional=True, tooltip="From AR Schedule, for MAGI-1 from MAGI-1 Schedule. Without it SkyReels denoises all frames together, "
-                                   "long videos in windows of 97 frames, and MAGI-1 four chunks at a time."),
+                ScheduleType.Input(
+                    "schedule",
+                    optional=True,
+                    tooltip="From AR Schedule, for MAGI-1 from MAGI-1 Schedule. Without it SkyReels denoises all frames together, "
+                    "long videos in windows of 97 frames, and MAGI-1 four chunks at a time.",
+                ),
                 SettingsType.Input("settings", optional=True, tooltip="From SCOPE Settings; replaces the preset."),
-                io.Combo.Input("preset", options=list(PRESETS), default="balanced", tooltip="How many steps may be skipped; off computes all of them."),
+                io.Combo.Input(
+                    "preset",
+                    options=list(PRESETS),
+                    default="balanced",
+                    tooltip="How many steps may be skipped; off computes all of them.",
+                ),
                 solver_input(),
-                io.String.Input("report_name", default="scope_run",
-                                tooltip="The trace is written to output/scope under this name; SCOPE Timeline can open it. Empty writes nothing."),
+                io.String.Input(
+                    "report_name",
+                    default="scope_run",
+                    tooltip="The trace is written to output/scope under this name; SCOPE Timeline can open it. Empty writes nothing.",
+                ),
             ],
             outputs=[io.Sampler.Output(tooltip="For SamplerCustomAdvanced.")],
         )
 
     @classmethod
-    def execute(cls, preset: str, solver: str, report_name: str, schedule: Unrolling | None = None,
-                settings: Settings | None = None) -> io.NodeOutput:
+    def execute(
+        cls,
+        preset: str,
+        solver: str,
+        report_name: str,
+        schedule: Unrolling | None = None,
+        settings: Settings | None = None,
+    ) -> io.NodeOutput:
         path = report_path(report_name) if report_name else None
 
         def write(trace: Trace) -> None:

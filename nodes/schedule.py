@@ -37,34 +37,107 @@ class ARScheduleNode(ScheduleNode):
             display_name="AR Schedule",
             category="SCOPE",
             description="How a video is unrolled: its size, the window the model sees at once, the chunks that follow each other through the noise "
-                        "levels, and the frames it starts from or leads to. Lengths are in frames and are rounded up to what fits.",
-            search_aliases=["diffusion forcing", "long video", "skyreels", "ar_step", "image to video", "video extend", "last frame"],
+            "levels, and the frames it starts from or leads to. Lengths are in frames and are rounded up to what fits.",
+            search_aliases=[
+                "diffusion forcing",
+                "long video",
+                "skyreels",
+                "ar_step",
+                "image to video",
+                "video extend",
+                "last frame",
+            ],
             inputs=[
-                io.Int.Input("width", default=960, min=32, max=8192, step=16, tooltip="Width of the video in pixels. SkyReels 540P: 960."),
-                io.Int.Input("height", default=544, min=32, max=8192, step=16, tooltip="Height of the video in pixels. SkyReels 540P: 544."),
-                io.Int.Input("length", default=97, min=1, max=8193, step=4,
-                             tooltip="Frames of the whole video, at 24 per second. Longer than the window: made in segments that overlap."),
-                io.Int.Input("batch_size", default=1, min=1, max=64, tooltip="Videos made together, each from its own noise."),
-                io.Int.Input("window", default=97, min=5, max=1025, step=4,
-                             tooltip="Frames the model sees at once: 97 for the 540P models, 121 for 720P, 61 for the demo."),
-                io.Int.Input("overlap", default=17, min=1, max=513, step=4,
-                             tooltip="Frames a segment takes over from the one before it. 17 as published; 37 keeps motion steadier."),
-                io.Int.Input("chunk", default=5, min=1, max=256,
-                             tooltip="Latent frames (4 frames each) that are denoised together. Only matters when ar_step is above 0 or attention is causal."),
-                io.Int.Input("ar_step", default=0, min=0, max=100,
-                             tooltip="How many steps each chunk lags behind the one before it. 0 denoises all chunks together (the published default); 5 "
-                                     "with chunk 5 is the published asynchronous setting, more consistent over time and slower."),
-                io.Boolean.Input("causal", default=False, advanced=True,
-                                 tooltip="Block-causal attention: a chunk sees itself and what lies before it. Makes selective computation exact. The released "
-                                         "models were run without it."),
-                io.Float.Input("condition_noise", default=20, min=0, max=200, step=1, advanced=True,
-                               tooltip="Noise mixed into known frames before the model sees them, in thousandths. 20 as published; 0 trusts them fully."),
-                io.Latent.Input("start", optional=True,
-                                tooltip="Known first frames, from VAE Encode: an image to animate, or the last frames of a video to continue. They are part of `length`."),
-                io.Latent.Input("end", optional=True, tooltip="A frame the video leads to, from VAE Encode. It is not part of the result."),
-                io.Vae.Input("vae", optional=True,
-                             tooltip="Connect to decode and re-encode the overlap between segments as published. Without it the overlap stays latent, "
-                                     "which is faster and loses less, but is not what the model was trained on."),
+                io.Int.Input(
+                    "width",
+                    default=960,
+                    min=32,
+                    max=8192,
+                    step=16,
+                    tooltip="Width of the video in pixels. SkyReels 540P: 960.",
+                ),
+                io.Int.Input(
+                    "height",
+                    default=544,
+                    min=32,
+                    max=8192,
+                    step=16,
+                    tooltip="Height of the video in pixels. SkyReels 540P: 544.",
+                ),
+                io.Int.Input(
+                    "length",
+                    default=97,
+                    min=1,
+                    max=8193,
+                    step=4,
+                    tooltip="Frames of the whole video, at 24 per second. Longer than the window: made in segments that overlap.",
+                ),
+                io.Int.Input(
+                    "batch_size", default=1, min=1, max=64, tooltip="Videos made together, each from its own noise."
+                ),
+                io.Int.Input(
+                    "window",
+                    default=97,
+                    min=5,
+                    max=1025,
+                    step=4,
+                    tooltip="Frames the model sees at once: 97 for the 540P models, 121 for 720P, 61 for the demo.",
+                ),
+                io.Int.Input(
+                    "overlap",
+                    default=17,
+                    min=1,
+                    max=513,
+                    step=4,
+                    tooltip="Frames a segment takes over from the one before it. 17 as published; 37 keeps motion steadier.",
+                ),
+                io.Int.Input(
+                    "chunk",
+                    default=5,
+                    min=1,
+                    max=256,
+                    tooltip="Latent frames (4 frames each) that are denoised together. Only matters when ar_step is above 0 or attention is causal.",
+                ),
+                io.Int.Input(
+                    "ar_step",
+                    default=0,
+                    min=0,
+                    max=100,
+                    tooltip="How many steps each chunk lags behind the one before it. 0 denoises all chunks together (the published default); 5 "
+                    "with chunk 5 is the published asynchronous setting, more consistent over time and slower.",
+                ),
+                io.Boolean.Input(
+                    "causal",
+                    default=False,
+                    advanced=True,
+                    tooltip="Block-causal attention: a chunk sees itself and what lies before it. Makes selective computation exact. The released "
+                    "models were run without it.",
+                ),
+                io.Float.Input(
+                    "condition_noise",
+                    default=20,
+                    min=0,
+                    max=200,
+                    step=1,
+                    advanced=True,
+                    tooltip="Noise mixed into known frames before the model sees them, in thousandths. 20 as published; 0 trusts them fully.",
+                ),
+                io.Latent.Input(
+                    "start",
+                    optional=True,
+                    tooltip="Known first frames, from VAE Encode: an image to animate, or the last frames of a video to continue. They are part of `length`.",
+                ),
+                io.Latent.Input(
+                    "end",
+                    optional=True,
+                    tooltip="A frame the video leads to, from VAE Encode. It is not part of the result.",
+                ),
+                io.Vae.Input(
+                    "vae",
+                    optional=True,
+                    tooltip="Connect to decode and re-encode the overlap between segments as published. Without it the overlap stays latent, "
+                    "which is faster and loses less, but is not what the model was trained on.",
+                ),
             ],
             outputs=[
                 ScheduleType.Output(display_name="schedule", tooltip="For the SCOPE samplers."),
@@ -75,12 +148,16 @@ class ARScheduleNode(ScheduleNode):
         )
 
     @classmethod
-    def unroll(cls, widgets: dict[str, Any], start: Tensor | None, end: Tensor | None, vae: Any = None) -> tuple[Windows, int]:
+    def unroll(
+        cls, widgets: dict[str, Any], start: Tensor | None, end: Tensor | None, vae: Any = None
+    ) -> tuple[Windows, int]:
         names = ("length", "window", "overlap", "chunk", "ar_step", "causal", "condition_noise")
         return unroll(*(widgets[name] for name in names), start, end, vae)
 
     @classmethod
-    def execute(cls, width: int, height: int, batch_size: int, start=None, end=None, vae=None, **widgets) -> io.NodeOutput:
+    def execute(
+        cls, width: int, height: int, batch_size: int, start=None, end=None, vae=None, **widgets
+    ) -> io.NodeOutput:
         start, end = (None if known is None else known["samples"] for known in (start, end))
         plan, frames = cls.unroll(widgets, start, end, vae)
         graph = Graph(cls.hidden.dynprompt.get_node)
@@ -89,5 +166,9 @@ class ARScheduleNode(ScheduleNode):
                 sampling.remember(SignalMaps.learn_length, graph.identity(cls.hidden.unique_id, name), known.shape[2])
         segments = len(plan.schedule(frames, max(plan.ar_step, 2)).segments)
         pixels = SKYREELS.pixel_frames(frames)
-        text = f"{pixels} frames ({pixels / SKYREELS.fps:.1f} s), {segments} segment{'s' if segments > 1 else ''}" + (f". {plan.note}." if plan.note else "")
-        return io.NodeOutput(plan, sampling.empty_latent(batch_size, frames, height, width), pixels, ui={"text": [text]})
+        text = f"{pixels} frames ({pixels / SKYREELS.fps:.1f} s), {segments} segment{'s' if segments > 1 else ''}" + (
+            f". {plan.note}." if plan.note else ""
+        )
+        return io.NodeOutput(
+            plan, sampling.empty_latent(batch_size, frames, height, width), pixels, ui={"text": [text]}
+        )

@@ -18,15 +18,23 @@ class Timeline(io.ComfyNode):
             display_name="SCOPE Timeline",
             category="SCOPE",
             description="Draws which step of which chunk was recomputed, predicted or taken from the cache, and why, with the evaluations saved and "
-                        "the time measured.",
+            "the time measured.",
             search_aliases=["scope report", "heat map", "speedup", "trace"],
             is_output_node=True,
             inputs=[
                 TraceType.Input("trace", optional=True, tooltip="From SCOPE Sampler."),
-                io.String.Input("report_name", default="", advanced=True, optional=True,
-                                tooltip="Instead of a trace: the report that SCOPE Sampler (Advanced) wrote under this name."),
-                io.Latent.Input("after", optional=True,
-                                tooltip="With report_name: connect the latent of the advanced sampler, so that its report is read after the run."),
+                io.String.Input(
+                    "report_name",
+                    default="",
+                    advanced=True,
+                    optional=True,
+                    tooltip="Instead of a trace: the report that SCOPE Sampler (Advanced) wrote under this name.",
+                ),
+                io.Latent.Input(
+                    "after",
+                    optional=True,
+                    tooltip="With report_name: connect the latent of the advanced sampler, so that its report is read after the run.",
+                ),
             ],
             outputs=[],
         )
@@ -39,11 +47,15 @@ class Timeline(io.ComfyNode):
     @classmethod
     def execute(cls, trace=None, report_name: str = "", after=None) -> io.NodeOutput:
         if trace is None and not report_name:
-            raise ValueError("Timeline has nothing to draw: connect the trace of SCOPE Sampler, or name a report of SCOPE Sampler (Advanced)")
+            raise ValueError(
+                "Timeline has nothing to draw: connect the trace of SCOPE Sampler, or name a report of SCOPE Sampler (Advanced)"
+            )
         if trace is None:
             path = report_path(report_name)
             if not path.exists():
-                raise ValueError(f"there is no report {report_name!r} in {os.path.join('output', 'scope')}; run SCOPE Sampler (Advanced) with this "
-                                 "report_name first, and connect its latent to `after`")
+                raise ValueError(
+                    f"there is no report {report_name!r} in {os.path.join('output', 'scope')}; run SCOPE Sampler (Advanced) with this "
+                    "report_name first, and connect its latent to `after`"
+                )
             trace = json.loads(path.read_text())
         return io.NodeOutput(ui={"scope_trace": [trace]})

@@ -18,4 +18,17 @@ from .settings import PRESETS, Settings
 __version__ = "0.2.0"
 
 __all__ = [
-    "FAMILIES", "MAGI", "METHODS", "PRESETS", "SKYREELS", "ARSchedule", "Gate", "Sampled", "ScheduleError", "Settings", "Trace", "plan", "sample"]
+    "FAMILIES",
+    "MAGI",
+    "METHODS",
+    "PRESETS",
+    "SKYREELS",
+    "ARSchedule",
+    "Gate",
+    "Sampled",
+    "ScheduleError",
+    "Settings",
+    "Trace",
+    "plan",
+    "sample",
+]

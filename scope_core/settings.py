@@ -14,6 +14,7 @@ from .methods.base import CUSTOM
 from .methods.knobs import Knob, check, choice, knobs_of, switch
 from .schedule.columns import SELECTIVE
 
+
 @dataclass(frozen=True)
 class Settings:
     """How a run is accelerated. Raises ValueError for values out of range.
@@ -29,11 +30,18 @@ class Settings:
     gate: Gate = None  # type: ignore[assignment]
     """Safety rules; the method's usual ones unless given."""
     selective: str = choice(
-        "auto", "Leave out frames that have not started yet. auto: only where that cannot change the result (causal attention). paper: "
-        "always, as the paper does. full: never.", SELECTIVE)
+        "auto",
+        "Leave out frames that have not started yet. auto: only where that cannot change the result (causal attention). paper: "
+        "always, as the paper does. full: never.",
+        SELECTIVE,
+    )
     joint: bool = switch(
-        False, "MAGI-1: one decision for all chunks that are denoised at a time, instead of one for each. Needs less memory with base "
-        "models. SkyReels always decides so.", advanced=True, late=True)
+        False,
+        "MAGI-1: one decision for all chunks that are denoised at a time, instead of one for each. Needs less memory with base "
+        "models. SkyReels always decides so.",
+        advanced=True,
+        late=True,
+    )
 
     def __post_init__(self) -> None:
         if self.gate is None:
@@ -65,7 +73,13 @@ class Settings:
 
     def to_json(self) -> dict[str, Any]:
         """Name and numbers of the method, safety rules and the rest, flat."""
-        return {"method": self.acting.name, **asdict(self.acting), **asdict(self.gate), "selective": self.selective, "joint": self.joint}
+        return {
+            "method": self.acting.name,
+            **asdict(self.acting),
+            **asdict(self.gate),
+            "selective": self.selective,
+            "joint": self.joint,
+        }
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Settings:
@@ -95,7 +109,9 @@ def read(name: str, widgets: Mapping[str, Any]) -> Settings:
     preset = widgets.get("preset") or CUSTOM
     if preset != CUSTOM:
         return presets(name)[preset]
-    values = {knob.name: knob.read(widgets[knob.name]) if knob.name in widgets else knob.default for knob in knobs(method)}
+    values = {
+        knob.name: knob.read(widgets[knob.name]) if knob.name in widgets else knob.default for knob in knobs(method)
+    }
     of_gate, of_settings = ({key: values[key] for key in keys if key in values} for keys in (GATE, RULES))
     return Settings(method.of_knobs(values), Gate(**of_gate), **of_settings)
 
@@ -110,7 +126,7 @@ def write(settings: Settings) -> dict[str, Any] | None:
     if None in widgets.values():
         return None
     found = read(method.name, widgets)
-    return widgets if found == settings or found.off and settings.off else None
+    return widgets if found == settings or (found.off and settings.off) else None
 
 
 def presets(name: str) -> dict[str, Settings]:
@@ -134,11 +150,14 @@ def name_of(settings: Settings) -> str:
     """A preset's name, or what distinguishes the settings from the usual ones: of SCOPE all that differs, of another method its first knob and what
     else of it differs."""
     for name, preset in PRESETS.items():
-        if settings == preset or settings.off and preset.off:
+        if settings == preset or (settings.off and preset.off):
             return name
     method, usual = settings.method, type(settings.method)()
-    differing = [(knob.name, getattr(method, knob.field)) for knob in knobs_of(method)
-                 if getattr(method, knob.field) != getattr(usual, knob.field)]
+    differing = [
+        (knob.name, getattr(method, knob.field))
+        for knob in knobs_of(method)
+        if getattr(method, knob.field) != getattr(usual, knob.field)
+    ]
     if isinstance(method, Scope):
         hidden = [(name, getattr(method, name)) for name in ("monotone", "clipped") if not getattr(method, name)]
         rules = {**asdict(settings.gate), "selective": settings.selective, "joint": settings.joint}
@@ -155,5 +174,9 @@ def told(name: str, value: Any) -> str:
 
 def knob_names(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Settings as `Settings.to_json` gives them, under the names that users know them by."""
-    names = {knob.field: knob.name for knob in knobs_of(METHODS[settings["method"]])} if settings["method"] in METHODS else {}
+    names = (
+        {knob.field: knob.name for knob in knobs_of(METHODS[settings["method"]])}
+        if settings["method"] in METHODS
+        else {}
+    )
     return {names.get(name, name): value for name, value in settings.items()}

@@ -1,8 +1,8 @@
 """Run the tests: `python -m tests`. Finds or builds a ComfyUI, installs what the tests need into it, runs each stage.
 
-    python -m tests                      all stages
-    python -m tests core host            some of them
-    python -m tests --comfyui PATH       with your own ComfyUI
+python -m tests                      all stages
+python -m tests core host            some of them
+python -m tests --comfyui PATH       with your own ComfyUI
 """
 
 import argparse
@@ -19,15 +19,26 @@ EXTRAS = ("pytest", "diffusers==0.42.1", "playwright", "scikit-image", "imageio"
 STAGES = {
     "core": (["core"], "scope_core alone: schedule, solvers, policies, loop, parity with diffusers"),
     "host": (["host"], "inside ComfyUI's process: loading, parity, laws"),
-    "server": (["live", "-m", "not browser"], "a real ComfyUI server: runs, cancelling, plans, sweeps, bad input, schema"),
-    "browser": (["live", "-m", "browser"], "a real Chromium: workflows, nodes and widgets, on both canvases of two frontends"),
+    "server": (
+        ["live", "-m", "not browser"],
+        "a real ComfyUI server: runs, cancelling, plans, sweeps, bad input, schema",
+    ),
+    "browser": (
+        ["live", "-m", "browser"],
+        "a real Chromium: workflows, nodes and widgets, on both canvases of two frontends",
+    ),
     "web": (["web"], "the browser code under vitest"),
 }
 
 
 def run_pytest(python: Path, root: Path, name: str, *selection: str) -> int:
     """Each stage is a process of its own, started outside the repository: its folder `nodes` would hide ComfyUI's module."""
-    environment = {**os.environ, "SCOPE_COMFYUI": str(root), "SCOPE_COMFYUI_PYTHON": str(python), "PYTHONDONTWRITEBYTECODE": "1"}
+    environment = {
+        **os.environ,
+        "SCOPE_COMFYUI": str(root),
+        "SCOPE_COMFYUI_PYTHON": str(python),
+        "PYTHONDONTWRITEBYTECODE": "1",
+    }
     folder = HERE / name
     options = ["-q", "-x", "-rs", "--import-mode=importlib", "-p", "no:cacheprovider", f"--rootdir={folder}"]
     command = [str(python), "-m", "pytest", *selection, *options]
@@ -48,7 +59,11 @@ def run_vitest() -> int:
     shutil.rmtree(cache / "web", ignore_errors=True)
     shutil.copytree(HERE.parent / "web", cache / "web")
     shutil.copytree(HERE / "web", work, dirs_exist_ok=True)
-    for command in (["npm", "install", "--no-audit", "--no-fund", "--loglevel=error"], ["npm", "run", "--silent", "types"], ["npx", "vitest", "run"]):
+    for command in (
+        ["npm", "install", "--no-audit", "--no-fund", "--loglevel=error"],
+        ["npm", "run", "--silent", "types"],
+        ["npx", "vitest", "run"],
+    ):
         if code := subprocess.run(command, cwd=work).returncode:
             return code
     return 0

@@ -15,8 +15,15 @@ from pathlib import Path
 STEPS, FRAMES, SIZE = 20, 4, 16
 WIDTH, LAYERS = 1024, 16
 NEVER = 1e9
-EAGER = {"taylorseer": {"interval": 3}, "delta_dit": {"every": 3}, "reduced": {"computed": 7}, "easycache": {"tau": NEVER}, "predit": {"tau": NEVER},
-         "magcache": {"threshold": NEVER, "retention": 0.0, "ratios": (1.0, 1.0)}, "bwcache": {"threshold": NEVER, "tail_ratio": 0.0}}
+EAGER = {
+    "taylorseer": {"interval": 3},
+    "delta_dit": {"every": 3},
+    "reduced": {"computed": 7},
+    "easycache": {"tau": NEVER},
+    "predit": {"tau": NEVER},
+    "magcache": {"threshold": NEVER, "retention": 0.0, "ratios": (1.0, 1.0)},
+    "bwcache": {"threshold": NEVER, "tail_ratio": 0.0},
+}
 """Knobs by which methods skip whatever random weights make of their signals; by default a threshold that is never reached."""
 
 
@@ -45,14 +52,27 @@ def measure(out: Path, readme: bool) -> None:
 
     torch.manual_seed(0)
     reference = SkyReelsV2Transformer3DModel(
-        num_attention_heads=WIDTH // 128, attention_head_dim=128, in_channels=16, out_channels=16, text_dim=256, freq_dim=256, ffn_dim=4 * WIDTH,
-        num_layers=LAYERS, cross_attn_norm=True, qk_norm="rms_norm_across_heads", inject_sample_info=False).eval()
+        num_attention_heads=WIDTH // 128,
+        attention_head_dim=128,
+        in_channels=16,
+        out_channels=16,
+        text_dim=256,
+        freq_dim=256,
+        ffn_dim=4 * WIDTH,
+        num_layers=LAYERS,
+        cross_attn_norm=True,
+        qk_norm="rms_norm_across_heads",
+        inject_sample_info=False,
+    ).eval()
     network = WanTransformer(WanConfig(WIDTH, 4 * WIDTH, WIDTH // 128, LAYERS, text_dim=256)).eval()
     network.load_state_dict(to_official(reference.state_dict()))
     context = torch.randn(1, 64, 256)
     noise = torch.randn(1, 16, FRAMES, SIZE, SIZE)
     plain = Guided(network, context)
-    count = {f: count_flops(lambda: plain.velocity(noise[:, :, :f], timesteps(torch.full((f,), 0.5).numpy()), None, None)) for f in range(1, FRAMES + 1)}
+    count = {
+        f: count_flops(lambda: plain.velocity(noise[:, :, :f], timesteps(torch.full((f,), 0.5).numpy()), None, None))
+        for f in range(1, FRAMES + 1)
+    }
 
     def loop(schedule, settings) -> tuple[float, Timed, Trace]:
         model = Timed(network, context)
@@ -66,10 +86,22 @@ def measure(out: Path, readme: bool) -> None:
         seconds, model, trace = loop(schedule, settings)
         fulls.append(loop(schedule, PRESETS["off"]))
         full, flop_x = sum(run[0] for run in fulls[-2:]) / 2, fulls[-1][1].flops / model.flops
-        return {"output": settings.acting.depth > 0, "computed": trace.totals["computed"], "time x": full / seconds, "FLOP x": flop_x,
-                "time x / FLOP x": full / seconds / flop_x, "loop outside the network, of the full run": (seconds - model.seconds) / full, "bytes kept": trace.memory}
+        return {
+            "output": settings.acting.depth > 0,
+            "computed": trace.totals["computed"],
+            "time x": full / seconds,
+            "FLOP x": flop_x,
+            "time x / FLOP x": full / seconds / flop_x,
+            "loop outside the network, of the full run": (seconds - model.seconds) / full,
+            "bytes kept": trace.memory,
+        }
 
-    report = {"parameters": sum(p.numel() for p in network.parameters()), "steps": STEPS, "torch": torch.__version__, "threads": torch.get_num_threads()}
+    report = {
+        "parameters": sum(p.numel() for p in network.parameters()),
+        "steps": STEPS,
+        "torch": torch.__version__,
+        "threads": torch.get_num_threads(),
+    }
     schedule = SKYREELS.schedule(FRAMES, STEPS, FRAMES)
     loop(SKYREELS.schedule(FRAMES, 2, FRAMES), PRESETS["off"])
     fulls = [loop(schedule, PRESETS["off"])]
@@ -82,26 +114,49 @@ def measure(out: Path, readme: bool) -> None:
         report["methods"][name] = row(Settings(method, Gate(2, 1, 0)))
         print(name, report["methods"][name], flush=True)
 
-    scheduler = UniPCMultistepScheduler(use_flow_sigmas=True, prediction_type="flow_prediction", flow_shift=8.0, solver_order=2)
-    pipe = SkyReelsV2DiffusionForcingPipeline(tokenizer=None, text_encoder=None, transformer=reference, vae=None, scheduler=scheduler)
+    scheduler = UniPCMultistepScheduler(
+        use_flow_sigmas=True, prediction_type="flow_prediction", flow_shift=8.0, solver_order=2
+    )
+    pipe = SkyReelsV2DiffusionForcingPipeline(
+        tokenizer=None, text_encoder=None, transformer=reference, vae=None, scheduler=scheduler
+    )
     pipe.set_progress_bar_config(disable=True)
     began = time.perf_counter()
-    pipe(None, height=SIZE * 8, width=SIZE * 8, num_frames=4 * FRAMES - 3, base_num_frames=4 * FRAMES - 3, num_inference_steps=STEPS, guidance_scale=1.0,
-         prompt_embeds=context, output_type="latent", ar_step=0, overlap_history=None, addnoise_condition=0)
+    pipe(
+        None,
+        height=SIZE * 8,
+        width=SIZE * 8,
+        num_frames=4 * FRAMES - 3,
+        base_num_frames=4 * FRAMES - 3,
+        num_inference_steps=STEPS,
+        guidance_scale=1.0,
+        prompt_embeds=context,
+        output_type="latent",
+        ar_step=0,
+        overlap_history=None,
+        addnoise_condition=0,
+    )
     report["unaccelerated loop / diffusers pipeline"] = fulls[-1][0] / (time.perf_counter() - began)
     report["bytes kept at 257 frames, 544x960, fp32, three velocities"] = 3 * 16 * 25 * 68 * 120 * 4
     print(json.dumps(report, indent=1))
     if readme:
         from tests.bench.__main__ import into_readme
 
-        balanced, others, outside = report["two skipped"], report["methods"].values(), "loop outside the network, of the full run"
+        balanced, others, outside = (
+            report["two skipped"],
+            report["methods"].values(),
+            "loop outside the network, of the full run",
+        )
         ratios = [row["time x / FLOP x"] for row in others if row["output"]]
-        into_readme("efficiency", f"The loop itself (`python -m tests.efficiency`, {report['parameters'] / 1e6:.0f} million random parameters, two of three steps skipped, "
-                    f"which random weights need a fixed cadence for): {balanced['time x']:.2f}x faster by the clock and {balanced['FLOP x']:.2f}x by operations, a ratio of "
-                    f"{balanced['time x / FLOP x']:.2f}, and {min(ratios):.2f} to {max(ratios):.2f} with the other methods that reuse the output; what is not the network took "
-                    f"{balanced[outside]:.2%} of the full run's time, with the other methods at most {max(row[outside] for row in others):.2%}. Without acceleration it took "
-                    f"{report['unaccelerated loop / diffusers pipeline']:.2f} times the time of diffusers' pipeline. At 257 frames of 544x960 SCOPE keeps at most "
-                    f"{report['bytes kept at 257 frames, 544x960, fp32, three velocities'] / 1e6:.0f} MB.")
+        into_readme(
+            "efficiency",
+            f"The loop itself (`python -m tests.efficiency`, {report['parameters'] / 1e6:.0f} million random parameters, two of three steps skipped, "
+            f"which random weights need a fixed cadence for): {balanced['time x']:.2f}x faster by the clock and {balanced['FLOP x']:.2f}x by operations, a ratio of "
+            f"{balanced['time x / FLOP x']:.2f}, and {min(ratios):.2f} to {max(ratios):.2f} with the other methods that reuse the output; what is not the network took "
+            f"{balanced[outside]:.2%} of the full run's time, with the other methods at most {max(row[outside] for row in others):.2%}. Without acceleration it took "
+            f"{report['unaccelerated loop / diffusers pipeline']:.2f} times the time of diffusers' pipeline. At 257 frames of 544x960 SCOPE keeps at most "
+            f"{report['bytes kept at 257 frames, 544x960, fp32, three velocities'] / 1e6:.0f} MB.",
+        )
     out.mkdir(parents=True, exist_ok=True)
     (out / "efficiency.json").write_text(json.dumps(report, indent=1))
 
@@ -119,7 +174,18 @@ def main() -> int:
     from workflows.launcher import find_or_build
 
     host = find_or_build(args.comfyui, ("diffusers==0.42.1",))
-    return subprocess.run([str(host.python), "-m", "tests.efficiency", "--here", "--out", str(args.out), *(["--readme"] if args.readme else [])], cwd=Path(__file__).parents[1]).returncode
+    return subprocess.run(
+        [
+            str(host.python),
+            "-m",
+            "tests.efficiency",
+            "--here",
+            "--out",
+            str(args.out),
+            *(["--readme"] if args.readme else []),
+        ],
+        cwd=Path(__file__).parents[1],
+    ).returncode
 
 
 if __name__ == "__main__":

@@ -65,7 +65,9 @@ class Scripted(Method):
     def value(self, state: None, unit: Unit, decision: Decision, history: Sequence[Entry], x: Tensor) -> Tensor:
         if decision.mode is Mode.REUSE:
             return history[0].value
-        return extrapolate("taylor1", unit.sigma, [entry.sigma for entry in history], [entry.value for entry in history])
+        return extrapolate(
+            "taylor1", unit.sigma, [entry.sigma for entry in history], [entry.value for entry in history]
+        )
 
     def skip(self, state: None, unit: Unit, layers: int) -> Skip | None:
         if self.way in OF_OUTPUT:
@@ -99,13 +101,17 @@ class Counted:
                 return block(hidden)
 
             return counted(hidden) if around is None else around(i, hidden, counted)
+
         return count
 
     def take_flops(self) -> int:
         """Operations since this was last asked."""
         total = 0
         for shape, calls in self.calls.items():
-            none, one = (count_flops(lambda: self.blank(shape, lambda i, hidden, block: block(hidden) if i < blocks else hidden)) for blocks in (0, 1))
+            none, one = (
+                count_flops(lambda: self.blank(shape, lambda i, hidden, block: block(hidden) if i < blocks else hidden))
+                for blocks in (0, 1)
+            )
             total += calls * none + self.ran[shape] * (one - none)
         self.calls, self.ran = Counter(), Counter()
         return total
@@ -120,7 +126,11 @@ class SkyReels(Counted):
     def __init__(self, device: torch.device, dtype: torch.dtype, tiny: bool):
         super().__init__()
         self.device, self.dtype = device, dtype
-        config = WanConfig(96, 192, 2, 4, text_dim=16) if tiny else WanConfig(dim=1536, ffn_dim=8960, num_heads=12, num_layers=30)
+        config = (
+            WanConfig(96, 192, 2, 4, text_dim=16)
+            if tiny
+            else WanConfig(dim=1536, ffn_dim=8960, num_heads=12, num_layers=30)
+        )
         self.frames, self.size, self.text = (10, (4, 6), 8) if tiny else (25, (68, 120), 512)
         with device:
             self.model = WanTransformer(config).to(dtype).requires_grad_(False)
@@ -155,7 +165,11 @@ class Magi(Counted, ChunkModel):
     def __init__(self, device: torch.device, dtype: torch.dtype, tiny: bool):
         super().__init__()
         self.device, self.dtype = device, dtype
-        config = MagiConfig(layers=4, hidden=64, ffn=96, heads=16, cond=16, head_dim=8, caption_dim=24, caption_length=60) if tiny else MAGI_4_5B
+        config = (
+            MagiConfig(layers=4, hidden=64, ffn=96, heads=16, cond=16, head_dim=8, caption_dim=24, caption_length=60)
+            if tiny
+            else MAGI_4_5B
+        )
         self.frames, self.size, self.text = (18, (4, 6), 8) if tiny else (60, (60, 60), 300)
         self.model = MagiTransformer(config, dtype, device).requires_grad_(False)
         for parameter in self.model.parameters():
@@ -163,12 +177,36 @@ class Magi(Counted, ChunkModel):
         self.config, self.layers = config, len(self.model.blocks)
         self.captions = torch.randn(2, config.caption_length, config.caption_dim, device=device)
         """The prompt's and the null caption."""
-        self.masks = torch.arange(config.caption_length, device=device) < torch.tensor([[self.text], [50]], device=device)
+        self.masks = torch.arange(config.caption_length, device=device) < torch.tensor(
+            [[self.text], [50]], device=device
+        )
 
-    def forward(self, x: Tensor, times: Sequence[float], shape: tuple, cache: ChunkCache, keep: Sequence[int], dt: float, around: Callable) -> Tensor:
+    def forward(
+        self,
+        x: Tensor,
+        times: Sequence[float],
+        shape: tuple,
+        cache: ChunkCache,
+        keep: Sequence[int],
+        dt: float,
+        around: Callable,
+    ) -> Tensor:
         chunks, ranges, null = shape
-        context, mask = (torch.stack([kinds[int(none)] for none in null])[None] for kinds in (self.captions, self.masks))
-        return self.model(x, torch.tensor([times], dtype=torch.float32, device=self.device), chunks, ranges, context, mask, cache, keep, dt, around=around)
+        context, mask = (
+            torch.stack([kinds[int(none)] for none in null])[None] for kinds in (self.captions, self.masks)
+        )
+        return self.model(
+            x,
+            torch.tensor([times], dtype=torch.float32, device=self.device),
+            chunks,
+            ranges,
+            context,
+            mask,
+            cache,
+            keep,
+            dt,
+            around=around,
+        )
 
     def __call__(self, x, times, chunks, ranges, text, cache, keep, dt, dropped, around) -> Tensor:
         shape = tuple(chunks), tuple(ranges), tuple(told is None for told in text)
@@ -177,7 +215,13 @@ class Magi(Counted, ChunkModel):
     def blank(self, shape: tuple, around: Callable) -> Tensor:
         chunks, ranges, _ = shape
         x = torch.zeros(1, 16, 6 * len(chunks), *self.size, device=self.device)
-        stored = torch.zeros(1, 6 * self.size[0] * self.size[1] // 4, self.config.groups * self.config.head_dim, device=self.device, dtype=self.dtype)
+        stored = torch.zeros(
+            1,
+            6 * self.size[0] * self.size[1] // 4,
+            self.config.groups * self.config.head_dim,
+            device=self.device,
+            dtype=self.dtype,
+        )
         cache = ChunkCache()
         for chunk in {chunk for span in ranges for chunk in range(*span)} - set(chunks):
             cache.put(0, chunk, stored, stored)
@@ -201,7 +245,9 @@ MODELS = {"skyreels": SkyReels, "magi": Magi}
 def run(network: SkyReels | Magi, schedule: ARSchedule, way: str) -> dict[str, Any]:
     """Sample and measure; the network has counted the operations."""
     cuda = network.device.type == "cuda"
-    noise = torch.randn(1, 16, schedule.frames, *network.size, generator=torch.Generator().manual_seed(0)).to(network.device)
+    noise = torch.randn(1, 16, schedule.frames, *network.size, generator=torch.Generator().manual_seed(0)).to(
+        network.device
+    )
     if cuda:
         torch.cuda.reset_peak_memory_stats()
         torch.cuda.synchronize()
@@ -211,8 +257,15 @@ def run(network: SkyReels | Magi, schedule: ARSchedule, way: str) -> dict[str, A
         torch.cuda.synchronize()
     seconds = time.perf_counter() - began
     peak = torch.cuda.max_memory_allocated() if cuda else None
-    return {"way": way, "seconds": seconds, "computed": trace.totals["computed"], "of": trace.totals["iterations"],
-            "modes": [step["modes"] for step in trace.segments[0].steps], "peak_bytes": peak, "kept_bytes": trace.memory}
+    return {
+        "way": way,
+        "seconds": seconds,
+        "computed": trace.totals["computed"],
+        "of": trace.totals["iterations"],
+        "modes": [step["modes"] for step in trace.segments[0].steps],
+        "peak_bytes": peak,
+        "kept_bytes": trace.memory,
+    }
 
 
 def measure(network: SkyReels | Magi, steps: int) -> list[dict[str, Any]]:
@@ -227,24 +280,36 @@ def measure(network: SkyReels | Magi, steps: int) -> list[dict[str, Any]]:
         row["time_x"], row["flop_x"] = full["seconds"] / row["seconds"], full["flops"] / row["flops"]
         row["ratio"] = row["time_x"] / row["flop_x"]
         rows.append(row)
-        print(f"  {network.title}, {way}: {row['seconds']:.2f} s, {row['time_x']:.2f}x, operations {row['flop_x']:.2f}x, ratio {row['ratio']:.3f}", flush=True)
+        print(
+            f"  {network.title}, {way}: {row['seconds']:.2f} s, {row['time_x']:.2f}x, operations {row['flop_x']:.2f}x, ratio {row['ratio']:.3f}",
+            flush=True,
+        )
     return rows
 
 
 def markdown(report: dict[str, Any]) -> str:
     lines = [
-        f"# Speed-up by the clock and by operations on {report['device']}", "",
+        f"# Speed-up by the clock and by operations on {report['device']}",
+        "",
         f"torch {report['torch']}, {report['dtype']}, random weights. Two of three iterations are skipped in each way; *ratio* is time x over FLOP x, "
-        f"at least {GOAL} where the output is reused. MAGI-1's chunks are decided one by one there, and together where blocks are reused.", ""]
+        f"at least {GOAL} where the output is reused. MAGI-1's chunks are decided one by one there, and together where blocks are reused.",
+        "",
+    ]
     for model in report["models"]:
-        lines += [f"## {model['title']}", "", f"{model['parameters'] / 1e9:.2f} billion parameters, {model['steps']} steps; {model['measured']}.", "",
-                  "| skipped iterations take | computed | seconds | PFLOP | time x | FLOP x | ratio | peak GB | GB kept |",
-                  "|---|---|---|---|---|---|---|---|---|"]
+        lines += [
+            f"## {model['title']}",
+            "",
+            f"{model['parameters'] / 1e9:.2f} billion parameters, {model['steps']} steps; {model['measured']}.",
+            "",
+            "| skipped iterations take | computed | seconds | PFLOP | time x | FLOP x | ratio | peak GB | GB kept |",
+            "|---|---|---|---|---|---|---|---|---|",
+        ]
         for row in model["rows"]:
             peak = "" if row["peak_bytes"] is None else f"{row['peak_bytes'] / 1e9:.2f}"
             lines.append(
                 f"| {WAYS.get(row['way'], 'nothing: all are computed')} | {row['computed']} of {row['of']} | {row['seconds']:.2f} | {row['flops'] / 1e15:.3g} "
-                f"| {row['time_x']:.2f} | {row['flop_x']:.2f} | {row['ratio']:.3f} | {peak} | {row['kept_bytes'] / 1e9:.3f} |")
+                f"| {row['time_x']:.2f} | {row['flop_x']:.2f} | {row['ratio']:.3f} | {peak} | {row['kept_bytes'] / 1e9:.3f} |"
+            )
         lines.append("")
     return "\n".join(lines)
 
@@ -253,8 +318,12 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", type=torch.device, default=torch.device("cuda"))
     parser.add_argument("--models", nargs="+", choices=MODELS, default=list(MODELS))
-    parser.add_argument("--steps", type=int, metavar="N",
-                        help="denoising steps, a multiple of 4 (default: SkyReels 12, MAGI-1 32; released: 50 and 64)")
+    parser.add_argument(
+        "--steps",
+        type=int,
+        metavar="N",
+        help="denoising steps, a multiple of 4 (default: SkyReels 12, MAGI-1 32; released: 50 and 64)",
+    )
     parser.add_argument("--tiny", action="store_true", help="small models in fp32 on the CPU, to test this script")
     parser.add_argument("--out", type=Path, default=Path("scope-output"), metavar="FOLDER")
     args = parser.parse_args()
@@ -262,22 +331,43 @@ def main() -> int:
         parser.error("--steps has to be a multiple of 4, because MAGI-1 denoises four chunks at a time")
     device, dtype = (torch.device("cpu"), torch.float32) if args.tiny else (args.device, torch.bfloat16)
 
-    report = {"format": "scope.gpu_check", "pack": __version__, "torch": torch.__version__, "dtype": str(dtype).removeprefix("torch."), "tiny": args.tiny,
-              "device": torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or platform.machine(), "models": []}
+    report = {
+        "format": "scope.gpu_check",
+        "pack": __version__,
+        "torch": torch.__version__,
+        "dtype": str(dtype).removeprefix("torch."),
+        "tiny": args.tiny,
+        "device": torch.cuda.get_device_name(device)
+        if device.type == "cuda"
+        else platform.processor() or platform.machine(),
+        "models": [],
+    }
     for name in args.models:
         torch.manual_seed(0)
         network = MODELS[name](device, dtype, args.tiny)
         steps = args.steps or network.steps
-        report["models"].append({"model": name, "title": network.title, "measured": "tiny" if args.tiny else network.measured, "steps": steps,
-                                 "parameters": sum(p.numel() for p in network.model.parameters()), "rows": measure(network, steps)})
+        report["models"].append(
+            {
+                "model": name,
+                "title": network.title,
+                "measured": "tiny" if args.tiny else network.measured,
+                "steps": steps,
+                "parameters": sum(p.numel() for p in network.model.parameters()),
+                "rows": measure(network, steps),
+            }
+        )
         del network
 
     args.out.mkdir(parents=True, exist_ok=True)
     (args.out / "gpu_check.json").write_text(json.dumps(report, indent=1))
     (args.out / "gpu_check.md").write_text(markdown(report))
     print(markdown(report))
-    missed = [f"{model['title']}, {row['way']}: {row['ratio']:.3f}" for model in report["models"] for row in model["rows"]
-              if row["way"] in OF_OUTPUT and row["ratio"] < GOAL]
+    missed = [
+        f"{model['title']}, {row['way']}: {row['ratio']:.3f}"
+        for model in report["models"]
+        for row in model["rows"]
+        if row["way"] in OF_OUTPUT and row["ratio"] < GOAL
+    ]
     if missed and not args.tiny:
         print(f"Below {GOAL}: {'; '.join(missed)}", file=sys.stderr)
         return 1

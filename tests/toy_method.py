@@ -27,7 +27,9 @@ if __name__.endswith(".methods.toy"):
         points: ClassVar = {"often": {}, "seldom": {"every": 6, "max_skip": 5, "kind": "old"}}
         speed = Speed("every", 2, 8)
 
-        every: int = count(3, "One step in so many is computed; 1 computes all.", least=1, high=20, usual="for example 3")
+        every: int = count(
+            3, "One step in so many is computed; 1 computes all.", least=1, high=20, usual="for example 3"
+        )
         kind: str = choice("new", "Which computed velocity is taken.", ["new", "old"])
         depth = 2
 

@@ -7,19 +7,30 @@ import time
 from pathlib import Path
 
 from .graph import WorkflowError, to_prompt
-from .host import Host, HostError, Server, find_or_build
+from .launcher import Host, HostError, Server, find_or_build
 
 FOLDER = Path(__file__).parent
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m workflows", description="Run an example workflow without a browser.")
+    parser = argparse.ArgumentParser(
+        prog="python -m workflows", description="Run an example workflow without a browser."
+    )
     parser.add_argument("name", nargs="?", help="the name of a workflow, or a part of it that fits no other")
     parser.add_argument("--list", action="store_true", help="name the workflows and stop")
-    parser.add_argument("--comfyui", type=Path, metavar="PATH", help="the ComfyUI to use (otherwise COMFYUI_PATH, or a private one)")
-    parser.add_argument("--out", type=Path, default=Path("scope-output"), metavar="FOLDER", help="where files go (default: %(default)s)")
     parser.add_argument(
-        "--set", action="append", default=[], dest="changes", metavar="NODE.WIDGET=VALUE", help="change a widget; NODE is a title or type"
+        "--comfyui", type=Path, metavar="PATH", help="the ComfyUI to use (otherwise COMFYUI_PATH, or a private one)"
+    )
+    parser.add_argument(
+        "--out", type=Path, default=Path("scope-output"), metavar="FOLDER", help="where files go (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        dest="changes",
+        metavar="NODE.WIDGET=VALUE",
+        help="change a widget; NODE is a title or type",
     )
     options = parser.parse_args()
     if options.list or not options.name:
@@ -48,7 +59,10 @@ def run(name: str, comfyui: Path | None, out: Path, changes: list[str]):
         require_models(workflow, prompt, host, server)
 
         stats = server.request("GET", "/system_stats")[1]
-        print(f"Running {file.stem} on ComfyUI {stats['system']['comfyui_version']} ({stats['devices'][0]['name']})", flush=True)
+        print(
+            f"Running {file.stem} on ComfyUI {stats['system']['comfyui_version']} ({stats['devices'][0]['name']})",
+            flush=True,
+        )
         began = time.monotonic()
         progress = Progress(prompt)
         try:
@@ -105,11 +119,15 @@ def require_models(workflow: dict, prompt: dict, host: Host, server: Server):
     missing = []
     for node in workflow["nodes"]:
         models = node.get("properties", {}).get("models", [])
-        for model in models if named.intersection(model["name"] for model in models) else ():  # all files of a sharded model
+        for model in (
+            models if named.intersection(model["name"] for model in models) else ()
+        ):  # all files of a sharded model
             if model["name"] not in (server.request("GET", f"/models/{model['directory']}")[1] or []):
                 missing.append(f"{host.models / model['directory'] / model['name']}\n    from {model['url']}")
     if missing:
-        raise WorkflowError("\n  ".join(["This workflow needs model files that are not there yet. Download:", *dict.fromkeys(missing)]))
+        raise WorkflowError(
+            "\n  ".join(["This workflow needs model files that are not there yet. Download:", *dict.fromkeys(missing)])
+        )
 
 
 class Progress:
@@ -132,7 +150,9 @@ class Progress:
             self.quarters = quarters
 
     def _show(self, text: str):
-        print(f"\r\033[K  {text}" if self.on_terminal else f"  {text}", end="" if self.on_terminal else "\n", flush=True)
+        print(
+            f"\r\033[K  {text}" if self.on_terminal else f"  {text}", end="" if self.on_terminal else "\n", flush=True
+        )
 
     def close(self):
         if self.on_terminal:

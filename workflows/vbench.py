@@ -18,7 +18,7 @@ from scope_core import __version__
 
 from .__main__ import FOLDER, Progress, require_models, set_widget
 from .graph import WorkflowError, widget_values
-from .host import HostError, find_or_build
+from .launcher import HostError, find_or_build
 
 Graph = dict[str, tuple[str, dict[str, Any]]]
 """Nodes by name: type, and the inputs that are not at their defaults. A list is a link: name of a node, number of its output."""
@@ -28,8 +28,24 @@ SKYREELS_ROWS = {
     "Original": {"preset": "off"},
     "Delta-DiT": {"settings": {"method": "delta_dit"}},
     # The paper does not print its thresholds. These are the default and the advice of the SkyReels-V2 release, with its `use_ret_steps`.
-    "TeaCache-slow": {"settings": {"method": "teacache", "method.threshold": 0.2, "method.polynomial": "1.3B", "method.max_skip": 50, "method.tail": 0}},
-    "TeaCache-fast": {"settings": {"method": "teacache", "method.threshold": 0.3, "method.polynomial": "1.3B", "method.max_skip": 50, "method.tail": 0}},
+    "TeaCache-slow": {
+        "settings": {
+            "method": "teacache",
+            "method.threshold": 0.2,
+            "method.polynomial": "1.3B",
+            "method.max_skip": 50,
+            "method.tail": 0,
+        }
+    },
+    "TeaCache-fast": {
+        "settings": {
+            "method": "teacache",
+            "method.threshold": 0.3,
+            "method.polynomial": "1.3B",
+            "method.max_skip": 50,
+            "method.tail": 0,
+        }
+    },
     "TaylorSeer-slow": {"settings": {"method": "taylorseer", "method.interval": 3, "method.site": "residual"}},
     "TaylorSeer-fast": {"settings": {"method": "taylorseer", "method.preset": "Wan, every 5"}},
     "FlowCache-slow": {"settings": {"method": "flowcache", "method.preset": "SkyReels slow"}},
@@ -43,7 +59,15 @@ MAGI_ROWS = {
     "Delta-DiT": {"settings": {"method": "delta_dit"}},
     # FlowCache's comparison has 0.01; a faster point was not published, so this is its own fast threshold.
     "TeaCache-slow": {"settings": {"method": "teacache", "method.preset": "MAGI-1, 0.01"}},
-    "TeaCache-fast": {"settings": {"method": "teacache", "method.threshold": 0.015, "method.signal": "latent", "method.max_skip": 12, "method.tail": 0}},
+    "TeaCache-fast": {
+        "settings": {
+            "method": "teacache",
+            "method.threshold": 0.015,
+            "method.signal": "latent",
+            "method.max_skip": 12,
+            "method.tail": 0,
+        }
+    },
     "TaylorSeer-slow": {"settings": {"method": "taylorseer", "method.interval": 3, "method.site": "residual"}},
     "TaylorSeer-fast": {"settings": {"method": "taylorseer", "method.preset": "Wan, every 5"}},
     "FlowCache-slow": {"settings": {"method": "flowcache", "method.preset": "MAGI-1 slow"}},
@@ -55,8 +79,10 @@ MAGI_ROWS = {
 ROWS: dict[str, dict[str, dict[str, Any]]] = {"skyreels": SKYREELS_ROWS, "magi": MAGI_ROWS, "demo": SKYREELS_ROWS}
 """The paper's Table 1 by model, and our presets: `preset` of SCOPE Sampler, or the inputs of a SCOPE Settings node that are not at their defaults."""
 
-NEGATIVE = ("色调艳丽，过曝，静态，细节模糊不清，字幕，风格，作品，画作，画面，静止，整体发灰，最差质量，低质量，JPEG压缩残留，丑陋的，残缺的，多余的手指，画得不好的手部，"
-            "画得不好的脸部，畸形的，毁容的，形态畸形的肢体，手指融合，静止不动的画面，杂乱的背景，三条腿，背景人很多，倒着走")
+NEGATIVE = (
+    "色调艳丽，过曝，静态，细节模糊不清，字幕，风格，作品，画作，画面，静止，整体发灰，最差质量，低质量，JPEG压缩残留，丑陋的，残缺的，多余的手指，画得不好的手部，"
+    "画得不好的脸部，畸形的，毁容的，形态畸形的肢体，手指融合，静止不动的画面，杂乱的背景，三条腿，背景人很多，倒着走"
+)
 """That of the SkyReels-V2 release."""
 UNFIT = '<>:"/\\|?*' if os.name == "nt" else "/"
 """Characters that a file name cannot hold here."""
@@ -78,10 +104,31 @@ def skyreels(text: str, files: Files) -> Graph:
         "vae": ("VAELoader", {"vae_name": files.vae}),
         "positive": ("CLIPTextEncode", {"clip": ["clip", 0], "text": text}),
         "negative": ("CLIPTextEncode", {"clip": ["clip", 0], "text": NEGATIVE}),
-        "schedule": ("SCOPE_ARSchedule", {"width": 960, "height": 544, "length": 257, "window": 97, "overlap": 17, "chunk": 5, "ar_step": 5,
-                                          "vae": ["vae", 0]}),
-        "sampler": ("SCOPE_Sampler", {"model": ["model", 0], "positive": ["positive", 0], "negative": ["negative", 0],
-                                      "steps": 50, "cfg": 6.0, "shift": 8.0, "solver": "unipc"}),
+        "schedule": (
+            "SCOPE_ARSchedule",
+            {
+                "width": 960,
+                "height": 544,
+                "length": 257,
+                "window": 97,
+                "overlap": 17,
+                "chunk": 5,
+                "ar_step": 5,
+                "vae": ["vae", 0],
+            },
+        ),
+        "sampler": (
+            "SCOPE_Sampler",
+            {
+                "model": ["model", 0],
+                "positive": ["positive", 0],
+                "negative": ["negative", 0],
+                "steps": 50,
+                "cfg": 6.0,
+                "shift": 8.0,
+                "solver": "unipc",
+            },
+        ),
         "decode": ("VAEDecode", {"vae": ["vae", 0]}),
     }
 
@@ -93,9 +140,22 @@ def magi(text: str, files: Files) -> Graph:
         "clip": ("CLIPLoader", {"clip_name": files.text_encoder, "type": "pixart"}),
         "vae": ("SCOPE_LoadMagiVAE", {"vae_name": files.vae}),
         "prompt": ("SCOPE_MagiPrompt", {"clip": ["clip", 0], "text": text}),
-        "schedule": ("SCOPE_MagiSchedule", {"width": 480, "height": 480, "length": 240, "window": 4, "look_back": "all", "kv_gpu_gb": 16.0}),
-        "sampler": ("SCOPE_Sampler", {"model": ["model", 0], "positive": ["prompt", 0], "negative": ["prompt", 1],
-                                      "steps": 64, "cfg": 1.0, "shift": 3.0, "solver": "euler"}),
+        "schedule": (
+            "SCOPE_MagiSchedule",
+            {"width": 480, "height": 480, "length": 240, "window": 4, "look_back": "all", "kv_gpu_gb": 16.0},
+        ),
+        "sampler": (
+            "SCOPE_Sampler",
+            {
+                "model": ["model", 0],
+                "positive": ["prompt", 0],
+                "negative": ["prompt", 1],
+                "steps": 64,
+                "cfg": 1.0,
+                "shift": 3.0,
+                "solver": "euler",
+            },
+        ),
         "decode": ("VAEDecode", {"vae": ["vae", 0]}),
     }
 
@@ -106,9 +166,22 @@ def demo(text: str, files: None) -> Graph:
         "demo": ("SCOPE_LoadDemo", {"family": "SkyReels-V2"}),
         "positive": ("CLIPTextEncode", {"clip": ["demo", 1], "text": text}),
         "negative": ("CLIPTextEncode", {"clip": ["demo", 1], "text": ""}),
-        "schedule": ("SCOPE_ARSchedule", {"width": 128, "height": 128, "length": 61, "window": 61, "chunk": 1, "ar_step": 5}),
-        "sampler": ("SCOPE_Sampler", {"model": ["demo", 0], "positive": ["positive", 0], "negative": ["negative", 0],
-                                      "steps": 50, "cfg": 2.5, "shift": 8.0, "solver": "unipc"}),
+        "schedule": (
+            "SCOPE_ARSchedule",
+            {"width": 128, "height": 128, "length": 61, "window": 61, "chunk": 1, "ar_step": 5},
+        ),
+        "sampler": (
+            "SCOPE_Sampler",
+            {
+                "model": ["demo", 0],
+                "positive": ["positive", 0],
+                "negative": ["negative", 0],
+                "steps": 50,
+                "cfg": 2.5,
+                "shift": 8.0,
+                "solver": "unipc",
+            },
+        ),
         "decode": ("VAEDecode", {"vae": ["demo", 2]}),
     }
 
@@ -123,28 +196,75 @@ class Model(NamedTuple):
 MODELS = {
     "demo": Model(demo, None, "01_demo_text_to_video"),
     "skyreels": Model(
-        skyreels, Files("Wan2_1-SkyReels-V2-DF-1_3B-540P_fp32.safetensors", "umt5_xxl_fp8_e4m3fn_scaled.safetensors", "wan_2.1_vae.safetensors"),
-        "02_skyreels_text_to_video"),
+        skyreels,
+        Files(
+            "Wan2_1-SkyReels-V2-DF-1_3B-540P_fp32.safetensors",
+            "umt5_xxl_fp8_e4m3fn_scaled.safetensors",
+            "wan_2.1_vae.safetensors",
+        ),
+        "02_skyreels_text_to_video",
+    ),
     "magi": Model(
-        magi, Files("MAGI-1/4.5B_distill/model-00001-of-00002.safetensors", "t5xxl_fp16.safetensors", "magi_1_vae.safetensors"),
-        "10_magi_text_to_video"),
+        magi,
+        Files(
+            "MAGI-1/4.5B_distill/model-00001-of-00002.safetensors", "t5xxl_fp16.safetensors", "magi_1_vae.safetensors"
+        ),
+        "10_magi_text_to_video",
+    ),
 }
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m workflows.vbench", description="Render VBench's prompts at each setting of a table.")
+    parser = argparse.ArgumentParser(
+        prog="python -m workflows.vbench", description="Render VBench's prompts at each setting of a table."
+    )
     parser.add_argument("--model", choices=MODELS, required=True)
-    parser.add_argument("--prompts", type=Path, required=True, metavar="FILE", help="one prompt a line, such as VBench's prompts/all_dimension.txt")
-    parser.add_argument("--names", type=Path, metavar="FILE", help="names of the videos, a line for each prompt: VBench's own prompts, where others are rendered")
+    parser.add_argument(
+        "--prompts",
+        type=Path,
+        required=True,
+        metavar="FILE",
+        help="one prompt a line, such as VBench's prompts/all_dimension.txt",
+    )
+    parser.add_argument(
+        "--names",
+        type=Path,
+        metavar="FILE",
+        help="names of the videos, a line for each prompt: VBench's own prompts, where others are rendered",
+    )
     parser.add_argument("--rows", nargs="+", metavar="ROW", help=f"default: all of {', '.join(SKYREELS_ROWS)}")
-    parser.add_argument("--samples", type=int, default=5, help="videos of each prompt (default: %(default)s; VBench wants 25 for temporal flickering)")
+    parser.add_argument(
+        "--samples",
+        type=int,
+        default=5,
+        help="videos of each prompt (default: %(default)s; VBench wants 25 for temporal flickering)",
+    )
     parser.add_argument("--limit", type=int, metavar="N", help="only the first N prompts")
-    parser.add_argument("--seed", type=int, default=0, help="seed of every prompt's first video; the next one has the next seed, in all rows alike")
+    parser.add_argument(
+        "--seed",
+        type=int,
+        default=0,
+        help="seed of every prompt's first video; the next one has the next seed, in all rows alike",
+    )
     parser.add_argument("--out", type=Path, required=True, metavar="FOLDER")
-    parser.add_argument("--comfyui", type=Path, metavar="PATH", help="the ComfyUI to use (otherwise COMFYUI_PATH, or a private one)")
+    parser.add_argument(
+        "--comfyui", type=Path, metavar="PATH", help="the ComfyUI to use (otherwise COMFYUI_PATH, or a private one)"
+    )
     for file in Files._fields:
-        parser.add_argument(f"--{file.replace('_', '-')}-file", dest=f"{file}_file", metavar="NAME", help="another file than that of the example workflow")
-    parser.add_argument("--set", action="append", default=[], dest="changes", metavar="NODE.WIDGET=VALUE", help="change a widget, such as sampler.steps=30")
+        parser.add_argument(
+            f"--{file.replace('_', '-')}-file",
+            dest=f"{file}_file",
+            metavar="NAME",
+            help="another file than that of the example workflow",
+        )
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        dest="changes",
+        metavar="NODE.WIDGET=VALUE",
+        help="change a widget, such as sampler.steps=30",
+    )
     options = parser.parse_args()
     try:
         render(options)
@@ -163,24 +283,35 @@ def render(options: argparse.Namespace) -> None:
     if unknown := [row for row in rows if row not in ROWS[options.model]]:
         raise WorkflowError(f"There is no row {', '.join(unknown)}. Choose from: {', '.join(ROWS[options.model])}")
     # All rows of a video before the next video: what is there after an interruption can be compared.
-    videos = [(row, text, index, options.out / row / f"{name}-{index}.mp4")
-              for name, text in prompts.items() for index in range(options.samples) for row in rows]
+    videos = [
+        (row, text, index, options.out / row / f"{name}-{index}.mp4")
+        for name, text in prompts.items()
+        for index in range(options.samples)
+        for row in rows
+    ]
     todo = [video for video in videos if not video[3].exists()]
     print(f"{len(videos)} videos, {len(videos) - len(todo)} of them there already", flush=True)
     if not todo:
         return
 
     model = MODELS[options.model]
-    files = model.files and Files(*(getattr(options, f"{name}_file") or file for name, file in model.files._asdict().items()))
+    files = model.files and Files(
+        *(getattr(options, f"{name}_file") or file for name, file in model.files._asdict().items())
+    )
     host = find_or_build(options.comfyui)
     print(f"Starting ComfyUI from {host.root} ...", flush=True)
     options.out.mkdir(parents=True, exist_ok=True)
-    with (tempfile.TemporaryDirectory(prefix="unfinished-", dir=options.out) as work,
-          host.serve(output=Path(work), log=options.out / "comfyui.log") as server):
+    with (
+        tempfile.TemporaryDirectory(prefix="unfinished-", dir=options.out) as work,
+        host.serve(output=Path(work), log=options.out / "comfyui.log") as server,
+    ):
         object_info = server.object_info()
         stats = server.request("GET", "/system_stats")[1]
-        environment = {"pack": __version__, **{name: stats["system"][name] for name in ("comfyui_version", "pytorch_version", "python_version")},
-                       "device": stats["devices"][0]["name"]}
+        environment = {
+            "pack": __version__,
+            **{name: stats["system"][name] for name in ("comfyui_version", "pytorch_version", "python_version")},
+            "device": stats["devices"][0]["name"],
+        }
 
         def prompt(row: str, text: str, seed: int) -> dict:
             made = to_api(complete(model.graph(text, files), ROWS[options.model][row], seed), object_info)
@@ -188,11 +319,19 @@ def render(options: argparse.Namespace) -> None:
                 set_widget(change, made)
             return made
 
-        require_models(json.loads((FOLDER / f"{model.example}.json").read_text(encoding="utf-8")), prompt(rows[0], "", 0), host, server)
+        require_models(
+            json.loads((FOLDER / f"{model.example}.json").read_text(encoding="utf-8")),
+            prompt(rows[0], "", 0),
+            host,
+            server,
+        )
         for row in rows:
             (options.out / row).mkdir(exist_ok=True)
-            keep_settings(options.out / f"{row}.json", {"row": row, "model": options.model, "seed": options.seed, "prompt": prompt(row, "", options.seed)},
-                          environment)
+            keep_settings(
+                options.out / f"{row}.json",
+                {"row": row, "model": options.model, "seed": options.seed, "prompt": prompt(row, "", options.seed)},
+                environment,
+            )
 
         began = time.monotonic()
         for done, (row, text, index, file) in enumerate(todo, 1):
@@ -206,46 +345,85 @@ def render(options: argparse.Namespace) -> None:
             saved, totals = outputs["save"]["images"][0], outputs["timeline"]["scope_trace"][0]["totals"]
             Path(work, saved["subfolder"], saved["filename"]).replace(file)
             with open(options.out / f"{row}.jsonl", "a", encoding="utf-8") as log:
-                log.write(json.dumps({
-                    "video": file.name, "prompt": text, "seed": options.seed + index, "seconds": round(time.monotonic() - started, 2),
-                    "sampling_seconds": totals["seconds"], "computed": totals["computed"], "of": totals["iterations"]}, ensure_ascii=False) + "\n")
+                log.write(
+                    json.dumps(
+                        {
+                            "video": file.name,
+                            "prompt": text,
+                            "seed": options.seed + index,
+                            "seconds": round(time.monotonic() - started, 2),
+                            "sampling_seconds": totals["seconds"],
+                            "computed": totals["computed"],
+                            "of": totals["iterations"],
+                        },
+                        ensure_ascii=False,
+                    )
+                    + "\n"
+                )
             left = (time.monotonic() - began) / done * (len(todo) - done)
-            print(f"  {done} of {len(todo)}, {left / 3600:.1f} h left: {row}/{file.name}, {totals['computed']} of {totals['iterations']} computed, "
-                  f"{totals['seconds']:.1f} s", flush=True)
+            print(
+                f"  {done} of {len(todo)}, {left / 3600:.1f} h left: {row}/{file.name}, {totals['computed']} of {totals['iterations']} computed, "
+                f"{totals['seconds']:.1f} s",
+                flush=True,
+            )
 
 
 def read_prompts(prompts: Path, names: Path | None, samples: int, limit: int | None) -> dict[str, str]:
     """Prompts by the names of their videos. Raises `WorkflowError` for files that do not fit together, and names that cannot be those of files."""
     try:
-        texts, titles = ([line.strip() for line in file.read_text(encoding="utf-8").splitlines() if line.strip()] for file in (prompts, names or prompts))
+        texts, titles = (
+            [line.strip() for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
+            for file in (prompts, names or prompts)
+        )
     except OSError as problem:
         raise WorkflowError(f"{problem.filename} cannot be read: {problem.strerror}.") from problem
     if len(texts) != len(titles):
-        raise WorkflowError(f"{prompts} has {len(texts)} prompts and {names} {len(titles)}; they have to fit line by line.")
-    refused = [title for title in titles[:limit] if set(title) & set(UNFIT) or len(os.fsencode(f"{title}-{samples - 1}.mp4")) > 255]
+        raise WorkflowError(
+            f"{prompts} has {len(texts)} prompts and {names} {len(titles)}; they have to fit line by line."
+        )
+    refused = [
+        title
+        for title in titles[:limit]
+        if set(title) & set(UNFIT) or len(os.fsencode(f"{title}-{samples - 1}.mp4")) > 255
+    ]
     if refused:
-        raise WorkflowError("\n  ".join(
-            [f"VBench finds videos by their prompts, and these cannot be file names here (at most 255 bytes, none of {' '.join(UNFIT)}). Where they are longer "
-             "versions of VBench's prompts, give those as --names:", *refused]))
+        raise WorkflowError(
+            "\n  ".join(
+                [
+                    f"VBench finds videos by their prompts, and these cannot be file names here (at most 255 bytes, none of {' '.join(UNFIT)}). Where they are longer "
+                    "versions of VBench's prompts, give those as --names:",
+                    *refused,
+                ]
+            )
+        )
     return dict(zip(titles[:limit], texts))
 
 
 def complete(graph: Graph, row: dict[str, Any], seed: int) -> Graph:
     """The graph with the row's settings and what all models have in common."""
     kind, inputs = graph["sampler"]
-    inputs = inputs | {"seed": seed, "schedule": ["schedule", 0], "latent": ["schedule", 1], "preset": row.get("preset", "off")}
+    inputs = inputs | {
+        "seed": seed,
+        "schedule": ["schedule", 0],
+        "latent": ["schedule", 1],
+        "preset": row.get("preset", "off"),
+    }
     settings: Graph = {}
     if "settings" in row:
         settings["settings"] = ("SCOPE_Settings", row["settings"])
         inputs["settings"] = ["settings", 0]
     kind_of_decode, decode = graph["decode"]
-    return graph | settings | {
-        "sampler": (kind, inputs),
-        "timeline": ("SCOPE_Timeline", {"trace": ["sampler", 1]}),
-        "decode": (kind_of_decode, decode | {"samples": ["sampler", 0]}),
-        "video": ("CreateVideo", {"images": ["decode", 0], "fps": 24.0}),
-        "save": ("SaveVideo", {"video": ["video", 0], "filename_prefix": "video", "format": "mp4"}),
-    }
+    return (
+        graph
+        | settings
+        | {
+            "sampler": (kind, inputs),
+            "timeline": ("SCOPE_Timeline", {"trace": ["sampler", 1]}),
+            "decode": (kind_of_decode, decode | {"samples": ["sampler", 0]}),
+            "video": ("CreateVideo", {"images": ["decode", 0], "fps": 24.0}),
+            "save": ("SaveVideo", {"video": ["video", 0], "filename_prefix": "video", "format": "mp4"}),
+        }
+    )
 
 
 def to_api(graph: Graph, object_info: dict) -> dict:
@@ -253,8 +431,12 @@ def to_api(graph: Graph, object_info: dict) -> dict:
     if unknown := sorted({kind for kind, _ in graph.values()} - object_info.keys()):
         raise WorkflowError(f"ComfyUI has no node of type {', '.join(unknown)}. A pack is missing, or failed to load.")
     return {
-        name: {"class_type": kind, "_meta": {"title": name},
-               "inputs": widget_values(object_info[kind]["input"], inputs.get) | {key: value for key, value in inputs.items() if isinstance(value, list)}}
+        name: {
+            "class_type": kind,
+            "_meta": {"title": name},
+            "inputs": widget_values(object_info[kind]["input"], inputs.get)
+            | {key: value for key, value in inputs.items() if isinstance(value, list)},
+        }
         for name, (kind, inputs) in graph.items()
     }
 
@@ -266,10 +448,14 @@ def keep_settings(file: Path, settings: dict, environment: dict) -> None:
         known = json.loads(file.read_text(encoding="utf-8"))
         environments = known.pop("environments")
         if known != settings:
-            raise WorkflowError(f"{file.with_suffix('')} holds videos made with other settings, which {file} tells. Choose another --out.")
+            raise WorkflowError(
+                f"{file.with_suffix('')} holds videos made with other settings, which {file} tells. Choose another --out."
+            )
     if environment not in environments:
         environments.append(environment)
-    file.write_text(json.dumps(settings | {"environments": environments}, indent=1, ensure_ascii=False), encoding="utf-8")
+    file.write_text(
+        json.dumps(settings | {"environments": environments}, indent=1, ensure_ascii=False), encoding="utf-8"
+    )
 
 
 if __name__ == "__main__":

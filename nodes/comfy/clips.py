@@ -25,10 +25,14 @@ def write_difference(a: Tensor, b: Tensor, fps: float, name: str) -> dict[str, s
 def write_frames(frames: Iterable[Tensor], shape: tuple[int, ...], fps: float, name: str) -> dict[str, str]:
     """H.264 with a key frame every eight, so that scrubbing is quick; odd sizes lose a row or column."""
     height, width = (size // 2 * 2 for size in shape[1:3])
-    folder, name, counter, subfolder, _ = folder_paths.get_save_image_path(f"scope/{name}", folder_paths.get_temp_directory())
+    folder, name, counter, subfolder, _ = folder_paths.get_save_image_path(
+        f"scope/{name}", folder_paths.get_temp_directory()
+    )
     file = f"{name}_{counter:05}_.mp4"
     with av.open(os.path.join(folder, file), "w", options={"movflags": "faststart"}) as container:
-        stream = container.add_stream("libx264", rate=Fraction(fps).limit_denominator(1000), options={"crf": "10", "preset": "veryfast"})
+        stream = container.add_stream(
+            "libx264", rate=Fraction(fps).limit_denominator(1000), options={"crf": "10", "preset": "veryfast"}
+        )
         stream.width, stream.height, stream.pix_fmt, stream.gop_size = width, height, "yuv420p", 8
         for frame in frames:
             pixels = (frame[:height, :width, :3] * 255).round().clamp(0, 255).byte().cpu().numpy()

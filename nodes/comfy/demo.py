@@ -53,7 +53,12 @@ def as_demo(patcher, load, name: str):
 
 
 def load_demo_model(disable_dynamic: bool = False):
-    patcher = load_ar_model([str(TRANSFORMERS[SKYREELS.name])], fps=24, model_options={"dtype": torch.float32}, disable_dynamic=disable_dynamic)
+    patcher = load_ar_model(
+        [str(TRANSFORMERS[SKYREELS.name])],
+        fps=24,
+        model_options={"dtype": torch.float32},
+        disable_dynamic=disable_dynamic,
+    )
     return as_demo(patcher, load_demo_model, "SCOPE demo")
 
 
@@ -73,9 +78,16 @@ class DemoTokenizer:
     def __init__(self, embedding_directory=None, tokenizer_data={}):
         pass
 
-    def tokenize_with_weights(self, text: str, return_word_ids: bool = False, **kwargs) -> dict[str, list[list[tuple[int, float]]]]:
+    def tokenize_with_weights(
+        self, text: str, return_word_ids: bool = False, **kwargs
+    ) -> dict[str, list[list[tuple[int, float]]]]:
         weighted = comfy.sd1_clip.token_weights(comfy.sd1_clip.escape_important(text), 1.0)
-        tokens = [(token, weight) for part, weight in weighted for token in tokenize(comfy.sd1_clip.unescape_important(part)) if token]
+        tokens = [
+            (token, weight)
+            for part, weight in weighted
+            for token in tokenize(comfy.sd1_clip.unescape_important(part))
+            if token
+        ]
         return {"scope_demo": [(tokens + [(0, 1.0)] * TOKENS)[:TOKENS]]}
 
     def state_dict(self) -> dict:
@@ -113,7 +125,9 @@ def load_demo_clip() -> comfy.sd.CLIP:
     target = comfy.supported_models_base.ClipTarget(DemoTokenizer, DemoText)
     with safe_open(TEXT, framework="pt") as file:
         if tuple(json.loads(file.metadata()["words"])) != WORDS:
-            raise ValueError(f"{TEXT.name} was trained on other words than scope_core.demo.words lists; run `python -m scope_core.demo.training.train` again")
+            raise ValueError(
+                f"{TEXT.name} was trained on other words than scope_core.demo.words lists; run `python -m scope_core.demo.training.train` again"
+            )
     return comfy.sd.CLIP(target, state_dict=[load_file(TEXT)], disable_dynamic=True)
 
 
@@ -129,7 +143,8 @@ class DemoVideoVAE(comfy.sd.VAE):
         self.working_dtypes = [torch.float32]
         self.first_stage_model.to(self.vae_dtype)
         self.patcher = comfy.model_patcher.ModelPatcher(
-            self.first_stage_model, load_device=self.device, offload_device=comfy.model_management.vae_offload_device())
+            self.first_stage_model, load_device=self.device, offload_device=comfy.model_management.vae_offload_device()
+        )
         self.latent_dim, self.latent_channels, self.output_channels = 3, 16, 3
         self.upscale_ratio = (lambda frames: max(0, frames * TIME - TIME + 1), SPACE, SPACE)
         self.downscale_ratio = (lambda frames: max(0, ceil((frames - 1) / TIME) + 1), SPACE, SPACE)

@@ -7,7 +7,6 @@ from torch import Tensor
 
 from ...scope_core.loop.sample import Model
 from ...scope_core.schedule import ARSchedule, Family
-from ...scope_core.settings import Settings
 from .unrolling import Unrolling
 
 MODEL_NAME = "scope_model"
@@ -70,8 +69,10 @@ def family_of(patcher: Any) -> HostFamily:
     for family in FAMILIES:
         if family.owns(patcher):
             return family
-    raise NotPreparedError("this MODEL does not know a noise level per frame. Load it with Load AR Video Model, or connect it to that "
-                           "node's `model` input, and remove any ModelSampling node behind it")
+    raise NotPreparedError(
+        "this MODEL does not know a noise level per frame. Load it with Load AR Video Model, or connect it to that "
+        "node's `model` input, and remove any ModelSampling node behind it"
+    )
 
 
 def hosted(family: Family) -> HostFamily:

@@ -11,14 +11,29 @@ import torch
 from safetensors import SafetensorError, safe_open
 
 from ...scope_core.networks import magi as magi_network
-from ...scope_core.networks.skyreels_keys import FPS_KEYS, FPS_TARGET, fold_fps, fps_offset, identify, official_key, suspicion, to_official
+from ...scope_core.networks.skyreels_keys import (
+    FPS_KEYS,
+    FPS_TARGET,
+    fold_fps,
+    fps_offset,
+    identify,
+    official_key,
+    suspicion,
+    to_official,
+)
 from . import magi
 from .families import MODEL_NAME
 from .skyreels import prepare
 
 SHARD = re.compile(r"^(.*-)(\d{5})-of-(\d{5})(\.safetensors)$")
-DTYPES = {"default": None, "bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32,
-          "fp8_e4m3fn": torch.float8_e4m3fn, "fp8_e5m2": torch.float8_e5m2}
+DTYPES = {
+    "default": None,
+    "bf16": torch.bfloat16,
+    "fp16": torch.float16,
+    "fp32": torch.float32,
+    "fp8_e4m3fn": torch.float8_e4m3fn,
+    "fp8_e5m2": torch.float8_e5m2,
+}
 
 
 KINDS = ("auto", "base", "distilled")
@@ -38,9 +53,11 @@ def model_paths(name: str) -> list[str]:
     """Full paths of a model's file or shards. Raises ModelFileError for pickles and missing shards."""
     path = folder_paths.get_full_path_or_raise("diffusion_models", name)
     if not path.endswith((".safetensors", ".sft")):
-        raise ModelFileError(f"{name} is not a safetensors file. A {Path(path).suffix} file may run code when it is opened, so it is not read; "
-                             "download the .safetensors version of the model. GGUF files: load them with their own loader and connect its "
-                             "MODEL to this node's `model` input.")
+        raise ModelFileError(
+            f"{name} is not a safetensors file. A {Path(path).suffix} file may run code when it is opened, so it is not read; "
+            "download the .safetensors version of the model. GGUF files: load them with their own loader and connect its "
+            "MODEL to this node's `model` input."
+        )
     shard = SHARD.match(path)
     if shard is None:
         return [path]
@@ -48,8 +65,10 @@ def model_paths(name: str) -> list[str]:
     shards = [f"{shard[1]}{i:05d}-of-{shard[3]}{shard[4]}" for i in range(1, total + 1)]
     missing = [Path(s).name for s in shards if not Path(s).exists()]
     if missing:
-        raise ModelFileError(f"{name} is one of {total} files, but {len(missing)} of them are missing beside it: {', '.join(missing[:4])}"
-                             f"{' ...' if len(missing) > 4 else ''}. Download them into the same folder.")
+        raise ModelFileError(
+            f"{name} is one of {total} files, but {len(missing)} of them are missing beside it: {', '.join(missing[:4])}"
+            f"{' ...' if len(missing) > 4 else ''}. Download them into the same folder."
+        )
     return shards
 
 
@@ -61,8 +80,10 @@ def read_header(paths: list[str]) -> dict[str, tuple[int, ...]]:
             with safe_open(path, framework="pt") as file:
                 shapes |= {official_key(key): tuple(file.get_slice(key).get_shape()) for key in file.keys()}
         except (SafetensorError, OSError) as error:
-            raise ModelFileError(f"{Path(path).name} cannot be read ({error}). The file is damaged or its download was cut off; "
-                                 f"it has {Path(path).stat().st_size:,} bytes. Download it again.") from error
+            raise ModelFileError(
+                f"{Path(path).name} cannot be read ({error}). The file is damaged or its download was cut off; "
+                f"it has {Path(path).stat().st_size:,} bytes. Download it again."
+            ) from error
     return shapes
 
 
@@ -88,7 +109,9 @@ def load_ar_model(paths: list[str], fps: int, model_options: dict, kind: str = "
     state = fold_fps(state, fps)
     patcher = comfy.sd.load_diffusion_model_state_dict(state, model_options, metadata, disable_dynamic)
     if patcher is None:
-        raise ModelFileError(f"{name} has the keys of {model_name} but shapes that ComfyUI does not know; is it a finetune with another architecture?")
+        raise ModelFileError(
+            f"{name} has the keys of {model_name} but shapes that ComfyUI does not know; is it a finetune with another architecture?"
+        )
     if warning := suspicion(model_name, name):
         logging.warning("SCOPE: %s", warning)
     prepare(patcher, model_name)
@@ -96,21 +119,32 @@ def load_ar_model(paths: list[str], fps: int, model_options: dict, kind: str = "
     return patcher
 
 
-def load_magi(paths: list[str], config: magi_network.MagiConfig, model_options: dict, kind: str, disable_dynamic: bool = False):
+def load_magi(
+    paths: list[str], config: magi_network.MagiConfig, model_options: dict, kind: str, disable_dynamic: bool = False
+):
     """ModelPatcher of a MAGI-1 file. Raises ModelFileError."""
     name = Path(paths[0]).name
     distilled = is_distilled(paths[0], config, kind)
     if config.quantised and "dtype" in model_options:
-        raise ModelFileError(f"weight_dtype cannot change {name}: its layers are stored in fp8 with scales of their own. Set it to default")
+        raise ModelFileError(
+            f"weight_dtype cannot change {name}: its layers are stored in fp8 with scales of their own. Set it to default"
+        )
     try:
-        patcher = magi.make_patcher(config, read_state(paths)[0], distilled, model_options.get("dtype"), disable_dynamic)
+        patcher = magi.make_patcher(
+            config, read_state(paths)[0], distilled, model_options.get("dtype"), disable_dynamic
+        )
     except KeyError as error:
         missing = error.args
-        raise ModelFileError(f"{name} lacks {len(missing)} weights of MAGI-1, such as {missing[0]}. A part of the model is missing: choose the first file of "
-                             "the complete set, or download it again") from error
+        raise ModelFileError(
+            f"{name} lacks {len(missing)} weights of MAGI-1, such as {missing[0]}. A part of the model is missing: choose the first file of "
+            "the complete set, or download it again"
+        ) from error
     sizes = {magi_network.MAGI_4_5B.hidden: "4.5B", magi_network.MAGI_24B.hidden: "24B"}
-    patcher.set_attachments(MODEL_NAME, f"MAGI-1 {sizes.get(config.hidden, f'of width {config.hidden}')} {'distilled' if distilled else 'base'}"
-                                        f"{', fp8' if config.quantised else ''}")
+    patcher.set_attachments(
+        MODEL_NAME,
+        f"MAGI-1 {sizes.get(config.hidden, f'of width {config.hidden}')} {'distilled' if distilled else 'base'}"
+        f"{', fp8' if config.quantised else ''}",
+    )
     patcher.cached_patcher_init = (load_magi, (paths, config, model_options, kind))
     return patcher
 
@@ -119,14 +153,22 @@ def is_distilled(path: str, config: magi_network.MagiConfig, kind: str) -> bool:
     """Base and distilled files have the same keys; `kind` tells, or the names of the file and the folders that the release puts it in.
     Raises ModelFileError where these contradict each other."""
     named = " ".join(Path(path).parts[-4:]).lower()
-    clues = {"distilled": "distill" in named or config.quantised, "base": bool(re.search(r"(?<![a-z])base(?![a-z])", named))}
+    clues = {
+        "distilled": "distill" in named or config.quantised,
+        "base": bool(re.search(r"(?<![a-z])base(?![a-z])", named)),
+    }
     other = {"base": "distilled", "distilled": "base"}
     if kind != "auto" and clues[other[kind]] and not clues[kind]:
         why = "it is an fp8 file, and those are distilled" if config.quantised else "its name says otherwise"
-        raise ModelFileError(f"kind is {kind!r}, but {Path(path).name} is a {other[kind]} model: {why}. Set kind to auto, or to {other[kind]}")
+        raise ModelFileError(
+            f"kind is {kind!r}, but {Path(path).name} is a {other[kind]} model: {why}. Set kind to auto, or to {other[kind]}"
+        )
     if kind == "auto" and not any(clues.values()):
-        logging.warning("SCOPE: nothing in the name of %s says whether it is a base or a distilled MAGI-1; it is taken as base. Set kind if that is wrong.", path)
-    return kind == "distilled" or kind == "auto" and clues["distilled"]
+        logging.warning(
+            "SCOPE: nothing in the name of %s says whether it is a base or a distilled MAGI-1; it is taken as base. Set kind if that is wrong.",
+            path,
+        )
+    return kind == "distilled" or (kind == "auto" and clues["distilled"])
 
 
 def complete_model(patcher, paths: list[str] | None, fps: int):
@@ -134,7 +176,10 @@ def complete_model(patcher, paths: list[str] | None, fps: int):
     file that the loader remembers."""
     patcher = patcher.clone()
     model = patcher.model.diffusion_model
-    shapes = {key.removeprefix("diffusion_model."): tuple(value.shape) for key, value in patcher.model_state_dict("diffusion_model.").items()}
+    shapes = {
+        key.removeprefix("diffusion_model."): tuple(value.shape)
+        for key, value in patcher.model_state_dict("diffusion_model.").items()
+    }
     remembered = patcher.cached_patcher_init[1][0] if patcher.cached_patcher_init else None
     if paths is None and isinstance(remembered, str) and remembered.endswith((".safetensors", ".sft")):
         paths = [remembered]
@@ -143,8 +188,10 @@ def complete_model(patcher, paths: list[str] | None, fps: int):
     if FPS_KEYS[0] in source:
         offset = fps_offset(read_tensors(paths, FPS_KEYS), fps)
         if offset.shape[0] != 6 * model.dim:
-            raise ModelFileError(f"{Path(paths[0]).name} belongs to a model of width {offset.shape[0] // 6}, the connected model has width "
-                                 f"{model.dim}; choose the file it was made from")
+            raise ModelFileError(
+                f"{Path(paths[0]).name} belongs to a model of width {offset.shape[0] // 6}, the connected model has width "
+                f"{model.dim}; choose the file it was made from"
+            )
         patcher.add_patches({f"diffusion_model.{FPS_TARGET}": ("diff", (offset,))})
     prepare(patcher, model_name)
     return patcher

@@ -92,7 +92,9 @@ class HostFp8Linear(Fp8Linear, comfy.ops.CastWeightBiasOp):
     bias = None
 
     def forward(self, x: Tensor) -> Tensor:
-        weight, bias, stream = comfy.ops.cast_bias_weight(self, device=x.device, dtype=self.weight.dtype, offloadable=True)
+        weight, bias, stream = comfy.ops.cast_bias_weight(
+            self, device=x.device, dtype=self.weight.dtype, offloadable=True
+        )
         y = self.product(x, weight[0])
         comfy.ops.uncast_bias_weight(self, weight, bias, stream)
         return y
@@ -100,7 +102,14 @@ class HostFp8Linear(Fp8Linear, comfy.ops.CastWeightBiasOp):
     def convert_weight(self, weight: Tensor, inplace: bool = False, **kwargs) -> Tensor:
         return weight.float() * self.gain().to(weight.device)
 
-    def set_weight(self, weight: Tensor, inplace_update: bool = False, seed: int | None = None, return_weight: bool = False, **kwargs) -> Tensor | None:
+    def set_weight(
+        self,
+        weight: Tensor,
+        inplace_update: bool = False,
+        seed: int | None = None,
+        return_weight: bool = False,
+        **kwargs,
+    ) -> Tensor | None:
         weight = comfy.float.stochastic_rounding(weight / self.gain().to(weight.device), self.weight.dtype, seed=seed)
         if return_weight:
             return weight
@@ -132,29 +141,58 @@ class MagiModel(comfy.model_base.BaseModel):
         self.distilled = distilled
         self.model_sampling = MagiSampling(settings)
 
-    def _apply_model(self, x: Tensor, t: Tensor, c_concat=None, c_crossattn: Tensor | None = None, control=None, transformer_options: dict = {}, **conds):
+    def _apply_model(
+        self,
+        x: Tensor,
+        t: Tensor,
+        c_concat=None,
+        c_crossattn: Tensor | None = None,
+        control=None,
+        transformer_options: dict = {},
+        **conds,
+    ):
         """Velocity clean - noise [B, C, 6r, H, W]; x stays in fp32, as released."""
         call: ChunkCall | None = transformer_options.get(KEY)
         if call is None:
-            raise NotByChunksError("MAGI-1 goes through the noise levels chunk by chunk, which this sampler cannot do. Sample it with SCOPE Sampler, or with "
-                                   "SCOPE Sampler (Advanced) in SamplerCustomAdvanced")
+            raise NotByChunksError(
+                "MAGI-1 goes through the noise levels chunk by chunk, which this sampler cannot do. Sample it with SCOPE Sampler, or with "
+                "SCOPE Sampler (Advanced) in SamplerCustomAdvanced"
+            )
         network: MagiTransformer = self.diffusion_model
         if call.around is None:
             call.count(len(call.chunks))
         context, mask = captions(network.y_embedder.null_caption_embedding, call, c_crossattn, **conds)
         attend = partial(comfy.ldm.modules.attention.optimized_attention, transformer_options=transformer_options)
-        return network(x.float(), torch.tensor(call.times, device=x.device).expand(x.shape[0], -1), call.chunks, call.ranges, context, mask, call.cache,
-                       call.keep, call.dt, call.dropped, wrapped_blocks(call, len(network.blocks), transformer_options), attend)
+        return network(
+            x.float(),
+            torch.tensor(call.times, device=x.device).expand(x.shape[0], -1),
+            call.chunks,
+            call.ranges,
+            context,
+            mask,
+            call.cache,
+            call.keep,
+            call.dt,
+            call.dropped,
+            wrapped_blocks(call, len(network.blocks), transformer_options),
+            attend,
+        )
 
     def extra_conds(self, **kwargs) -> dict[str, Any]:
         text = kwargs["cross_attn"]
         width = self.diffusion_model.config.caption_dim
         if text.shape[-1] != width:
-            raise NotByChunksError(f"the prompt was encoded into {text.shape[-1]} features, this model takes {width}. MAGI-1 needs T5-v1.1-XXL: CLIPLoader with "
-                                   "type pixart, then MAGI-1 Prompt")
+            raise NotByChunksError(
+                f"the prompt was encoded into {text.shape[-1]} features, this model takes {width}. MAGI-1 needs T5-v1.1-XXL: CLIPLoader with "
+                "type pixart, then MAGI-1 Prompt"
+            )
         mask = kwargs.get("attention_mask")
-        mask = torch.ones(text.shape[:2]) if mask is None else mask.reshape(text.shape[0], -1)[:, :text.shape[1]]
-        special = {name: comfy.conds.CONDConstant(kwargs[f"magi_{name}"]) for name in ("special", "duration", "negative") if f"magi_{name}" in kwargs}
+        mask = torch.ones(text.shape[:2]) if mask is None else mask.reshape(text.shape[0], -1)[:, : text.shape[1]]
+        special = {
+            name: comfy.conds.CONDConstant(kwargs[f"magi_{name}"])
+            for name in ("special", "duration", "negative")
+            if f"magi_{name}" in kwargs
+        }
         return {"c_crossattn": comfy.conds.CONDRegular(text), "mask": comfy.conds.CONDRegular(mask), **special}
 
     def extra_conds_shapes(self, **kwargs) -> dict[str, list[int]]:
@@ -162,33 +200,64 @@ class MagiModel(comfy.model_base.BaseModel):
 
     def memory_required(self, input_shape, cond_shapes: dict = {}) -> float:
         """Bytes beside the weights. Where a sampler said what its calls are like (`with_sizes`), that counts; else all frames at once."""
-        batch, frames, height, width = cond_shapes["magi_call"][0] if "magi_call" in cond_shapes else (input_shape[0], *input_shape[2:])
+        batch, frames, height, width = (
+            cond_shapes["magi_call"][0] if "magi_call" in cond_shapes else (input_shape[0], *input_shape[2:])
+        )
         tokens = batch * frames * (height // 2) * (width // 2)
         network = self.diffusion_model
-        return forward_bytes(network.config, tokens, tokens, network.dtype) + (cond_shapes["magi_cache"][0][0] if "magi_cache" in cond_shapes else 0)
+        return forward_bytes(network.config, tokens, tokens, network.dtype) + (
+            cond_shapes["magi_cache"][0][0] if "magi_cache" in cond_shapes else 0
+        )
 
 
-def with_sizes(conditioning: list, noise: Tensor, window: int, reach: Reach, config: MagiConfig, dtype: torch.dtype, kv_bytes_kept: float) -> list:
+def with_sizes(
+    conditioning: list,
+    noise: Tensor,
+    window: int,
+    reach: Reach,
+    config: MagiConfig,
+    dtype: torch.dtype,
+    kv_bytes_kept: float,
+) -> list:
     """Conditioning that tells `memory_required` what the calls of a run are like: the window, one chunk more that is shown clean and
     one that is shown twice, and the keys and values that stay on the GPU."""
     batch, _, frames, height, width = noise.shape
     chunks = frames // CHUNK
     kept = min(chunks, max(reach.noisy) + 1 if reach.noisy else chunks)
     cache = min(kv_bytes_kept, kv_bytes(config, batch * kept * CHUNK * (height // 2) * (width // 2), dtype))
-    return node_helpers.conditioning_set_values(conditioning, {"magi_sizes": {
-        "magi_call": [batch, CHUNK * min(chunks + 1, window + 2), height, width], "magi_cache": [int(cache)]}})
+    return node_helpers.conditioning_set_values(
+        conditioning,
+        {
+            "magi_sizes": {
+                "magi_call": [batch, CHUNK * min(chunks + 1, window + 2), height, width],
+                "magi_cache": [int(cache)],
+            }
+        },
+    )
 
 
-def captions(null: Tensor, call: ChunkCall, text: Tensor, mask: Tensor, special: Tensor | None = None, duration: Tensor | None = None,
-             negative: Tensor | None = None) -> tuple[Tensor, Tensor]:
+def captions(
+    null: Tensor,
+    call: ChunkCall,
+    text: Tensor,
+    mask: Tensor,
+    special: Tensor | None = None,
+    duration: Tensor | None = None,
+    negative: Tensor | None = None,
+) -> tuple[Tensor, Tensor]:
     """Caption of every chunk [B, r, L, D] and the tokens to attend to [B, r, L].
 
     Special tokens come first, that of the duration before all others; together at most as many as the null caption has. A prompt without
     a token is the null caption. docs/magi1.md 2.4; for `negative` tokens on the null caption, the same.
     """
     batch, most = len(text), len(null)
-    null_rows = null.float() if negative is None or not call.dropped else torch.cat([negative.to(null).float(), null.float()])
-    nothing = (null_rows[None, :NULL_TOKENS].expand(batch, -1, -1), torch.ones(batch, NULL_TOKENS, dtype=torch.bool, device=null.device))
+    null_rows = (
+        null.float() if negative is None or not call.dropped else torch.cat([negative.to(null).float(), null.float()])
+    )
+    nothing = (
+        null_rows[None, :NULL_TOKENS].expand(batch, -1, -1),
+        torch.ones(batch, NULL_TOKENS, dtype=torch.bool, device=null.device),
+    )
 
     def told(chunk: int | None) -> tuple[Tensor, Tensor]:
         if chunk is None or not mask.any():
@@ -197,12 +266,16 @@ def captions(null: Tensor, call: ChunkCall, text: Tensor, mask: Tensor, special:
         rows += [] if special is None else [special]
         first = torch.cat(rows).to(null).float() if rows else null.new_zeros(0, null.shape[1]).float()
         known = torch.ones(batch, len(first), dtype=torch.bool, device=null.device)
-        return torch.cat([first.expand(batch, -1, -1), text.to(null).float()], 1)[:, :most], torch.cat([known, mask.to(null.device).bool()], 1)[:, :most]
+        return torch.cat([first.expand(batch, -1, -1), text.to(null).float()], 1)[:, :most], torch.cat(
+            [known, mask.to(null.device).bool()], 1
+        )[:, :most]
 
     parts = [told(chunk) for chunk in call.text]
     longest = max(rows.shape[1] for rows, _ in parts)
-    return (torch.stack([torch.nn.functional.pad(rows, (0, 0, 0, longest - rows.shape[1])) for rows, _ in parts], 1),
-            torch.stack([torch.nn.functional.pad(known, (0, longest - known.shape[1])) for _, known in parts], 1))
+    return (
+        torch.stack([torch.nn.functional.pad(rows, (0, 0, 0, longest - rows.shape[1])) for rows, _ in parts], 1),
+        torch.stack([torch.nn.functional.pad(known, (0, longest - known.shape[1])) for _, known in parts], 1),
+    )
 
 
 def wrapped_blocks(call: ChunkCall, blocks: int, transformer_options: dict) -> Callable | None:
@@ -217,7 +290,9 @@ def wrapped_blocks(call: ChunkCall, blocks: int, transformer_options: dict) -> C
         if ("double_block", index) not in replaced:
             return block(hidden)
         args = {"img": hidden, "transformer_options": transformer_options}
-        return replaced["double_block", index](args, {"original_block": lambda args: {"img": block(args["img"])}})["img"]
+        return replaced["double_block", index](args, {"original_block": lambda args: {"img": block(args["img"])}})[
+            "img"
+        ]
 
     if call.around is None:
         return patched
@@ -239,8 +314,10 @@ class HostNetwork(ChunkModel):
         self.progress = 0.0
         for name, conds in guider.conds.items():
             if len(conds) != 1:
-                raise NotByChunksError(f"`{name}` has {len(conds)} parts. MAGI-1 keeps keys and values of one prompt; "
-                                       "remove Conditioning (Combine) nodes")
+                raise NotByChunksError(
+                    f"`{name}` has {len(conds)} parts. MAGI-1 keeps keys and values of one prompt; "
+                    "remove Conditioning (Combine) nodes"
+                )
 
     def forwarded(self, chunks: float) -> None:
         """They are counted where the host calls the transformer."""
@@ -250,10 +327,27 @@ class HostNetwork(ChunkModel):
             self.forwards += forwarded
 
         options = comfy.model_patcher.create_model_options_clone(self.model_options)
-        options["transformer_options"][KEY] = ChunkCall(list(times), list(chunks), list(ranges), list(text), cache, list(keep), dt, dropped, self.last, around, count)
-        sigma = torch.full((x.shape[0],), self.model.model_sampling.percent_to_sigma(self.progress), device=x.device, dtype=torch.float32)
+        options["transformer_options"][KEY] = ChunkCall(
+            list(times),
+            list(chunks),
+            list(ranges),
+            list(text),
+            cache,
+            list(keep),
+            dt,
+            dropped,
+            self.last,
+            around,
+            count,
+        )
+        sigma = torch.full(
+            (x.shape[0],),
+            self.model.model_sampling.percent_to_sigma(self.progress),
+            device=x.device,
+            dtype=torch.float32,
+        )
         conds = self.guider.conds.get("negative" if dropped else "positive") or self.guider.conds["positive"]
-        made, = comfy.samplers.calc_cond_batch(self.model, [conds], x, sigma, options)
+        (made,) = comfy.samplers.calc_cond_batch(self.model, [conds], x, sigma, options)
         return made
 
     def features(self, name: str, sigma: np.ndarray) -> Tensor:
@@ -264,19 +358,30 @@ class HostNetwork(ChunkModel):
             return self.transformer.patch_embedding(x)
 
 
-def make_patcher(config: MagiConfig, state: dict[str, Tensor], distilled: bool, dtype: torch.dtype | None, disable_dynamic: bool = False):
+def make_patcher(
+    config: MagiConfig,
+    state: dict[str, Tensor],
+    distilled: bool,
+    dtype: torch.dtype | None,
+    disable_dynamic: bool = False,
+):
     """ModelPatcher of weights in the published layout. `dtype` stores the linears of the blocks; by default as in the file. Raises KeyError
     with the names of weights that are missing."""
     management = comfy.model_management
     load_device, offload_device = management.get_torch_device(), management.unet_offload_device()
     supported = MagiSettings.supported_inference_dtypes
     stored = dtype or management.unet_dtype(
-        model_params=comfy.utils.calculate_parameters(state), supported_dtypes=supported, weight_dtype=comfy.utils.weight_dtype(state))
+        model_params=comfy.utils.calculate_parameters(state),
+        supported_dtypes=supported,
+        weight_dtype=comfy.utils.weight_dtype(state),
+    )
     computed = management.unet_manual_cast(stored, load_device, supported)
     settings = MagiSettings({"config": config})
     settings.set_inference_dtype(*((torch.bfloat16, None) if config.quantised else (stored, computed)))
     model = MagiModel(settings, distilled)
-    patcher = (comfy.model_patcher.ModelPatcher if disable_dynamic else comfy.model_patcher.CoreModelPatcher)(model, load_device, offload_device)
+    patcher = (comfy.model_patcher.ModelPatcher if disable_dynamic else comfy.model_patcher.CoreModelPatcher)(
+        model, load_device, offload_device
+    )
     if not management.is_device_cpu(offload_device):
         model.to(offload_device)
     wanted = model.diffusion_model.state_dict()
@@ -306,7 +411,9 @@ class ChunkWindow(Unrolling):
     note: str = ""
     end = None
 
-    def schedule(self, frames: int, steps: int, shift: float | None = None, levels: tuple[float, ...] | None = None) -> ARSchedule:
+    def schedule(
+        self, frames: int, steps: int, shift: float | None = None, levels: tuple[float, ...] | None = None
+    ) -> ARSchedule:
         prefix = 0 if self.start is None else self.start.shape[2]
         shift = MAGI.defaults.shift if shift is None else shift
         return MAGI.schedule(frames, steps, self.window, prefix, self.reach, self.table, shift, levels)
@@ -316,30 +423,46 @@ class ChunkWindow(Unrolling):
 
     def check_size(self, latent: Tensor) -> None:
         if latent.shape[2] % CHUNK:
-            raise ScheduleError(f"the video has {latent.shape[2]} latent frames, and a chunk of MAGI-1 has {CHUNK}; connect the latent of "
-                                f"MAGI-1 Schedule, which has whole chunks, or one of {self.whole(latent.shape[2])}")
+            raise ScheduleError(
+                f"the video has {latent.shape[2]} latent frames, and a chunk of MAGI-1 has {CHUNK}; connect the latent of "
+                f"MAGI-1 Schedule, which has whole chunks, or one of {self.whole(latent.shape[2])}"
+            )
         if any(side % 2 for side in latent.shape[3:]):
-            raise ScheduleError(f"the video is {latent.shape[4]} x {latent.shape[3]} in latent pixels, and MAGI-1 puts 2 x 2 of them together; "
-                                "choose a width and a height that are multiples of 16 pixels")
+            raise ScheduleError(
+                f"the video is {latent.shape[4]} x {latent.shape[3]} in latent pixels, and MAGI-1 puts 2 x 2 of them together; "
+                "choose a width and a height that are multiples of 16 pixels"
+            )
         check_frames("start", self.start, latent)
 
     def preview_vae(self) -> Any:
         return self.vae
 
 
-def unroll_chunks(length: int, window: int, noisy: tuple[int, ...], shortcut: str, kv_gb: float, start: Tensor | None,
-                  vae: Any = None, kv_chunks: int = 0) -> tuple[ChunkWindow, int]:
+def unroll_chunks(
+    length: int,
+    window: int,
+    noisy: tuple[int, ...],
+    shortcut: str,
+    kv_gb: float,
+    start: Tensor | None,
+    vae: Any = None,
+    kv_chunks: int = 0,
+) -> tuple[ChunkWindow, int]:
     """What the widgets of MAGI-1 Schedule stand for, and the latent frames that fit. Raises ScheduleError."""
     if kv_chunks and noisy:
-        raise ScheduleError(f"kv_chunks is {kv_chunks}, but chunks here look back {noisy[0]} chunks at most, which keeps keys and values few "
-                            "without it; set look_back to all, or kv_chunks to 0")
+        raise ScheduleError(
+            f"kv_chunks is {kv_chunks}, but chunks here look back {noisy[0]} chunks at most, which keeps keys and values few "
+            "without it; set look_back to all, or kv_chunks to 0"
+        )
     compress = Compression(kv_chunks) if kv_chunks else None
     plan = ChunkWindow(window, Reach(noisy), f"magi {shortcut}", kv_gb * 1e9, compress, start, vae)
     asked = MAGI.latent_frames(length)
     frames = plan.whole(asked)
     plan.schedule(asked, 4 * window)
     fits = MAGI.pixel_frames(frames)
-    return replace(plan, note=f"{length} frames became {fits}: a chunk has {CHUNK * STRIDE}" if fits != length else ""), frames
+    return replace(
+        plan, note=f"{length} frames became {fits}: a chunk has {CHUNK * STRIDE}" if fits != length else ""
+    ), frames
 
 
 class HostMagi(HostFamily):
@@ -363,9 +486,13 @@ class HostMagi(HostFamily):
 
     def conditioning(self, patcher: Any, positive: list, noise: Tensor, unrolling: ChunkWindow) -> list:
         network = patcher.model.diffusion_model
-        return with_sizes(positive, noise, unrolling.window, unrolling.reach, network.config, network.dtype, unrolling.kv_bytes)
+        return with_sizes(
+            positive, noise, unrolling.window, unrolling.reach, network.config, network.dtype, unrolling.kv_bytes
+        )
 
-    def model(self, guider: Any, options: dict, seed: int | None, schedule: ARSchedule, unrolling: ChunkWindow) -> HostNetwork:
+    def model(
+        self, guider: Any, options: dict, seed: int | None, schedule: ARSchedule, unrolling: ChunkWindow
+    ) -> HostNetwork:
         return HostNetwork(guider, options, schedule.steps, schedule.frames, unrolling)
 
 

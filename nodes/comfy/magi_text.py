@@ -1,4 +1,4 @@
-"""Prompts for MAGI-1 (magi1.md 2.4): caption cleaning, T5 features of any of the host's clip types, learned special tokens."""
+"""Prompts for MAGI-1 (docs/magi1.md 2.4): caption cleaning, T5 features of any of the host's clip types, learned special tokens."""
 
 import html
 import re
@@ -20,9 +20,17 @@ TOKEN_FILE = "special_tokens.npz"
 TOKEN_ARRAYS = {"caption_token": 1, "logo_token": 1, "other_tokens": 100}
 # Array and rows of every option, in the order in which MAGI-1 puts them before the text: the last one ends up first.
 TOKEN_ROWS = {
-    "captions": ("caption_token", 0, 1), "logos": ("logo_token", 0, 1), "transitions": ("other_tokens", 0, 1),
-    "static": ("other_tokens", 2, 3), "dynamic": ("other_tokens", 3, 4), "borders": ("other_tokens", 4, 5), "high_quality": ("other_tokens", 1, 2),
-    "3d_model": ("other_tokens", 15, 16), "2d_anime": ("other_tokens", 16, 17), "duration": ("other_tokens", 7, 15)}
+    "captions": ("caption_token", 0, 1),
+    "logos": ("logo_token", 0, 1),
+    "transitions": ("other_tokens", 0, 1),
+    "static": ("other_tokens", 2, 3),
+    "dynamic": ("other_tokens", 3, 4),
+    "borders": ("other_tokens", 4, 5),
+    "high_quality": ("other_tokens", 1, 2),
+    "3d_model": ("other_tokens", 15, 16),
+    "2d_anime": ("other_tokens", 16, 17),
+    "duration": ("other_tokens", 7, 15),
+}
 
 FILE_TYPES = "(?:png|jpe?g|bmp|webp|eps|pdf|apk|mp4)"
 LINKS = (
@@ -31,7 +39,10 @@ LINKS = (
 SYMBOLS = (
     (r"@\w+\b", ""),
     (r"[\u31c0-\u9fff]+", ""),
-    (r"[-\u058a\u05be\u1400\u1806\u2010-\u2015\u2e17\u2e1a\u2e3a\u2e3b\u2e40\u301c\u3030\u30a0\ufe31\ufe32\ufe58\ufe63\uff0d]+", "-"),
+    (
+        r"[-\u058a\u05be\u1400\u1806\u2010-\u2015\u2e17\u2e1a\u2e3a\u2e3b\u2e40\u301c\u3030\u30a0\ufe31\ufe32\ufe58\ufe63\uff0d]+",
+        "-",
+    ),
     ("[`\u00b4\u00ab\u00bb\u201c\u201d\u00a8]", '"'),
     ("[\u2018\u2019]", "'"),
     (r"&quot;?|&amp", ""),
@@ -76,7 +87,7 @@ class WrongEncoderError(ValueError):
 
 
 def clean(caption: str) -> str:
-    """A prompt as MAGI-1's captions were cleaned: DeepFloyd's rules, applied twice as published (magi1.md 2.4). Lower case, no links, markup, names, ids,
+    """A prompt as MAGI-1's captions were cleaned: DeepFloyd's rules, applied twice as published (docs/magi1.md 2.4). Lower case, no links, markup, names, ids,
     file names, brackets or CJK characters."""
     for _ in range(2):
         caption = unquote_plus(caption).strip().lower().replace("<person>", "person")
@@ -100,12 +111,16 @@ def encode(clip, text: str) -> Tensor:
     padding, as MAGI-1 uses them. Raises WrongEncoderError."""
     tokens = clip.tokenize(clean(text))
     if list(tokens) != ["t5xxl"]:
-        raise WrongEncoderError(f"this CLIP encodes with {', '.join(tokens)}, MAGI-1 with T5-v1.1-XXL alone. Load t5xxl with Load CLIP, type pixart; "
-                                "the umt5_xxl of Wan and SkyReels is another encoder")
+        raise WrongEncoderError(
+            f"this CLIP encodes with {', '.join(tokens)}, MAGI-1 with T5-v1.1-XXL alone. Load t5xxl with Load CLIP, type pixart; "
+            "the umt5_xxl of Wan and SkyReels is another encoder"
+        )
     words = [(token, weight) for token, weight in tokens["t5xxl"][0] if token > EOS]
-    features = clip.encode_from_tokens({"t5xxl": [[*words[:MAX_TOKENS - 1], (EOS, 1.0)]]})
+    features = clip.encode_from_tokens({"t5xxl": [[*words[: MAX_TOKENS - 1], (EOS, 1.0)]]})
     if features.shape[2] != WIDTH:
-        raise WrongEncoderError(f"this T5 makes features of width {features.shape[2]}, MAGI-1 needs {WIDTH}: T5-v1.1-XXL, not the older T5 of Cosmos")
+        raise WrongEncoderError(
+            f"this T5 makes features of width {features.shape[2]}, MAGI-1 needs {WIDTH}: T5-v1.1-XXL, not the older T5 of Cosmos"
+        )
     return features
 
 
@@ -119,7 +134,7 @@ def special_tokens_path() -> str:
 
 def special_tokens(options: Collection[str]) -> Tensor:
     """Rows [n, 4096] fp32 of the options in TOKEN_ROWS, in the order in which they stand before the text; `duration` gives 8 rows, row k for the chunk that k
-    chunks follow (7: or more). Rounded to fp16 as published (magi1.md 2.4). Raises MissingTokensError."""
+    chunks follow (7: or more). Rounded to fp16 as published (docs/magi1.md 2.4). Raises MissingTokensError."""
     path = special_tokens_path()
     try:
         with np.load(path, allow_pickle=False) as file:
@@ -127,12 +142,17 @@ def special_tokens(options: Collection[str]) -> Tensor:
     except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
         raise missing_tokens(f"cannot be read ({error})") from error
     if wrong := [name for name, rows in TOKEN_ARRAYS.items() if arrays[name].shape != (rows, WIDTH)]:
-        raise missing_tokens(f"has other shapes than published ({', '.join(f'{name} {list(arrays[name].shape)}' for name in wrong)})")
-    return torch.cat([arrays[name][start:end] for option, (name, start, end) in reversed(TOKEN_ROWS.items()) if option in options])
+        raise missing_tokens(
+            f"has other shapes than published ({', '.join(f'{name} {list(arrays[name].shape)}' for name in wrong)})"
+        )
+    return torch.cat(
+        [arrays[name][start:end] for option, (name, start, end) in reversed(TOKEN_ROWS.items()) if option in options]
+    )
 
 
 def missing_tokens(trouble: str) -> MissingTokensError:
     return MissingTokensError(
         f"{TOKEN_FILE} {trouble}. It holds MAGI-1's learned tokens for quality, length and style and is not part of the checkpoint. Download "
         f"example/assets/{TOKEN_FILE} (3.3 MB) of the GitHub repository SandAI-org/MAGI-1 into models/text_encoders, or switch off the options that use it: "
-        "high_quality, duration, borders and avoid_overlays off, first_frames and style on any")
+        "high_quality, duration, borders and avoid_overlays off, first_frames and style on any"
+    )

@@ -1,4 +1,4 @@
-"""The autoencoder of MAGI-1 as a VAE of the host. Source: magi1.md section 2.5."""
+"""The autoencoder of MAGI-1 as a VAE of the host. Source: docs/magi1.md 2.5."""
 
 import logging
 from math import ceil
@@ -12,8 +12,8 @@ import folder_paths
 import torch
 from torch import Tensor
 
-from ...scope_core.networks.skyreels_keys import to_official
 from ...scope_core.networks.magi_vae import SPACE, TILE, TILE_FRAMES, TIME, MagiVAE, MagiVaeConfig, config_of
+from ...scope_core.networks.skyreels_keys import to_official
 from .loading import ModelFileError, read_header
 
 FIRST_KEY = "encoder.cls_token"
@@ -80,7 +80,8 @@ class MagiVideoVAE(comfy.sd.VAE):
         # Plain torch layers have to be on one device, so the host may unload the network, but not split it.
         self.disable_offload = True
         self.patcher = comfy.model_patcher.ModelPatcher(
-            self.first_stage_model, load_device=self.device, offload_device=comfy.model_management.vae_offload_device())
+            self.first_stage_model, load_device=self.device, offload_device=comfy.model_management.vae_offload_device()
+        )
         self.latent_dim, self.latent_channels, self.output_channels = 3, config.channels, 3
         self.upscale_ratio = (lambda frames: TIME * frames, SPACE, SPACE)
         self.downscale_ratio = (lambda frames: max(1, frames // TIME), SPACE, SPACE)
@@ -97,14 +98,22 @@ class MagiVideoVAE(comfy.sd.VAE):
         frames = len(pixels)
         kept = max(1, frames - frames % TIME)
         if kept != frames:
-            logging.warning("SCOPE: the MAGI-1 VAE takes one image or a multiple of %d frames; of %d frames the first %d are encoded.", TIME, frames, kept)
+            logging.warning(
+                "SCOPE: the MAGI-1 VAE takes one image or a multiple of %d frames; of %d frames the first %d are encoded.",
+                TIME,
+                frames,
+                kept,
+            )
         return super().vae_encode_crop_pixels(pixels[:kept])
 
     def memory_used_encode(self, shape: torch.Size, dtype: torch.dtype) -> int:
         """Bytes on the device for video [B, 3, frames, H, W], for an item of the batch: one tile, and the video, which the host
         loads as a whole in tiled encoding."""
         frames, height, width = shape[2:]
-        return self.tile_bytes(ceil(frames / TIME), height // SPACE, width // SPACE, dtype, 15) + 3 * frames * height * width * dtype.itemsize
+        return (
+            self.tile_bytes(ceil(frames / TIME), height // SPACE, width // SPACE, dtype, 15)
+            + 3 * frames * height * width * dtype.itemsize
+        )
 
     def memory_used_decode(self, shape: torch.Size, dtype: torch.dtype) -> int:
         """Bytes on the device for latents [B, 16, F, h, w], for an item of the batch: one tile beside the others of its twelve
@@ -136,15 +145,21 @@ def load_magi_vae(path: str) -> MagiVideoVAE:
     """The VAE in the safetensors file at `path`, in the published layout with or without a prefix. Raises ModelFileError."""
     name = Path(path).name
     if not path.endswith((".safetensors", ".sft")):
-        raise ModelFileError(f"{name} is not a safetensors file. The MAGI-1 VAE is published as one: ckpt/vae/diffusion_pytorch_model.safetensors of "
-                             "sand-ai/MAGI-1. Other VAEs: load them with core's Load VAE.")
+        raise ModelFileError(
+            f"{name} is not a safetensors file. The MAGI-1 VAE is published as one: ckpt/vae/diffusion_pytorch_model.safetensors of "
+            "sand-ai/MAGI-1. Other VAEs: load them with core's Load VAE."
+        )
     shapes = read_header([path])
     prefix = next((key.removesuffix(FIRST_KEY) for key in shapes if key.endswith(FIRST_KEY)), "")
     config = config_of({key.removeprefix(prefix): shape for key, shape in shapes.items()})
     if config is None:
-        what = next((what for mark, what in OTHER_FILES.items() if any(mark in key for key in shapes)), "no autoencoder")
-        raise ModelFileError(f"{name} is not the MAGI-1 VAE, which is ckpt/vae/diffusion_pytorch_model.safetensors of sand-ai/MAGI-1. "
-                             f"This file seems to be {what}.")
+        what = next(
+            (what for mark, what in OTHER_FILES.items() if any(mark in key for key in shapes)), "no autoencoder"
+        )
+        raise ModelFileError(
+            f"{name} is not the MAGI-1 VAE, which is ckpt/vae/diffusion_pytorch_model.safetensors of sand-ai/MAGI-1. "
+            f"This file seems to be {what}."
+        )
     state = to_official(comfy.utils.load_torch_file(path))
     vae = MagiVideoVAE(config, {key.removeprefix(prefix): value for key, value in state.items()})
     vae.patcher.cached_patcher_init = (lambda path: load_magi_vae(path).patcher, (path,))

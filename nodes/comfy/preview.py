@@ -33,7 +33,11 @@ class FilmstripPreview:
         self.done += 1
         if self.vae is not None:
             self.decode_finished(step, x0)
-        strip = ("JPEG", self.filmstrip(segment, step, x0), latent_preview.MAX_PREVIEW_RESOLUTION) if self.previewer or self.decoded else None
+        strip = (
+            ("JPEG", self.filmstrip(segment, step, x0), latent_preview.MAX_PREVIEW_RESOLUTION)
+            if self.previewer or self.decoded
+            else None
+        )
         self.progress.update_absolute(self.done, self.total, strip)
 
     def decode_finished(self, step: Step, x0: Tensor) -> None:
@@ -52,12 +56,15 @@ class FilmstripPreview:
         if self.previewer is None:
             return Image.new("RGB", next(iter(self.decoded.values())).size, WAITING)
         middle = (columns.start + columns.stop - 1) // 2
-        return self.previewer.decode_latent_to_preview(x0[:1, :, middle:middle + 1])
+        return self.previewer.decode_latent_to_preview(x0[:1, :, middle : middle + 1])
 
     def filmstrip(self, segment: Segment, step: Step, x0: Tensor) -> Image.Image:
         """Thumbnails of the middle frame of evenly chosen blocks, in a grid that is about as wide as a node."""
         blocks = segment.blocks
-        chosen = [blocks[i * len(blocks) // min(len(blocks), MOST_THUMBNAILS)] for i in range(min(len(blocks), MOST_THUMBNAILS))]
+        chosen = [
+            blocks[i * len(blocks) // min(len(blocks), MOST_THUMBNAILS)]
+            for i in range(min(len(blocks), MOST_THUMBNAILS))
+        ]
         pictures = [self.picture(segment, columns, x0) for columns in chosen]
         width, height = (max(sizes) for sizes in zip(*(picture.size for picture in pictures)))
         scale = max(1, -(-96 // width))

@@ -11,7 +11,9 @@ def report_path(name: str) -> Path:
     folder = Path(folder_paths.get_output_directory()) / "scope"
     path = (folder / f"{name}.json").resolve()
     if folder.resolve() not in path.parents:
-        raise ValueError(f"report_name is {name!r}; it has to be a plain name without '..' or a drive, such as 'scope_run'")
+        raise ValueError(
+            f"report_name is {name!r}; it has to be a plain name without '..' or a drive, such as 'scope_run'"
+        )
     return path
 
 
@@ -21,7 +23,9 @@ def save_texts(prefix: str, texts: dict[str, str]) -> tuple[list[str], list[dict
     The host refuses prefixes that lead out of the output folder.
     """
     folder, name, counter, subfolder, _ = folder_paths.get_save_image_path(prefix, folder_paths.get_output_directory())
-    files = [{"filename": f"{name}_{counter:05}_{ending}", "subfolder": subfolder, "type": "output"} for ending in texts]
+    files = [
+        {"filename": f"{name}_{counter:05}_{ending}", "subfolder": subfolder, "type": "output"} for ending in texts
+    ]
     for file, text in zip(files, texts.values()):
         Path(folder, file["filename"]).write_text(text, encoding="utf-8")
     return [os.path.join(subfolder, file["filename"]) for file in files], files

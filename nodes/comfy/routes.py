@@ -17,10 +17,11 @@ MOST_BYTES = 1_000_000
 
 def serve_plans(plan: Callable[[str, Graph, SignalMaps], dict[str, Any]]) -> None:
     """Answer requests {"node": id, "prompt": graph} with `plan(id, graph, known)`, and bad ones with a sentence."""
+
     def answer(body: bytes) -> dict[str, Any]:
         request = json.loads(body)
         if not isinstance(request, dict) or not isinstance(request.get("node"), str):
-            raise ValueError("a plan needs {\"node\": id, \"prompt\": graph}")
+            raise ValueError('a plan needs {"node": id, "prompt": graph}')
         return plan(request["node"], Graph.of(request.get("prompt")), knowledge())
 
     one_at_a_time = asyncio.Lock()

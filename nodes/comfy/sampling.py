@@ -16,7 +16,6 @@ import folder_paths
 import torch
 from torch import Tensor
 
-from ...scope_core.loop.control import Control
 from ...scope_core.loop.rollout import unroll
 from ...scope_core.loop.sample import OnStep, Run
 from ...scope_core.loop.trace import SegmentTrace, Trace
@@ -29,7 +28,9 @@ from . import calibration, magi, skyreels  # noqa: F401 (families register thems
 from .families import MODEL_NAME, HostModel, family_of
 from .unrolling import Bridge, Unrolling
 
-NO_MASK = "the latent has a noise mask, which SCOPE does not use. Give the known frames to AR Schedule as `start` or `end`"
+NO_MASK = (
+    "the latent has a noise mask, which SCOPE does not use. Give the known frames to AR Schedule as `start` or `end`"
+)
 
 
 class UnsuitableError(ValueError):
@@ -56,14 +57,18 @@ class HostRun:
         model.progress = self.done / schedule.iterations
         run.on_step = self.follow(model)
         if run.settings.needs_calibration:
-            circumstances = Circumstances.of(calibration.identity(model, patcher), schedule, family.guidance(patcher, guider.cfg))
+            circumstances = Circumstances.of(
+                calibration.identity(model, patcher), schedule, family.guidance(patcher, guider.cfg)
+            )
             run.settings = calibration.with_ratios(run.settings, circumstances)
             run.trace.run["settings"] = run.settings.to_json()
         if self.key and not run.trace.segments:
             remember(SignalMaps.learn, self.key, model, schedule, calibration.identity(model, patcher))
         start = self.unrolling.start
         if start is not None:
-            start = guider.inner_model.process_latent_in(comfy.utils.repeat_to_batch_size(start, noise.shape[0]).to(noise))
+            start = guider.inner_model.process_latent_in(
+                comfy.utils.repeat_to_batch_size(start, noise.shape[0]).to(noise)
+            )
         try:
             return run.segment(model, segment, noise, known, start)
         finally:
@@ -76,7 +81,7 @@ class HostRun:
             schedule = self.run.schedule
             self.done += 1
             if schedule.family.by_chunk and (done := [unit for unit in step.units if unit.step >= unit.steps]):
-                self.finished = x0[:, :, :done[-1].frames.stop]
+                self.finished = x0[:, :, : done[-1].frames.stop]
             model.progress = self.done / schedule.iterations
             self.on_step(segment, step, x0, record)
             comfy.model_management.throw_exception_if_processing_interrupted()
@@ -90,7 +95,9 @@ class SegmentSampler(comfy.samplers.Sampler):
     def __init__(self, run: HostRun, segment: Segment):
         self.run, self.segment = run, segment
 
-    def sample(self, guider, sigmas, extra_args, callback, noise, latent_image=None, denoise_mask=None, disable_pbar=False) -> Tensor:
+    def sample(
+        self, guider, sigmas, extra_args, callback, noise, latent_image=None, denoise_mask=None, disable_pbar=False
+    ) -> Tensor:
         return self.run.segment(guider, extra_args, self.segment, noise, latent_image)
 
 
@@ -101,7 +108,9 @@ class VideoSampler(comfy.samplers.Sampler):
         """The overlap of segments stays latent here, since no VAE may run in between. None: what suits the model."""
         self.unrolling, self.settings, self.solver, self.on_trace = unrolling, settings, solver, on_trace
 
-    def sample(self, guider, sigmas, extra_args, callback, noise, latent_image=None, denoise_mask=None, disable_pbar=False) -> Tensor:
+    def sample(
+        self, guider, sigmas, extra_args, callback, noise, latent_image=None, denoise_mask=None, disable_pbar=False
+    ) -> Tensor:
         patcher = guider.model_patcher
         check_model(patcher, self.settings)
         if denoise_mask is not None:
@@ -110,8 +119,12 @@ class VideoSampler(comfy.samplers.Sampler):
         unrolling.check_size(noise)
         levels = tuple(float(s) for s in sigmas)
         schedule = unrolling.schedule(noise.shape[2], len(levels) - 1, levels=levels)
-        start, end = (None if z is None else guider.inner_model.process_latent_in(z.to(noise)).expand(noise.shape[0], -1, -1, -1, -1)
-                      for z in (known_start(unrolling, schedule), unrolling.end))
+        start, end = (
+            None
+            if z is None
+            else guider.inner_model.process_latent_in(z.to(noise)).expand(noise.shape[0], -1, -1, -1, -1)
+            for z in (known_start(unrolling, schedule), unrolling.end)
+        )
         trace = begin_trace(patcher, schedule, self.settings, self.solver)
 
         def on_step(segment: Segment, step: Step, x0: Tensor, record: SegmentTrace) -> None:
@@ -119,7 +132,13 @@ class VideoSampler(comfy.samplers.Sampler):
                 callback(run.done - 1, x0, x0, schedule.iterations)
 
         run = HostRun(Run(schedule, self.settings, self.solver, extra_args.get("seed") or 0, trace), unrolling, on_step)
-        video = unroll(lambda segment, noise, known: run.segment(guider, extra_args, segment, noise, known), noise, schedule, start, end)
+        video = unroll(
+            lambda segment, noise, known: run.segment(guider, extra_args, segment, noise, known),
+            noise,
+            schedule,
+            start,
+            end,
+        )
         self.on_trace(trace)
         return video
 
@@ -134,12 +153,16 @@ def remember(learn: Callable, *what) -> None:
     try:
         learn(knowledge(), *what)
     except OSError as error:
-        logging.warning("SCOPE: plans of this model stay estimates, because ComfyUI's user folder cannot be written: %s", error)
+        logging.warning(
+            "SCOPE: plans of this model stay estimates, because ComfyUI's user folder cannot be written: %s", error
+        )
 
 
 def empty_latent(batch: int, frames: int, height: int, width: int) -> dict[str, Any]:
     """LATENT of zeros for pixels `height` x `width`; samplers adapt it to models whose latents are smaller."""
-    samples = torch.zeros([batch, 16, frames, height // 8, width // 8], device=comfy.model_management.intermediate_device())
+    samples = torch.zeros(
+        [batch, 16, frames, height // 8, width // 8], device=comfy.model_management.intermediate_device()
+    )
     return {"samples": samples, "downscale_ratio_spacial": 8}
 
 
@@ -148,14 +171,26 @@ def start_noise(model, latent: dict[str, Any], seed: int, unrolling: Unrolling) 
     if "noise_mask" in latent:
         raise UnsuitableError(NO_MASK)
     if latent["samples"].count_nonzero():
-        raise UnsuitableError("the latent is not empty. To continue or animate known frames, connect them to the schedule node as `start`, and its LATENT here")
+        raise UnsuitableError(
+            "the latent is not empty. To continue or animate known frames, connect them to the schedule node as `start`, and its LATENT here"
+        )
     samples = comfy.sample.fix_empty_latent_channels(model, latent["samples"], latent.get("downscale_ratio_spacial"))
     samples = torch.nn.functional.pad(samples, (0, 0, 0, 0, 0, unrolling.whole(samples.shape[2]) - samples.shape[2]))
     return comfy.sample.prepare_noise(samples, seed, latent.get("batch_index"))
 
 
-def sample_video(model, positive, negative, cfg: float, noise: Tensor, run: Run, unrolling: Unrolling, on_step: OnStep, key: str = "",
-                 bridge: Bridge | None = None) -> Tensor:
+def sample_video(
+    model,
+    positive,
+    negative,
+    cfg: float,
+    noise: Tensor,
+    run: Run,
+    unrolling: Unrolling,
+    on_step: OnStep,
+    key: str = "",
+    bridge: Bridge | None = None,
+) -> Tensor:
     """Run a schedule on a prepared MODEL: noise [B, C, L, H, W] -> latents of the VAE; the trace and what decided are the run's.
 
     `key` names the model where plans look it up. Each segment is one call of a CFGGuider, so memory is estimated for a window and VAE work can
@@ -163,8 +198,10 @@ def sample_video(model, positive, negative, cfg: float, noise: Tensor, run: Run,
     """
     check_model(model, run.settings)
     schedule = run.schedule
-    start, end = (None if known is None else comfy.utils.repeat_to_batch_size(known, noise.shape[0])
-                  for known in (known_start(unrolling, schedule), unrolling.end))
+    start, end = (
+        None if known is None else comfy.utils.repeat_to_batch_size(known, noise.shape[0])
+        for known in (known_start(unrolling, schedule), unrolling.end)
+    )
     hosted = HostRun(run, unrolling, on_step, key)
     guider = comfy.samplers.CFGGuider(model)
     guider.set_conds(family_of(model).conditioning(model, positive, noise, unrolling), negative)
@@ -176,15 +213,20 @@ def sample_video(model, positive, negative, cfg: float, noise: Tensor, run: Run,
         rows = len(segment.matrix)
         proxies = torch.tensor([float(sampling.percent_to_sigma(i / rows)) for i in range(rows + 1)])
         try:
-            made = guider.sample(noise, known, SegmentSampler(hosted, segment), proxies, disable_pbar=True, seed=run.seed)
+            made = guider.sample(
+                noise, known, SegmentSampler(hosted, segment), proxies, disable_pbar=True, seed=run.seed
+            )
         except Exception as error:
             if hosted.finished is not None:
-                finished.append(model.model.process_latent_out(hosted.finished)
-                                .to(comfy.model_management.intermediate_device(), torch.float32))
+                finished.append(
+                    model.model.process_latent_out(hosted.finished).to(
+                        comfy.model_management.intermediate_device(), torch.float32
+                    )
+                )
             error.finished = torch.cat(finished, dim=2) if finished else None
             raise
         made = made.to(comfy.model_management.intermediate_device(), torch.float32)
-        finished.append(made[:, :, segment.prefix if finished else 0:segment.prefix + segment.free])
+        finished.append(made[:, :, segment.prefix if finished else 0 : segment.prefix + segment.free])
         return made
 
     return unroll(sample, noise, schedule, start, end, bridge)
@@ -192,7 +234,7 @@ def sample_video(model, positive, negative, cfg: float, noise: Tensor, run: Run,
 
 def known_start(unrolling: Unrolling, schedule: ARSchedule) -> Tensor | None:
     """The known frames that are not denoised at all; frames of a chunk that has to be completed go another way (`Model.field`)."""
-    return unrolling.start[:, :, :schedule.prefix] if schedule.prefix else None
+    return unrolling.start[:, :, : schedule.prefix] if schedule.prefix else None
 
 
 def keep_finished(error: Exception) -> None:
@@ -200,11 +242,18 @@ def keep_finished(error: Exception) -> None:
     finished = getattr(error, "finished", None)
     if finished is None:
         return
-    folder, name, counter, _, _ = folder_paths.get_save_image_path("scope/unfinished", folder_paths.get_output_directory())
+    folder, name, counter, _, _ = folder_paths.get_save_image_path(
+        "scope/unfinished", folder_paths.get_output_directory()
+    )
     path = os.path.join(folder, f"{name}_{counter:05}_.latent")
-    comfy.utils.save_torch_file({"latent_tensor": finished.contiguous(), "latent_format_version_0": torch.tensor([])}, path)
-    logging.warning("SCOPE: the %d latent frames made before the error are in %s; copy it to the input folder and open it with Load Latent.",
-                    finished.shape[2], path)
+    comfy.utils.save_torch_file(
+        {"latent_tensor": finished.contiguous(), "latent_format_version_0": torch.tensor([])}, path
+    )
+    logging.warning(
+        "SCOPE: the %d latent frames made before the error are in %s; copy it to the input folder and open it with Load Latent.",
+        finished.shape[2],
+        path,
+    )
 
 
 def unrolling_of(model, given: Unrolling | None) -> Unrolling:
@@ -213,8 +262,10 @@ def unrolling_of(model, given: Unrolling | None) -> Unrolling:
     if given is None:
         return wants()
     if not isinstance(given, wants):
-        raise UnsuitableError(f"the schedule comes from {given.node}, but this model is unrolled by {wants.node}; "
-                              "connect that node's schedule and latent")
+        raise UnsuitableError(
+            f"the schedule comes from {given.node}, but this model is unrolled by {wants.node}; "
+            "connect that node's schedule and latent"
+        )
     return given
 
 
@@ -222,22 +273,36 @@ def check_model(model, settings: Settings) -> None:
     """Raises UnsuitableError or NotPreparedError for models that cannot be sampled this way."""
     family_of(model).check(model)
     if "easycache" in model.model_options.get("transformer_options", {}) and not settings.off:
-        raise UnsuitableError("EasyCache or LazyCache is applied to this MODEL. They look at the whole window at once and would reuse steps "
-                              "behind SCOPE's back; remove the node, or set the preset to off")
+        raise UnsuitableError(
+            "EasyCache or LazyCache is applied to this MODEL. They look at the whole window at once and would reuse steps "
+            "behind SCOPE's back; remove the node, or set the preset to off"
+        )
 
 
 def begin_trace(model, schedule: ARSchedule, settings: Settings, solver: str) -> Trace:
     device = model.load_device
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else f"{device.type}, {platform.processor() or platform.machine()}"
-    return Trace.of(schedule, settings, model=model.get_attachment(MODEL_NAME), solver=solver, warnings=warnings(schedule, settings, solver),
-                    host={"comfyui": comfyui_version.__version__, "torch": torch.__version__, "device": name})
+    name = (
+        torch.cuda.get_device_name(device)
+        if device.type == "cuda"
+        else f"{device.type}, {platform.processor() or platform.machine()}"
+    )
+    return Trace.of(
+        schedule,
+        settings,
+        model=model.get_attachment(MODEL_NAME),
+        solver=solver,
+        warnings=warnings(schedule, settings, solver),
+        host={"comfyui": comfyui_version.__version__, "torch": torch.__version__, "device": name},
+    )
 
 
 def warnings(schedule: ARSchedule, settings: Settings, solver: str) -> list[str]:
     """What a user should know about these settings before trusting the result; logged and kept in the trace."""
     found, gate = [], settings.gate
     if not settings.off and schedule.steps < 15:
-        found.append(f"{schedule.steps} steps leave little to skip; SCOPE is meant for 30 to 64, and for models that are not distilled to few steps.")
+        found.append(
+            f"{schedule.steps} steps leave little to skip; SCOPE is meant for 30 to 64, and for models that are not distilled to few steps."
+        )
     if not settings.off and gate.warm_up + gate.tail >= schedule.steps:
         found.append(f"warm_up {gate.warm_up} and tail {gate.tail} leave none of the {schedule.steps} steps to skip.")
     if caveat := settings.acting.caveat(schedule):

@@ -55,7 +55,9 @@ def is_prepared(patcher) -> bool:
     return isinstance(patcher.get_model_object("model_sampling"), FrameSampling)
 
 
-def apply_frame_levels(executor, x: Tensor, t: Tensor, c_concat=None, c_crossattn=None, control=None, transformer_options={}, **kwargs):
+def apply_frame_levels(
+    executor, x: Tensor, t: Tensor, c_concat=None, c_crossattn=None, control=None, transformer_options={}, **kwargs
+):
     """Replace the guider's scalar noise level by those of the frames, where a SCOPE sampler set them."""
     run = transformer_options.get(KEY)
     if run is not None:
@@ -74,7 +76,9 @@ class HostTerm(Term):
         self.layers = len(self.network.blocks)
         self.progress = 0.0
 
-    def velocity(self, x: Tensor, timestep: np.ndarray, attended: tuple[slice, ...] | None, around: BlockPass | None) -> Tensor:
+    def velocity(
+        self, x: Tensor, timestep: np.ndarray, attended: tuple[slice, ...] | None, around: BlockPass | None
+    ) -> Tensor:
         def count(branches: int) -> None:
             self.forwards += branches if around is None else 0
 
@@ -108,6 +112,7 @@ class HostTerm(Term):
 
 def block_causal_override(blocks: tuple[slice, ...], frames: int, chained: Callable | None) -> Callable:
     """An attention override that makes self-attention block-causal and leaves cross-attention and other packs' overrides alone."""
+
     def override(attend: Callable, q: Tensor, k: Tensor, v: Tensor, *args, **kwargs) -> Tensor:
         def call(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
             return chained(attend, q, k, v, *args, **kwargs) if chained else attend(q, k, v, *args, **kwargs)
@@ -159,11 +164,23 @@ class Windows(Unrolling):
     """Decodes and re-encodes the overlap between segments; without it the overlap stays latent."""
     note: str = ""
 
-    def schedule(self, frames: int, steps: int, shift: float | None = None, levels: tuple[float, ...] | None = None) -> ARSchedule:
+    def schedule(
+        self, frames: int, steps: int, shift: float | None = None, levels: tuple[float, ...] | None = None
+    ) -> ARSchedule:
         return SKYREELS.schedule(
-            frames, steps, self.window, self.overlap, self.block, self.ar_step,
-            prefix=0 if self.start is None else self.start.shape[2], tail=0 if self.end is None else self.end.shape[2],
-            condition_noise=self.condition_noise, shift=SKYREELS.defaults.shift if shift is None else shift, levels=levels, causal=self.causal)
+            frames,
+            steps,
+            self.window,
+            self.overlap,
+            self.block,
+            self.ar_step,
+            prefix=0 if self.start is None else self.start.shape[2],
+            tail=0 if self.end is None else self.end.shape[2],
+            condition_noise=self.condition_noise,
+            shift=SKYREELS.defaults.shift if shift is None else shift,
+            levels=levels,
+            causal=self.causal,
+        )
 
     def whole(self, frames: int) -> int:
         return frames
@@ -191,18 +208,44 @@ def overlap_bridge(vae: Any, window: int, overlap: int) -> Bridge | None:
     return bridge
 
 
-def unroll(length: int, window: int, overlap: int, chunk: int, ar_step: int, causal: bool, condition_noise: float,
-           start: Tensor | None, end: Tensor | None, vae: Any = None) -> tuple[Windows, int]:
+def unroll(
+    length: int,
+    window: int,
+    overlap: int,
+    chunk: int,
+    ar_step: int,
+    causal: bool,
+    condition_noise: float,
+    start: Tensor | None,
+    end: Tensor | None,
+    vae: Any = None,
+) -> tuple[Windows, int]:
     """What the widgets of AR Schedule stand for, and the length in latent frames that fits. Raises ScheduleError."""
     for name, value in (("window", window), ("overlap", overlap)):
         if (value - 1) % STRIDE:
             low = value - (value - 1) % STRIDE
-            raise ScheduleError(f"{name} is {value} frames; frames come in groups of four after the first, so use {low} or {low + STRIDE}")
-    unrolling = Windows(SKYREELS.latent_frames(window), SKYREELS.latent_frames(overlap), chunk, ar_step, causal, condition_noise,
-                        start, end, vae)
+            raise ScheduleError(
+                f"{name} is {value} frames; frames come in groups of four after the first, so use {low} or {low + STRIDE}"
+            )
+    unrolling = Windows(
+        SKYREELS.latent_frames(window),
+        SKYREELS.latent_frames(overlap),
+        chunk,
+        ar_step,
+        causal,
+        condition_noise,
+        start,
+        end,
+        vae,
+    )
     unrolling.schedule(SKYREELS.latent_frames(length), max(ar_step, 2))
-    frames, why = snap_length(length, window=unrolling.window, overlap=unrolling.overlap, block=chunk if ar_step or causal else 1,
-                              prefix=0 if start is None else start.shape[2])
+    frames, why = snap_length(
+        length,
+        window=unrolling.window,
+        overlap=unrolling.overlap,
+        block=chunk if ar_step or causal else 1,
+        prefix=0 if start is None else start.shape[2],
+    )
     return replace(unrolling, note=why), SKYREELS.latent_frames(frames)
 
 
@@ -216,8 +259,10 @@ class HostSkyReels(HostFamily):
 
     def check(self, patcher: Any) -> None:
         if not is_prepared(patcher):
-            raise NotPreparedError("another node has replaced how this MODEL understands noise levels, so that it knows none per frame any more; "
-                                   "remove the ModelSampling node behind Load AR Video Model")
+            raise NotPreparedError(
+                "another node has replaced how this MODEL understands noise levels, so that it knows none per frame any more; "
+                "remove the ModelSampling node behind Load AR Video Model"
+            )
 
     def set_shift(self, patcher: Any, shift: float) -> None:
         sampling = FrameSampling(patcher.model.model_config)

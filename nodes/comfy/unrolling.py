@@ -26,7 +26,9 @@ class Unrolling(ABC):
     """Why the length is not the one asked for."""
 
     @abstractmethod
-    def schedule(self, frames: int, steps: int, shift: float | None = None, levels: tuple[float, ...] | None = None) -> ARSchedule:
+    def schedule(
+        self, frames: int, steps: int, shift: float | None = None, levels: tuple[float, ...] | None = None
+    ) -> ARSchedule:
         """Raises ScheduleError."""
 
     @abstractmethod
@@ -48,6 +50,10 @@ class Unrolling(ABC):
 
 def check_frames(name: str, frames: Tensor | None, latent: Tensor) -> None:
     """Raises ScheduleError where given frames do not have the size of the video."""
-    if frames is not None and (frames.ndim != 5 or frames.shape[1] != latent.shape[1] or frames.shape[3:] != latent.shape[3:]):
-        raise ScheduleError(f"`{name}` has latents of shape {list(frames.shape)}, the video has {list(latent.shape)} (batch, channels, frames, "
-                            "height, width). Scale the image to the video's width and height before VAE Encode, with the model's own VAE")
+    if frames is not None and (
+        frames.ndim != 5 or frames.shape[1] != latent.shape[1] or frames.shape[3:] != latent.shape[3:]
+    ):
+        raise ScheduleError(
+            f"`{name}` has latents of shape {list(frames.shape)}, the video has {list(latent.shape)} (batch, channels, frames, "
+            "height, width). Scale the image to the video's width and height before VAE Encode, with the model's own VAE"
+        )

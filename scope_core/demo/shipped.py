@@ -64,7 +64,9 @@ class Demo(ABC):
         """The transformer with prompts [B, TOKENS]."""
 
     @torch.inference_mode()
-    def sample(self, tokens: Tensor, schedule: ARSchedule, settings: Settings, seed: int, start: Tensor | None = None) -> Sampled:
+    def sample(
+        self, tokens: Tensor, schedule: ARSchedule, settings: Settings, seed: int, start: Tensor | None = None
+    ) -> Sampled:
         """Latents [B, 16, F, 8, 8] for prompts [B, TOKENS]. `start` [B, 16, P, 8, 8] are known first frames."""
         noise = torch.randn(len(tokens), 16, schedule.frames, 8, 8, generator=torch.Generator().manual_seed(seed))
         return sample(self.model(tokens, schedule), noise, schedule, settings, seed=seed, start=start)
@@ -97,7 +99,9 @@ class SkyReelsDemo(Demo):
         return [SKYREELS.schedule(schedule.frames, steps, schedule.window, ar_step=lag) for steps, lag in shapes]
 
     def model(self, tokens: Tensor, schedule: ARSchedule) -> Guided:
-        return Guided(self.transformer, self.words[tokens], self.words[torch.zeros(1, TOKENS, dtype=torch.long)], self.cfg)
+        return Guided(
+            self.transformer, self.words[tokens], self.words[torch.zeros(1, TOKENS, dtype=torch.long)], self.cfg
+        )
 
 
 class MagiDemo(Demo):
@@ -112,7 +116,9 @@ class MagiDemo(Demo):
         weights = load(file)
         with safe_open(file, "pt") as opened:
             self.settings = json.loads(opened.metadata()["config"])
-        config = replace(config_of({key: weight.shape for key, weight in weights.items()}), **self.settings["transformer"])
+        config = replace(
+            config_of({key: weight.shape for key, weight in weights.items()}), **self.settings["transformer"]
+        )
         self.transformer = MagiTransformer(config).eval().requires_grad_(False)
         self.transformer.load_state_dict(weights)
 
@@ -133,9 +139,13 @@ class Captioned(ChunkModel):
         null = transformer.y_embedder.null_caption_embedding
         rest, empty = len(null) - words.shape[1], ~known.any(1)[:, None]
         self.transformer, self.steps, self.reach, self.layers = transformer, steps, reach, len(transformer.blocks)
-        self.null, self.null_mask = null.expand(len(words), -1, -1), (torch.arange(len(null)) < NULL_TOKENS).expand(len(words), -1)
+        self.null, self.null_mask = (
+            null.expand(len(words), -1, -1),
+            (torch.arange(len(null)) < NULL_TOKENS).expand(len(words), -1),
+        )
         self.context = torch.where(empty[..., None], null, nn.functional.pad(words, (0, 0, 0, rest)))
         self.mask = torch.where(empty, self.null_mask, nn.functional.pad(known, (0, rest)))
+
     def __call__(self, x, times, chunks, ranges, text, cache, keep, dt, dropped, around):
         context = torch.stack([self.null if told is None else self.context for told in text], 1)
         mask = torch.stack([self.null_mask if told is None else self.mask for told in text], 1)

@@ -8,12 +8,20 @@ WINDOW = 16
 SHAPES = ("circle", "square", "triangle", "star", "ring")
 MOTIONS = ("bouncing", "hopping", "orbiting", "swaying")
 COLOURS = {
-    "red": (0.90, 0.16, 0.16), "orange": (0.98, 0.56, 0.10), "yellow": (0.98, 0.88, 0.20), "green": (0.20, 0.76, 0.30),
-    "blue": (0.20, 0.40, 0.95), "purple": (0.62, 0.26, 0.85), "white": (0.97, 0.97, 0.97),
+    "red": (0.90, 0.16, 0.16),
+    "orange": (0.98, 0.56, 0.10),
+    "yellow": (0.98, 0.88, 0.20),
+    "green": (0.20, 0.76, 0.30),
+    "blue": (0.20, 0.40, 0.95),
+    "purple": (0.62, 0.26, 0.85),
+    "white": (0.97, 0.97, 0.97),
 }
 BACKGROUNDS = {
-    "black": (0.05, 0.05, 0.06), "gray": (0.42, 0.43, 0.45), "navy": (0.08, 0.11, 0.30),
-    "teal": (0.05, 0.35, 0.37), "brown": (0.36, 0.22, 0.13),
+    "black": (0.05, 0.05, 0.06),
+    "gray": (0.42, 0.43, 0.45),
+    "navy": (0.08, 0.11, 0.30),
+    "teal": (0.05, 0.35, 0.37),
+    "brown": (0.36, 0.22, 0.13),
 }
 WORDS = (*SHAPES, *MOTIONS, *COLOURS, *BACKGROUNDS)
 TOKENS = 8

@@ -90,24 +90,51 @@ class Magi(Family):
         steps = (16 if "distilled" in model else 32) if "24B" in model else self.defaults.steps
         return self.defaults._replace(steps=steps)
 
-    def schedule(self, frames: int, steps: int = 64, window: int = 4, prefix: int = 0, reach: Reach = Reach(), table: str = "magi 8,16,16",
-                 shift: float = 3.0, levels: tuple[float, ...] | None = None) -> ARSchedule:
+    def schedule(
+        self,
+        frames: int,
+        steps: int = 64,
+        window: int = 4,
+        prefix: int = 0,
+        reach: Reach = Reach(),
+        table: str = "magi 8,16,16",
+        shift: float = 3.0,
+        levels: tuple[float, ...] | None = None,
+    ) -> ARSchedule:
         """Staircase of a video of at least `frames` latent frames, `prefix` known ones included, with `window` chunks in the works at a time.
 
         Whole known chunks are the schedule's prefix; the rest of the known frames is put back at every step (`ChunkField`).
         """
         if reach.noisy and steps % len(reach.noisy):
-            raise ScheduleError(f"{steps} steps cannot be divided into {len(reach.noisy)} parts of different reach; "
-                                f"use a multiple of {len(reach.noisy)}")
+            raise ScheduleError(
+                f"{steps} steps cannot be divided into {len(reach.noisy)} parts of different reach; "
+                f"use a multiple of {len(reach.noisy)}"
+            )
         if not 1 <= window <= steps or steps % window:
-            raise ScheduleError(f"{steps} steps cannot be spread over a window of {window} chunks; use a window that divides them, such as "
-                                f"{', '.join(str(w) for w in range(1, 9) if steps % w == 0)}")
+            raise ScheduleError(
+                f"{steps} steps cannot be spread over a window of {window} chunks; use a window that divides them, such as "
+                f"{', '.join(str(w) for w in range(1, 9) if steps % w == 0)}"
+            )
         if prefix >= frames:
-            raise ScheduleError(f"the known start has {prefix} latent frames and the video {frames}; "
-                                "make the video longer or give fewer start frames")
+            raise ScheduleError(
+                f"the known start has {prefix} latent frames and the video {frames}; "
+                "make the video longer or give fewer start frames"
+            )
         whole = -(-frames // CHUNK) * CHUNK
-        return ARSchedule(self, whole, steps, window=whole, overlap=CHUNK, block=CHUNK, shift=shift, table=table, ar_step=steps // window,
-                          prefix=prefix // CHUNK * CHUNK, levels=levels, causal=True)
+        return ARSchedule(
+            self,
+            whole,
+            steps,
+            window=whole,
+            overlap=CHUNK,
+            block=CHUNK,
+            shift=shift,
+            table=table,
+            ar_step=steps // window,
+            prefix=prefix // CHUNK * CHUNK,
+            levels=levels,
+            causal=True,
+        )
 
     def sigmas(self, steps: int, shift: float, table: str) -> np.ndarray:
         if table not in TABLES:
@@ -142,7 +169,9 @@ class Magi(Family):
     def warnings(self, schedule: ARSchedule, selective: str, solver: str) -> list[str]:
         if solver == self.defaults.solver:
             return []
-        return [f"the solver is {solver}; MAGI-1 was released with {self.defaults.solver}, and what it makes with another was not compared."]
+        return [
+            f"the solver is {solver}; MAGI-1 was released with {self.defaults.solver}, and what it makes with another was not compared."
+        ]
 
 
 MAGI = Magi()
@@ -189,9 +218,19 @@ class ChunkModel:
     """How keys and values of finished chunks lose tokens, for a reach over all of them."""
 
     @abstractmethod
-    def __call__(self, x: Tensor, times: Sequence[float], chunks: Sequence[int], ranges: Sequence[tuple[int, int]],
-                 text: Sequence[int | None], cache: ChunkCache | None, keep: Sequence[int], dt: float | None, dropped: bool,
-                 around: Callable | None) -> Tensor:
+    def __call__(
+        self,
+        x: Tensor,
+        times: Sequence[float],
+        chunks: Sequence[int],
+        ranges: Sequence[tuple[int, int]],
+        text: Sequence[int | None],
+        cache: ChunkCache | None,
+        keep: Sequence[int],
+        dt: float | None,
+        dropped: bool,
+        around: Callable | None,
+    ) -> Tensor:
         """Velocity clean - noise [B, C, 6r, H, W] of r chunks (see MagiTransformer.forward); `text`: the chunk whose caption is
         told, None for the null caption."""
 
@@ -207,7 +246,9 @@ class ChunkModel:
         """Called after every call with the chunks it forwarded."""
         self.forwards += chunks
 
-    def field(self, segment: Segment, schedule: ARSchedule, seed: int, apart: bool, start: Tensor | None) -> "ChunkField":
+    def field(
+        self, segment: Segment, schedule: ARSchedule, seed: int, apart: bool, start: Tensor | None
+    ) -> "ChunkField":
         """See `loop.sample.Model`."""
         return ChunkField(self, segment, schedule, start, apart)
 
@@ -235,7 +276,9 @@ class Iteration:
 class ChunkField:
     """The field of MAGI-1 (`loop.rollout.Field`)."""
 
-    def __init__(self, model: ChunkModel, segment: Segment, schedule: ARSchedule, start: Tensor | None = None, apart: bool = True):
+    def __init__(
+        self, model: ChunkModel, segment: Segment, schedule: ARSchedule, start: Tensor | None = None, apart: bool = True
+    ):
         """`start` [B, C, P, H, W]: known first frames, of which those behind the last whole chunk are put back at every step. `apart`: chunks may be
         left out of calls."""
         self.model, self.reach, self.segment, self.start, self.apart = model, model.reach, segment, start, apart
@@ -255,7 +298,7 @@ class ChunkField:
         known = 0 if self.start is None else self.start.shape[2]
         oldest = step.active[0].frames
         if oldest.start < known:
-            x = torch.cat([x[:, :, :oldest.start], self.latents(x, oldest), x[:, :, oldest.stop:]], 2)
+            x = torch.cat([x[:, :, : oldest.start], self.latents(x, oldest), x[:, :, oldest.stop :]], 2)
         return x, x
 
     def latents(self, x: Tensor, frames: slice) -> Tensor:
@@ -263,7 +306,9 @@ class ChunkField:
         known = 0 if self.start is None else min(self.start.shape[2], frames.stop) - frames.start
         if known <= 0:
             return x[:, :, frames]
-        return torch.cat([self.start[:, :, frames.start:frames.start + known], x[:, :, frames.start + known:frames.stop]], 2)
+        return torch.cat(
+            [self.start[:, :, frames.start : frames.start + known], x[:, :, frames.start + known : frames.stop]], 2
+        )
 
     def due(self, step: Step) -> bool:
         """A chunk was finished: it has to be shown clean. Others are in the works than before, so nothing is reused inside the network."""
@@ -286,7 +331,7 @@ class ChunkField:
             self.cache.drop(chunk)
         v = torch.zeros_like(x)
         for place, entry in enumerate(entries):
-            v[:, :, entry.chunk * CHUNK:(entry.chunk + 1) * CHUNK] = -made[:, :, place * CHUNK:(place + 1) * CHUNK]
+            v[:, :, entry.chunk * CHUNK : (entry.chunk + 1) * CHUNK] = -made[:, :, place * CHUNK : (place + 1) * CHUNK]
         return v
 
     def read_prefix(self, this: Iteration) -> None:
@@ -307,24 +352,44 @@ class ChunkField:
         """docs/magi1.md 4.6: text and history, history, neither."""
         noisy = [entry for entry in shown if entry.text]
         with_text = self.call(this, shown, self.text_cache, keep=noisy if self.apart else [])
-        with_history = self.call(this, [Shown(e.chunk, e.time, e.reach, False) for e in shown], self.cache, dropped=True)
+        with_history = self.call(
+            this, [Shown(e.chunk, e.time, e.reach, False) for e in shown], self.cache, dropped=True
+        )
         bare = torch.zeros_like(with_text)
         if noisy:
-            bare[:, :, -len(noisy) * CHUNK:] = self.call(
-                this, [Shown(e.chunk, e.time, (e.chunk, e.chunk + 1), False) for e in noisy], None, keep=[], dropped=True)
+            bare[:, :, -len(noisy) * CHUNK :] = self.call(
+                this,
+                [Shown(e.chunk, e.time, (e.chunk, e.chunk + 1), False) for e in noisy],
+                None,
+                keep=[],
+                dropped=True,
+            )
         for entry in shown:
             if not entry.text:
                 self.text_cache.drop(entry.chunk)
         stages = [sum(edge - 1e-7 < entry.time for edge in STAGES) - 1 for entry in shown]
-        p, s = (torch.tensor([scales[q] for q in stages], device=this.x.device).repeat_interleave(CHUNK).view(1, 1, -1, 1, 1)
-                for scales in (HISTORY_SCALES, [self.model.text_scale * share for share in TEXT_SHARES]))
+        p, s = (
+            torch.tensor([scales[q] for q in stages], device=this.x.device)
+            .repeat_interleave(CHUNK)
+            .view(1, 1, -1, 1, 1)
+            for scales in (HISTORY_SCALES, [self.model.text_scale * share for share in TEXT_SHARES])
+        )
         return (1 - p) * bare + (p - s) * with_history + s * with_text
 
-    def call(self, this: Iteration, shown: list[Shown], cache: ChunkCache | None, keep: list[Shown] | None = None, dropped: bool = False,
-             alone: Sequence[Shown] = ()) -> Tensor:
+    def call(
+        self,
+        this: Iteration,
+        shown: list[Shown],
+        cache: ChunkCache | None,
+        keep: list[Shown] | None = None,
+        dropped: bool = False,
+        alone: Sequence[Shown] = (),
+    ) -> Tensor:
         """Velocity of the chunks shown, then of those shown `alone`. `keep`: whose keys and values are kept, by default all."""
         beyond = self.segment.frames // CHUNK
-        copies = [Shown(beyond + i, entry.time, (beyond + i, beyond + i + 1), entry.text) for i, entry in enumerate(alone)]
+        copies = [
+            Shown(beyond + i, entry.time, (beyond + i, beyond + i + 1), entry.text) for i, entry in enumerate(alone)
+        ]
         entries = [*shown, *copies]
         branch = "bare" if cache is None else "history" if dropped else "text"
         around, hook = this.around, None
@@ -333,11 +398,24 @@ class ChunkField:
 
             def hook(i: int, hidden: Tensor, block: Callable[[Tensor], Tensor]) -> Tensor:
                 return around(i, hidden, block, keys, dim=1, copies=len(copies))
+
         parts = [*shown, *alone]
-        inputs = torch.cat([self.latents(this.x, slice(entry.chunk * CHUNK, (entry.chunk + 1) * CHUNK)) for entry in parts], 2)
+        inputs = torch.cat(
+            [self.latents(this.x, slice(entry.chunk * CHUNK, (entry.chunk + 1) * CHUNK)) for entry in parts], 2
+        )
         told = [entry.chunk if entry.text else None for entry in parts]
         kept = [entry.chunk for entry in (shown if keep is None else keep)]
-        made = self.model(inputs, [entry.time for entry in entries], [entry.chunk for entry in entries], [entry.reach for entry in entries],
-                          told, cache, kept, this.dt, dropped, hook)
+        made = self.model(
+            inputs,
+            [entry.time for entry in entries],
+            [entry.chunk for entry in entries],
+            [entry.reach for entry in entries],
+            told,
+            cache,
+            kept,
+            this.dt,
+            dropped,
+            hook,
+        )
         self.model.forwarded(len(entries) if around is None else around.take() / self.layers)
         return made

@@ -29,11 +29,39 @@ class SkyReels(Family):
     defaults = Defaults(steps=50, cfg=6.0, shift=8.0, solver="unipc")
     tables = ("official", "diffusers")
 
-    def schedule(self, frames: int, steps: int = 50, window: int = 25, overlap: int = 5, block: int = 1, ar_step: int = 0, prefix: int = 0,
-                 tail: int = 0, condition_noise: float = 20, shift: float = 8.0, table: str = "official",
-                 levels: tuple[float, ...] | None = None, causal: bool = False) -> ARSchedule:
+    def schedule(
+        self,
+        frames: int,
+        steps: int = 50,
+        window: int = 25,
+        overlap: int = 5,
+        block: int = 1,
+        ar_step: int = 0,
+        prefix: int = 0,
+        tail: int = 0,
+        condition_noise: float = 20,
+        shift: float = 8.0,
+        table: str = "official",
+        levels: tuple[float, ...] | None = None,
+        causal: bool = False,
+    ) -> ARSchedule:
         """Windows that overlap; see ARSchedule for what each means, all lengths in latent frames."""
-        return ARSchedule(self, frames, steps, window, overlap, block, shift, table, ar_step, prefix, tail, condition_noise, levels, causal)
+        return ARSchedule(
+            self,
+            frames,
+            steps,
+            window,
+            overlap,
+            block,
+            shift,
+            table,
+            ar_step,
+            prefix,
+            tail,
+            condition_noise,
+            levels,
+            causal,
+        )
 
     def sigmas(self, steps: int, shift: float, table: str) -> np.ndarray:
         """`official` is the table of the release, `diffusers` the one of its UniPC scheduler (docs/skyreels.md 4.2)."""
@@ -70,10 +98,14 @@ class SkyReels(Family):
     def warnings(self, schedule: ARSchedule, selective: str, solver: str) -> list[str]:
         found = []
         if selective == "paper" and not schedule.causal:
-            found.append("selective is 'paper' under full attention: frames that have not started are left out although others would attend "
-                         "to them, which changes the picture. 'auto' does it only under causal attention, where it is exact.")
+            found.append(
+                "selective is 'paper' under full attention: frames that have not started are left out although others would attend "
+                "to them, which changes the picture. 'auto' does it only under causal attention, where it is exact."
+            )
         if selective == "paper" and not schedule.asynchronous:
-            found.append("selective computation has nothing to leave out: all chunks are denoised together. Set ar_step above 0.")
+            found.append(
+                "selective computation has nothing to leave out: all chunks are denoised together. Set ar_step above 0."
+            )
         return found
 
 
@@ -118,7 +150,9 @@ class Term:
     """Forward passes so far, one for each guidance branch; of those that reuse blocks only the share of blocks that ran."""
 
     @abstractmethod
-    def velocity(self, x: Tensor, timestep: np.ndarray, attended: tuple[slice, ...] | None, around: BlockPass | None) -> Tensor:
+    def velocity(
+        self, x: Tensor, timestep: np.ndarray, attended: tuple[slice, ...] | None, around: BlockPass | None
+    ) -> Tensor:
         """Velocity after guidance [B, C, F, H, W] of latents x at `timestep` [F] (1000 sigma, truncated as in the release).
 
         `attended` are the columns of the blocks of block-causal attention, None for full attention. `around`, where
@@ -133,9 +167,13 @@ class Term:
     def patch_embedding(self, x: Tensor) -> Tensor:
         """Patch-embedded latents [B, dim, F, h, w]."""
 
-    def field(self, segment: Segment, schedule: ARSchedule, seed: int, apart: bool, start: Tensor | None) -> "DiffusionForcing":
+    def field(
+        self, segment: Segment, schedule: ARSchedule, seed: int, apart: bool, start: Tensor | None
+    ) -> "DiffusionForcing":
         """See `loop.sample.Model`."""
-        return DiffusionForcing(self, segment, schedule, torch.Generator().manual_seed(seed + SEED_STEP * (segment.index + 1)))
+        return DiffusionForcing(
+            self, segment, schedule, torch.Generator().manual_seed(seed + SEED_STEP * (segment.index + 1))
+        )
 
 
 class DiffusionForcing:
@@ -157,16 +195,18 @@ class DiffusionForcing:
         return widen(self.term.velocity(x[:, :, columns], t[columns], cut(self.attended, columns), around), x)
 
 
-def condition(x: Tensor, segment: Segment, schedule: ARSchedule, step: Step, noise: torch.Generator) -> tuple[Tensor, np.ndarray]:
+def condition(
+    x: Tensor, segment: Segment, schedule: ARSchedule, step: Step, noise: torch.Generator
+) -> tuple[Tensor, np.ndarray]:
     """What the model is shown: latents and timesteps [F]. Clean prefix frames get a little fresh noise (docs/skyreels.md 4.3)."""
     t = timesteps(step.sigma)
     if not segment.prefix or not schedule.condition_noise:
         return x, t
     level = schedule.condition_noise / 1000
-    clean = x[:, :, :segment.prefix]
+    clean = x[:, :, : segment.prefix]
     shaken = clean * (1 - level) + torch.randn(clean.shape, generator=noise, dtype=x.dtype).to(x.device) * level
-    t[:segment.prefix] = schedule.condition_noise
-    return torch.cat([shaken, x[:, :, segment.prefix:]], dim=2), t
+    t[: segment.prefix] = schedule.condition_noise
+    return torch.cat([shaken, x[:, :, segment.prefix :]], dim=2), t
 
 
 def cut(blocks: tuple[slice, ...] | None, columns: slice) -> tuple[slice, ...] | None:
@@ -190,7 +230,9 @@ class Guided(Term):
         self.layers = len(model.blocks)
 
     @torch.no_grad()
-    def velocity(self, x: Tensor, timestep: np.ndarray, attended: tuple[slice, ...] | None, around: BlockPass | None) -> Tensor:
+    def velocity(
+        self, x: Tensor, timestep: np.ndarray, attended: tuple[slice, ...] | None, around: BlockPass | None
+    ) -> Tensor:
         t = torch.as_tensor(timestep, dtype=torch.float32, device=x.device).expand(x.shape[0], -1)
         mask = None if attended is None else block_causal_mask(attended, x.shape[2]).to(x.device)
 

@@ -21,20 +21,36 @@ Decisions = dict[int, Decision]
 """By unit, for the units that advance."""
 
 
-def make_control(settings: Settings, schedule: ARSchedule, segment: Segment, model: Features | None = None,
-                 table: np.ndarray | None = None) -> "Control":
+def make_control(
+    settings: Settings,
+    schedule: ARSchedule,
+    segment: Segment,
+    model: Features | None = None,
+    table: np.ndarray | None = None,
+) -> "Control":
     """Decision maker of one segment, fresh. `table` [S + 1], where given, stands in for the model behind the signal."""
     family, method = schedule.family, settings.acting
     signal = make_signal(method.signal, method.aggregate, schedule, segment, model, table)
     columns = family.columns(segment, settings.forwarded, causal=schedule.causal)
     joint = settings.joint or not family.by_chunk or method.depth == 0
     part_frames = segment.block if family.by_chunk else None
-    return Control(method, settings.gate, signal, segment, columns, family.layouts(segment, columns), joint, part_frames)
+    return Control(
+        method, settings.gate, signal, segment, columns, family.layouts(segment, columns), joint, part_frames
+    )
 
 
 class Control:
-    def __init__(self, method: Method, gate: Gate, signal: Signal, segment: Segment, columns: list[slice], layouts: list[Hashable],
-                 joint: bool = True, part_frames: int | None = None):
+    def __init__(
+        self,
+        method: Method,
+        gate: Gate,
+        signal: Signal,
+        segment: Segment,
+        columns: list[slice],
+        layouts: list[Hashable],
+        joint: bool = True,
+        part_frames: int | None = None,
+    ):
         """`columns`: what each iteration forwards, `layouts`: what its hidden states are made of, see `schedule.Family`. `joint`: one forward
         computes all units or none. `part_frames`: frames of hidden states that belong together, by default all that are forwarded."""
         self.method, self.gate, self.signal, self.joint = method, gate, signal, joint
@@ -78,8 +94,15 @@ class Control:
                 v[:, :, unit.frames] = self.method.value(state, unit, decision, history, x[:, :, unit.frames])
         return v
 
-    def observe(self, step: Step, fresh: list[Unit], x: Tensor | None, made: Tensor | None, v: Tensor | None,
-                around: BlockPass | None = None) -> Tensor | None:
+    def observe(
+        self,
+        step: Step,
+        fresh: list[Unit],
+        x: Tensor | None,
+        made: Tensor | None,
+        v: Tensor | None,
+        around: BlockPass | None = None,
+    ) -> Tensor | None:
         """Take in what the network made [B, C, F, H, W] of latents x for the units computed (both None in a dry run); returns it put into v."""
         columns, self.recorded = self.columns[step.index], self.layouts[step.index]
         watched = None if around is None else self.watched(around, columns)
@@ -94,7 +117,9 @@ class Control:
                 latent = latent.clone() if self.method.latents else latent
             if unit.advances:
                 seen = None if value is None else Seen(value, latent, *self.of_unit(watched, unit, columns))
-                self.states[unit.index] = self.method.observe(self.states[unit.index], unit, self.memory.of(unit.index), seen)
+                self.states[unit.index] = self.method.observe(
+                    self.states[unit.index], unit, self.memory.of(unit.index), seen
+                )
             self.memory.push(unit, value, latent)
         self.peak_bytes = max(self.peak_bytes, self.memory.bytes() + self.signal.nbytes)
         return made if self.joint else v
@@ -110,7 +135,7 @@ class Control:
         """Means of what was watched over a unit's frames; nothing at its first step, before which it only waited."""
         if watched is None or unit.step == 1:
             return []
-        return watched[:, unit.frames.start - columns.start:unit.frames.stop - columns.start].mean(1).tolist()
+        return watched[:, unit.frames.start - columns.start : unit.frames.stop - columns.start].mean(1).tolist()
 
     def settle(self, step: Step, decisions: Decisions, changes: np.ndarray) -> None:
         """Take note of what was done."""

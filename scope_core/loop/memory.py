@@ -35,6 +35,12 @@ class Memory:
 
     def bytes(self) -> int:
         """Bytes of the tensors held, each storage counted once: units share the tensor they were computed in."""
-        tensors = [t for entries in self.velocities.values() for entry in entries for t in (entry.value, entry.latent) if t is not None]
+        tensors = [
+            t
+            for entries in self.velocities.values()
+            for entry in entries
+            for t in (entry.value, entry.latent)
+            if t is not None
+        ]
         storages = {t.untyped_storage().data_ptr(): t.untyped_storage().nbytes() for t in tensors}
         return sum(storages.values()) + self.residuals.bytes()

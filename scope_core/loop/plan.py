@@ -27,8 +27,10 @@ def plan(schedule: ARSchedule, settings: Settings, table: np.ndarray | None = No
     if not method.plannable:
         raise ValueError(f"{method.title} decides from what the network returns, so its run cannot be planned")
     if method.signal in CONTENT and table is None:
-        raise ValueError(f"the {method.signal!r} signal looks at the video itself, so its run cannot be planned; "
-                         "choose modulation, embedding or sigma")
+        raise ValueError(
+            f"the {method.signal!r} signal looks at the video itself, so its run cannot be planned; "
+            "choose modulation, embedding or sigma"
+        )
     trace = Trace.of(schedule, settings, planned=True)
     planned: dict[tuple[int, int, int], list] = {}
     for segment in schedule.segments:

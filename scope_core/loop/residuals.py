@@ -31,7 +31,9 @@ class Residuals:
         self.stored, self.prints = {}, {}
 
     def bytes(self) -> int:
-        return sum(x.nbytes for kept in self.stored.values() for x in kept) + sum(x.nbytes for x in self.prints.values())
+        return sum(x.nbytes for kept in self.stored.values() for x in kept) + sum(
+            x.nbytes for x in self.prints.values()
+        )
 
 
 class BlockPass:
@@ -65,8 +67,15 @@ class BlockPass:
         at a first step or where nothing was watched."""
         return (torch.stack(self.changes).mean(0), torch.cat(self.growths)) if self.changes and self.growths else None
 
-    def __call__(self, index: int, x: Tensor, run: Callable[[Tensor], Tensor], keys: Sequence[Key | None], dim: int = 0,
-                 copies: int = 0) -> Tensor:
+    def __call__(
+        self,
+        index: int,
+        x: Tensor,
+        run: Callable[[Tensor], Tensor],
+        keys: Sequence[Key | None],
+        dim: int = 0,
+        copies: int = 0,
+    ) -> Tensor:
         replay, stored = self.skip.replay, self.kept.stored
         if self.skipping and index in replay and all((key, replay) in stored for key in keys):
             return x + self.replayed(keys, dim) if index == replay[0] else x
@@ -76,12 +85,14 @@ class BlockPass:
         if self.skipping:
             return x
         parts = {key: part for key, part in zip(keys, x.chunk(len(keys), dim)) if key is not None}
-        watched = [key for key in keys[:len(keys) - copies] if key in parts] if self.skip.watch else []
+        watched = [key for key in keys[: len(keys) - copies] if key in parts] if self.skip.watch else []
         if watched:
             self.watch(index, {key: parts[key] for key in watched})
         for span in self.spans:
             if index == span[0]:
-                self.starts |= {(key, span): part for key, part in zip(keys, before.chunk(len(keys), dim)) if key in parts}
+                self.starts |= {
+                    (key, span): part for key, part in zip(keys, before.chunk(len(keys), dim)) if key in parts
+                }
             if index == span[-1]:
                 changes = {key: part - self.starts.pop((key, span)) for key, part in parts.items()}
                 if self.skip.probe and span == self.skip.probe[0]:
@@ -92,7 +103,7 @@ class BlockPass:
 
     def replayed(self, keys: Sequence[Key | None], dim: int) -> Tensor:
         kept = [self.kept.stored[key, self.skip.replay] for key in keys]
-        missing = self.skip.weights[len(kept[0]):]
+        missing = self.skip.weights[len(kept[0]) :]
         weights = (1.0,) if any(missing) else self.skip.weights
         return torch.cat([combine(weights, changes) for changes in kept], dim)
 
@@ -103,7 +114,7 @@ class BlockPass:
             if key in watched and kept and span == self.skip.replay:
                 growth = change.float().norm(dim=-1) / (kept[0].float().norm(dim=-1) + EPS)
                 self.growths.append(growth.unflatten(1, (self.frames, -1)).mean((0, 2)))
-            stored[key, span] = (change, *kept)[:len(self.skip.weights) if span in self.skip.record else 1]
+            stored[key, span] = (change, *kept)[: len(self.skip.weights) if span in self.skip.record else 1]
 
     def judge(self, changes: dict[Key, Tensor], dim: int) -> None:
         """Decide once an iteration, from the first call; where guidance branches are batched in it, from the one with text, so that the

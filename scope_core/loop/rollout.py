@@ -43,8 +43,15 @@ class Field(Protocol):
         ...
 
 
-def rollout(field: Field, x: Tensor, segment: Segment, control: Control, solver: Solver, trace: SegmentTrace,
-            on_step: OnStep = lambda step, x0: None) -> Tensor:
+def rollout(
+    field: Field,
+    x: Tensor,
+    segment: Segment,
+    control: Control,
+    solver: Solver,
+    trace: SegmentTrace,
+    on_step: OnStep = lambda step, x0: None,
+) -> Tensor:
     """Denoise one segment: x [B, C, F, H, W] holds noise in the free columns and clean latents in the others.
 
     `on_step(step, x0)` sees the estimate of the clean latents after every iteration, skipped ones too. Raises NotFiniteError.
@@ -82,8 +89,10 @@ def rollout(field: Field, x: Tensor, segment: Segment, control: Control, solver:
 def require_finite(v: Tensor, step: Step) -> None:
     if not torch.isfinite(v.sum()):
         sigma = max(unit.sigma for unit in step.active)
-        raise NotFiniteError(f"the model returned NaN or infinity at iteration {step.index + 1}, noise level {sigma:.3f}. "
-                             "Load it in bf16 or fp32 instead of fp16 or fp8, or check the file and the LoRA strength.")
+        raise NotFiniteError(
+            f"the model returned NaN or infinity at iteration {step.index + 1}, noise level {sigma:.3f}. "
+            "Load it in bf16 or fp32 instead of fp16 or fp8, or check the file and the LoRA strength."
+        )
 
 
 def compose(segment: Segment, noise: Tensor, known: Tensor) -> Tensor:
@@ -94,8 +103,14 @@ def compose(segment: Segment, noise: Tensor, known: Tensor) -> Tensor:
     return x
 
 
-def unroll(sample: Callable[[Segment, Tensor, Tensor], Tensor], noise: Tensor, schedule: ARSchedule,
-           start: Tensor | None = None, end: Tensor | None = None, bridge: Callable[[Tensor], Tensor] | None = None) -> Tensor:
+def unroll(
+    sample: Callable[[Segment, Tensor, Tensor], Tensor],
+    noise: Tensor,
+    schedule: ARSchedule,
+    start: Tensor | None = None,
+    end: Tensor | None = None,
+    bridge: Callable[[Tensor], Tensor] | None = None,
+) -> Tensor:
     """Make a whole video segment by segment: noise [B, C, L, H, W] -> latents [B, C, L, H, W].
 
     `sample(segment, noise, known)` denoises one segment (see `compose`) and returns all its columns. `start`, `end` are
@@ -104,15 +119,15 @@ def unroll(sample: Callable[[Segment, Tensor, Tensor], Tensor], noise: Tensor, s
     """
     video = None
     for segment in schedule.segments:
-        prefix = start if video is None else bridge(video) if bridge else video[:, :, -schedule.overlap:]
-        part = noise[:, :, segment.start:segment.start + segment.prefix + segment.free]
+        prefix = start if video is None else bridge(video) if bridge else video[:, :, -schedule.overlap :]
+        part = noise[:, :, segment.start : segment.start + segment.prefix + segment.free]
         if segment.tail:
             part = torch.cat([part, torch.zeros_like(end)], dim=2)
         known = torch.zeros_like(part)
         if segment.prefix:
-            known[:, :, :segment.prefix] = prefix
+            known[:, :, : segment.prefix] = prefix
         if segment.tail:
-            known[:, :, -segment.tail:] = end
-        made = sample(segment, part, known)[:, :, :segment.prefix + segment.free]
-        video = made if video is None else torch.cat([video, made[:, :, segment.prefix:]], dim=2)
+            known[:, :, -segment.tail :] = end
+        made = sample(segment, part, known)[:, :, : segment.prefix + segment.free]
+        video = made if video is None else torch.cat([video, made[:, :, segment.prefix :]], dim=2)
     return video

@@ -34,16 +34,27 @@ class Model(Features, Protocol):
 class Run:
     """What the segments of one run share: made for it, gone with it."""
 
-    def __init__(self, schedule: ARSchedule, settings: Settings, solver: str | Callable[[np.ndarray], Solver] | None = None, seed: int = 0,
-                 trace: Trace | None = None, on_step: OnStep | None = None):
+    def __init__(
+        self,
+        schedule: ARSchedule,
+        settings: Settings,
+        solver: str | Callable[[np.ndarray], Solver] | None = None,
+        seed: int = 0,
+        trace: Trace | None = None,
+        on_step: OnStep | None = None,
+    ):
         """`solver`: a key of SOLVERS, or what makes one of noise levels [S + 1]; by default the family's."""
         self.schedule, self.settings, self.seed, self.on_step = schedule, settings, seed, on_step
-        self.make_solver = SOLVERS[solver or schedule.family.defaults.solver] if solver is None or isinstance(solver, str) else solver
+        self.make_solver = (
+            SOLVERS[solver or schedule.family.defaults.solver] if solver is None or isinstance(solver, str) else solver
+        )
         self.trace = trace or Trace.of(schedule, settings)
         self.controls: list[Control] = []
         """What decided, segment by segment."""
 
-    def segment(self, model: Model, segment: Segment, noise: Tensor, known: Tensor, start: Tensor | None = None) -> Tensor:
+    def segment(
+        self, model: Model, segment: Segment, noise: Tensor, known: Tensor, start: Tensor | None = None
+    ) -> Tensor:
         """Denoise one segment: all its columns [B, C, F, H, W], from noise and known latents of that size (`rollout.compose`)."""
         control = make_control(self.settings, self.schedule, segment, model)
         self.controls.append(control)
@@ -55,7 +66,15 @@ class Run:
                 self.on_step(segment, step, x0, record)
 
         try:
-            return rollout(field, compose(segment, noise, known), segment, control, self.make_solver(self.schedule.sigmas), record, on_step)
+            return rollout(
+                field,
+                compose(segment, noise, known),
+                segment,
+                control,
+                self.make_solver(self.schedule.sigmas),
+                record,
+                on_step,
+            )
         finally:
             self.trace.forwards += model.forwards - before
             self.trace.memory = max(self.trace.memory, control.peak_bytes)
@@ -69,9 +88,19 @@ class Sampled(NamedTuple):
     """What decided, segment by segment."""
 
 
-def sample(model: Model, noise: Tensor, schedule: ARSchedule, settings: Settings = PRESETS["balanced"], *,
-           solver: str | Callable[[np.ndarray], Solver] | None = None, seed: int = 0, start: Tensor | None = None, end: Tensor | None = None,
-           bridge: Callable[[Tensor], Tensor] | None = None, on_step: OnStep | None = None) -> Sampled:
+def sample(
+    model: Model,
+    noise: Tensor,
+    schedule: ARSchedule,
+    settings: Settings = PRESETS["balanced"],
+    *,
+    solver: str | Callable[[np.ndarray], Solver] | None = None,
+    seed: int = 0,
+    start: Tensor | None = None,
+    end: Tensor | None = None,
+    bridge: Callable[[Tensor], Tensor] | None = None,
+    on_step: OnStep | None = None,
+) -> Sampled:
     """Denoise a video with an autoregressive diffusion model, skipping what the settings let it skip.
 
     Args:
@@ -100,8 +129,17 @@ def sample(model: Model, noise: Tensor, schedule: ARSchedule, settings: Settings
     (torch.Size([1, 16, 4, 4, 4]), True)
     """
     if model.family is not schedule.family:
-        raise ValueError(f"the schedule is one of {schedule.family.title} and the model one of {model.family.title}; make it with the model's family")
+        raise ValueError(
+            f"the schedule is one of {schedule.family.title} and the model one of {model.family.title}; make it with the model's family"
+        )
     run = Run(schedule, settings, solver, seed, on_step=on_step)
-    whole = start[:, :, :schedule.prefix] if start is not None and schedule.prefix else None
-    latents = unroll(lambda segment, noise, known: run.segment(model, segment, noise, known, start), noise, schedule, whole, end, bridge)
+    whole = start[:, :, : schedule.prefix] if start is not None and schedule.prefix else None
+    latents = unroll(
+        lambda segment, noise, known: run.segment(model, segment, noise, known, start),
+        noise,
+        schedule,
+        whole,
+        end,
+        bridge,
+    )
     return Sampled(latents, run.trace, run.controls)

@@ -27,19 +27,32 @@ class SegmentTrace:
     def __init__(self, segment: Segment, by_chunk: bool = False):
         """`by_chunk`: chunks are forwarded on their own, and counted as such; otherwise an iteration forwards its whole interval."""
         self.header: dict[str, Any] = {
-            "index": segment.index, "start": segment.start, "frames": segment.frames, "prefix": segment.prefix, "tail": segment.tail,
-            "ar_step": segment.ar_step, "by_chunk": by_chunk, "units": [[u.start, u.stop] for u in segment.units],
+            "index": segment.index,
+            "start": segment.start,
+            "frames": segment.frames,
+            "prefix": segment.prefix,
+            "tail": segment.tail,
+            "ar_step": segment.ar_step,
+            "by_chunk": by_chunk,
+            "units": [[u.start, u.stop] for u in segment.units],
             "sigmas": [round(float(s), 6) for s in segment.sigmas],
         }
         self.steps: list[dict[str, Any]] = []
 
     def add(self, step: Step, columns: slice, decisions: Decisions, seconds: float) -> dict[str, Any]:
-        marks = [(decisions[u.index].mode.value, RULES[decisions[u.index].rule][0]) if u.advances else (".", ".") for u in step.units]
-        self.steps.append({
-            "modes": "".join(mode for mode, _ in marks), "rules": "".join(rule for _, rule in marks),
-            "scores": "".join(score_code(decisions[u.index].score) for u in step.active),
-            "frames": [columns.start, columns.stop], "seconds": round(seconds, 5),
-        })
+        marks = [
+            (decisions[u.index].mode.value, RULES[decisions[u.index].rule][0]) if u.advances else (".", ".")
+            for u in step.units
+        ]
+        self.steps.append(
+            {
+                "modes": "".join(mode for mode, _ in marks),
+                "rules": "".join(rule for _, rule in marks),
+                "scores": "".join(score_code(decisions[u.index].score) for u in step.active),
+                "frames": [columns.start, columns.stop],
+                "seconds": round(seconds, 5),
+            }
+        )
         return self.steps[-1]
 
     def to_json(self) -> dict[str, Any]:
@@ -76,7 +89,11 @@ class Trace:
     @classmethod
     def of(cls, schedule: ARSchedule, settings: Settings, **run: Any) -> "Trace":
         """An empty trace of a run of these, with what else is known of it."""
-        told = {"method": settings.acting.name, "settings": settings.to_json(), "schedule": schedule.family.describe(schedule)}
+        told = {
+            "method": settings.acting.name,
+            "settings": settings.to_json(),
+            "schedule": schedule.family.describe(schedule),
+        }
         return cls({**run, **told}, by_chunk=schedule.family.by_chunk)
 
     def begin(self, segment: Segment) -> SegmentTrace:
@@ -92,8 +109,12 @@ class Trace:
         timed = [(c.frames, step["seconds"]) for c, (_, step) in zip(costs, steps) if c.frames][1:]
         per_frame = sum(seconds for _, seconds in timed) / max(1, sum(frames for frames, _ in timed))
         return {
-            "iterations": whole, "computed": computed, "forwards": self.forwards, "memory_bytes": self.memory,
-            "frames_computed": frames, "frames_baseline": all_frames,
+            "iterations": whole,
+            "computed": computed,
+            "forwards": self.forwards,
+            "memory_bytes": self.memory,
+            "frames_computed": frames,
+            "frames_baseline": all_frames,
             "seconds": round(sum(step["seconds"] for _, step in steps), 4),
             "estimated_baseline_seconds": round(per_frame * all_frames, 4),
             "skipped_reason": self.why_nothing_was_skipped(whole, computed),
@@ -121,8 +142,12 @@ class Trace:
     def to_json(self) -> dict[str, Any]:
         """The whole trace; `rules` maps letters to sentences."""
         return {
-            "format": "scope.trace", "version": VERSION, "run": self.run, "rules": dict(RULES.values()),
-            "segments": [segment.to_json() for segment in self.segments], "totals": self.totals,
+            "format": "scope.trace",
+            "version": VERSION,
+            "run": self.run,
+            "rules": dict(RULES.values()),
+            "segments": [segment.to_json() for segment in self.segments],
+            "totals": self.totals,
         }
 
 
@@ -131,7 +156,9 @@ def pixel_chunks(trace: dict[str, Any] | None, frames: int) -> list[list[int]]:
 
     An autoencoder that makes four frames of every latent one, as MAGI-1's, gives a length that is a multiple of four.
     """
-    units = [segment["start"] + start for segment in (trace["segments"] if trace else []) for start, _ in segment["units"]]
+    units = [
+        segment["start"] + start for segment in (trace["segments"] if trace else []) for start, _ in segment["units"]
+    ]
     lacking = 0 if frames % PIXELS_PER_LATENT == 0 else PIXELS_PER_LATENT - 1
     firsts = [max(0, unit * PIXELS_PER_LATENT - lacking) for unit in units]
     edges = sorted({0, frames, *(first for first in firsts if first < frames)})

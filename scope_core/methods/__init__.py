@@ -23,5 +23,30 @@ from .reduced import Reduced
 from .vocabulary import RULES, Decision, Entry, Mode, Seen, Skip
 
 __all__ = [
-    "METHODS", "RULES", "BWCache", "Decision", "DeltaDiT", "EasyCache", "Entry", "FBCache", "FlowCache", "Gate", "MagCache", "Method", "Mode",
-    "MotionCache", "Off", "PrediT", "Reduced", "Scope", "SeaCache", "Seen", "Skip", "Speed", "TaylorSeer", "TeaCache", "couple", "register"]
+    "METHODS",
+    "RULES",
+    "BWCache",
+    "Decision",
+    "DeltaDiT",
+    "EasyCache",
+    "Entry",
+    "FBCache",
+    "FlowCache",
+    "Gate",
+    "MagCache",
+    "Method",
+    "Mode",
+    "MotionCache",
+    "Off",
+    "PrediT",
+    "Reduced",
+    "Scope",
+    "SeaCache",
+    "Seen",
+    "Skip",
+    "Speed",
+    "TaylorSeer",
+    "TeaCache",
+    "couple",
+    "register",
+]

@@ -16,7 +16,6 @@ from .gate import Gate
 from .knobs import Knob, check, knobs_of
 from .vocabulary import Decision, Entry, Seen, Skip
 
-
 CUSTOM = "custom"
 
 
@@ -55,7 +54,8 @@ class Method:
     usual_point: ClassVar[str] = CUSTOM
     """The point that its selector stands at first; custom: the knobs decide."""
     points_help: ClassVar[str] = (
-        "A published operating point, or custom: the knobs below decide. They were published for other models and schedules.")
+        "A published operating point, or custom: the knobs below decide. They were published for other models and schedules."
+    )
     points_came_later: ClassVar[bool] = False
     """Its selector was shipped without the points, so they come last there."""
     tuned: ClassVar[bool] = False

@@ -2,7 +2,7 @@
 
 The mean over the blocks of the relative change of their outputs since the step before is measured at computed steps; the first time it is below the
 threshold, the unit's schedule is fixed: R steps are reused, one is computed, and so on, until of the steps that remained then the last half is left,
-which is computed. All blocks are skipped together, so one residual of all of them is kept. Facts: methods.md 2.7.
+which is computed. All blocks are skipped together, so one residual of all of them is kept. Facts: docs/methods.md, BWCache.
 
 Read where the paper is silent or unclear: the tail is half of the steps remaining at the trigger (`tail`); R is a share of the steps; R is counted from
 the unit's last computed step, so that one that another chunk asked for starts a new count instead of losing step with it. Outputs are compared averaged over
@@ -42,13 +42,28 @@ class BWCache(Method):
     speed = Speed("tail_ratio", 1, 0)
 
     threshold: float = number(
-        0.15, "Change of the blocks' outputs below which reuse begins. 0 never skips.", usual="published values are 0.15 to 0.25")
+        0.15,
+        "Change of the blocks' outputs below which reuse begins. 0 never skips.",
+        usual="published values are 0.15 to 0.25",
+    )
     """delta"""
     pace: float = number(
-        0.1, "Length of a run of reused steps, as a share of the steps.", above=0.0, most=1.0, low=0.01, high=1.0, usual="about 0.1 is published")
+        0.1,
+        "Length of a run of reused steps, as a share of the steps.",
+        above=0.0,
+        most=1.0,
+        low=0.01,
+        high=1.0,
+        usual="about 0.1 is published",
+    )
     """R as a share of a unit's steps, one step at least."""
     tail_ratio: float = number(
-        0.5, "Share of the steps left at the trigger that are computed at the end.", most=1.0, high=1.0, usual="the paper's is 0.5")
+        0.5,
+        "Share of the steps left at the trigger that are computed at the end.",
+        most=1.0,
+        high=1.0,
+        usual="the paper's is 0.5",
+    )
     plannable = False
     depth = 0
 
@@ -59,8 +74,10 @@ class BWCache(Method):
     def caveat(self, schedule: ARSchedule) -> str:
         if not schedule.asynchronous:
             return ""
-        return ("BWCache reuses little where chunks follow each other: it waits until all chunks of an iteration have settled, "
-                "and by then the first ones are in their tails.")
+        return (
+            "BWCache reuses little where chunks follow each other: it waits until all chunks of an iteration have settled, "
+            "and by then the first ones are in their tails."
+        )
 
     def init(self) -> State:
         return State()

@@ -1,7 +1,7 @@
 """Delta-DiT: early steps reuse the change that the rear blocks make, later ones that of the front blocks (arXiv 2406.01125).
 
 The outline of a picture is made early and mostly by the front blocks, its details late and by the rear ones; so before step b the rear
-blocks are skipped, afterwards the front blocks, and every N steps all are computed. Facts: methods.md 2.4; there is no official code.
+blocks are skipped, afterwards the front blocks, and every N steps all are computed. Facts: docs/methods.md, Delta-DiT; there is no official code.
 
 Read where the paper is silent: both spans are kept at every computed step, so that the change of sides at b needs no extra one; N is counted
 from the last computed step, so that one that the gate or another chunk asked for starts a new count; skips within a span are told apart by
@@ -28,14 +28,27 @@ class DeltaDiT(Method):
 
     speed = Speed("every", 2, 13)
 
-    every: int = count(2, "One step in so many is computed whole; 1 computes all.", least=1, high=50, usual="for example 2")
+    every: int = count(
+        2, "One step in so many is computed whole; 1 computes all.", least=1, high=50, usual="for example 2"
+    )
     """N"""
     share: float = number(
-        0.5, "Share of the blocks that are skipped in between.", above=0.0, most=1.0, low=0.05, high=1.0, usual="for example 0.5")
+        0.5,
+        "Share of the blocks that are skipped in between.",
+        above=0.0,
+        most=1.0,
+        low=0.05,
+        high=1.0,
+        usual="for example 0.5",
+    )
     """Rounded, one block at least."""
     turn: float = number(
-        0.5, "Share of a chunk's steps after which the front blocks are skipped instead of the rear ones.", most=1.0, high=1.0,
-        usual="for example 0.5")
+        0.5,
+        "Share of a chunk's steps after which the front blocks are skipped instead of the rear ones.",
+        most=1.0,
+        high=1.0,
+        usual="for example 0.5",
+    )
     """b"""
     depth = 0
 

@@ -1,4 +1,4 @@
-"""EasyCache: skip while the change of the velocity, guessed from how far the latents moved, adds up to little (methods.md 2.8).
+"""EasyCache: skip while the change of the velocity, guessed from how far the latents moved, adds up to little (docs/methods.md, EasyCache).
 
 a += k mean|x_n - x_n-1| / mean|v|, with k = |v_n - v_m| / |x_n - x_m| of the last two computed steps. The latents' movement is summed over all steps, as in
 the paper and unlike ComfyUI's node, which adds up growing distances to the last compute; and k is unknown, not 0, until a unit was computed twice, which is
@@ -45,9 +45,13 @@ class EasyCache(Method):
     plannable = False
 
     tau: float = number(
-        0.05, "Accumulated change of the output, guessed from that of the latents, below which it is reused. 0 never skips.",
-        usual="for example 0.05; ComfyUI's node has 0.2")
-    form: str = choice("paper", "What is reused: the output's distance to its input as published, or the velocity.", FORMS)
+        0.05,
+        "Accumulated change of the output, guessed from that of the latents, below which it is reused. 0 never skips.",
+        usual="for example 0.05; ComfyUI's node has 0.2",
+    )
+    form: str = choice(
+        "paper", "What is reused: the output's distance to its input as published, or the velocity.", FORMS
+    )
 
     @property
     def off(self) -> bool:

@@ -1,7 +1,7 @@
 """FBCache and DBCache: run the first blocks; where their change is like that of the last computed step, reuse that of the blocks behind.
 
 FBCache (ParaAttention, no paper) runs one block, DBCache (cache-dit) more, and always the last ones as well. The change of the first blocks is
-compared with that of the last step computed, not summed up. Facts: methods.md 2.8.
+compared with that of the last step computed, not summed up. Facts: docs/methods.md, FBCache and DBCache.
 
 The branch of guidance that is called first decides for both, so they are never at different steps. State is kept per branch and dropped when the window
 changes; in the published ones it outlives the run or depends on the order of calls. With `front` or `back` too large for the network, one block remains to
@@ -30,9 +30,13 @@ class FBCache(Method):
     speed = Speed("threshold", 0.01, 1)
 
     threshold: float = number(
-        0.05, "Change of the first blocks' residual below which the others are reused. 0 never skips.",
-        usual="published values are 0.05 to 0.12, DBCache's is 0.08")
-    front: int = count(1, "Blocks that always run first and decide.", least=1, high=100, usual="FBCache has 1, DBCache 8 for example")
+        0.05,
+        "Change of the first blocks' residual below which the others are reused. 0 never skips.",
+        usual="published values are 0.05 to 0.12, DBCache's is 0.08",
+    )
+    front: int = count(
+        1, "Blocks that always run first and decide.", least=1, high=100, usual="FBCache has 1, DBCache 8 for example"
+    )
     back: int = count(0, "Blocks that always run last.", high=100, usual="0 is usual")
     plannable = False
     depth = 0

@@ -1,4 +1,4 @@
-"""FlowCache: every chunk of an autoregressive video skips by its own accumulated change (arXiv 2602.10825; methods.md 2.3).
+"""FlowCache: every chunk of an autoregressive video skips by its own accumulated change (arXiv 2602.10825; docs/methods.md, FlowCache).
 
 TeaCache's accumulation per unit, of the patch-embedded latent on MAGI-1 and of the modulation, rescaled by TeaCache's polynomial, on SkyReels-V2. Published
 are thresholds of 0.01 and 0.015 after 5 steps of warm-up there, 0.1 and 0.15 after 4 here (`polynomial` 1.3B or 14B, `signal` modulation).
@@ -38,13 +38,22 @@ class FlowCache(TeaCache):
     speed = Speed("threshold", 0.005, 1)
 
     threshold: float = number(
-        0.1, "Accumulated change of a chunk below which its velocity is reused. 0 never skips.",
-        usual="published values are 0.01 and 0.015 for MAGI-1, 0.1 and 0.15 for SkyReels-V2")
+        0.1,
+        "Accumulated change of a chunk below which its velocity is reused. 0 never skips.",
+        usual="published values are 0.01 and 0.015 for MAGI-1, 0.1 and 0.15 for SkyReels-V2",
+    )
     polynomial: str = choice(
-        "1.3B", "Published rescaling of the change, fitted to that model with all frames at one noise level.", ["none", *MODELS], free=True)
+        "1.3B",
+        "Published rescaling of the change, fitted to that model with all frames at one noise level.",
+        ["none", *MODELS],
+        free=True,
+    )
     signal: str = choice(
-        "modulation", "What the change is measured on. Published: modulation for SkyReels, latent for MAGI-1.",
-        ["modulation", "embedding", "latent"], free=True)
+        "modulation",
+        "What the change is measured on. Published: modulation for SkyReels, latent for MAGI-1.",
+        ["modulation", "embedding", "latent"],
+        free=True,
+    )
     depth = 1
 
     def skip(self, state: Any, unit: Unit, layers: int) -> None:

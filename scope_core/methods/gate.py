@@ -12,7 +12,10 @@ class Gate:
     """Raises ValueError for settings out of range. Steps are each unit's own."""
 
     max_skip: int = count(
-        2, "Longest run of steps without computing; where the method has a limit of its own the smaller one wins.", high=50)
+        2,
+        "Longest run of steps without computing; where the method has a limit of its own the smaller one wins.",
+        high=50,
+    )
     """H in the paper."""
     warm_up: int = count(0, "First steps of every chunk that are always computed.", high=50)
     tail: int = count(0, "Last steps of every chunk that are always computed.", high=50)
@@ -22,6 +25,7 @@ class Gate:
 
     def __call__(self, unit: Unit, decision: Decision, skipped: int, available: bool) -> Decision:
         """`skipped`: steps since the unit was last computed. `available`: there is something to reuse."""
+
         def recompute(rule: str) -> Decision:
             return Decision(Mode.RECOMPUTE, decision.score, rule)
 

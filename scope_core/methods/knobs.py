@@ -73,7 +73,9 @@ class Knob:
 def whole_numbers(name: str, text: str) -> tuple[int, ...]:
     parts = text.replace(",", " ").split()
     if not all(part.isdecimal() for part in parts):
-        raise ValueError(f"{name} are {text[:60]!r}; write whole numbers from 1 on, for example 1, 3, 6, 10, or nothing")
+        raise ValueError(
+            f"{name} are {text[:60]!r}; write whole numbers from 1 on, for example 1, 3, 6, 10, or nothing"
+        )
     return tuple(map(int, parts))
 
 

@@ -1,4 +1,4 @@
-"""MotionCache: FlowCache whose change counts most where the video moves (arXiv 2605.01725; methods.md 2.8).
+"""MotionCache: FlowCache whose change counts most where the video moves (arXiv 2605.01725; docs/methods.md, MotionCache).
 
 The change of a token is weighted by 0.6 where it differs least from the frame before it, up to 1 where it differs most (signal `motion`). The paper lets every
 token decide for itself; the host's joint forward computes a unit or leaves it, so here the weighted change decides for the unit. Its first joint updates
@@ -27,7 +27,9 @@ class MotionCache(FlowCache):
     speed = Speed("threshold", 0.005, 1)
 
     threshold: float = number(
-        0.0065, "Accumulated change of a chunk's latents, weighted by motion, below which its velocity is reused. 0 never skips.",
-        usual="published is 0.0065 for MAGI-1")
+        0.0065,
+        "Accumulated change of a chunk's latents, weighted by motion, below which its velocity is reused. 0 never skips.",
+        usual="published is 0.0065 for MAGI-1",
+    )
     polynomial: str = "none"
     signal: str = "motion"

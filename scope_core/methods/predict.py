@@ -36,9 +36,11 @@ def taylor2_paper(target: float, nodes: Sequence[float]) -> Weights:
 def newton2(target: float, nodes: Sequence[float]) -> Weights:
     """The parabola through the last three velocities."""
     s0, s1, s2 = nodes[:3]
-    return ((target - s1) * (target - s2) / ((s0 - s1) * (s0 - s2)),
-            (target - s0) * (target - s2) / ((s1 - s0) * (s1 - s2)),
-            (target - s0) * (target - s1) / ((s2 - s0) * (s2 - s1)))
+    return (
+        (target - s1) * (target - s2) / ((s0 - s1) * (s0 - s2)),
+        (target - s0) * (target - s2) / ((s1 - s0) * (s1 - s2)),
+        (target - s0) * (target - s1) / ((s2 - s0) * (s2 - s1)),
+    )
 
 
 def ab2(target: float, nodes: Sequence[float]) -> Weights:
@@ -51,7 +53,11 @@ def ab2(target: float, nodes: Sequence[float]) -> Weights:
 
 
 PREDICTORS: dict[str, tuple[Callable[[float, Sequence[float]], Weights], int]] = {
-    "hold": (hold, 1), "taylor1": (taylor1, 2), "taylor2_paper": (taylor2_paper, 3), "newton2": (newton2, 3), "ab2": (ab2, 3),
+    "hold": (hold, 1),
+    "taylor1": (taylor1, 2),
+    "taylor2_paper": (taylor2_paper, 3),
+    "newton2": (newton2, 3),
+    "ab2": (ab2, 3),
 }
 """Name -> weights, number of velocities needed. `auto` chooses among them by measured error; see policy.scope."""
 
@@ -87,13 +93,17 @@ def clip(predicted: Tensor, target: float, nodes: Sequence[float], velocities: S
     return torch.where(torch.isfinite(length), last + scale * change, last)
 
 
-def extrapolate(name: str, target: float, nodes: Sequence[float], velocities: Sequence[Tensor], clipped: bool = True) -> Tensor:
+def extrapolate(
+    name: str, target: float, nodes: Sequence[float], velocities: Sequence[Tensor], clipped: bool = True
+) -> Tensor:
     """Velocity at noise level `target` from velocities at `nodes`, newest first. Raises ValueError for equal nodes."""
     name = best(name, len(nodes))
     if name == "hold":
         return velocities[0]
     function, count = PREDICTORS[name]
     if len(set(nodes[:count])) < count or any(math.isnan(s) for s in nodes[:count]):
-        raise ValueError(f"cannot extrapolate over equal noise levels {list(nodes[:count])}; keep only the newest of each")
+        raise ValueError(
+            f"cannot extrapolate over equal noise levels {list(nodes[:count])}; keep only the newest of each"
+        )
     predicted = combine(function(target, nodes), velocities)
     return clip(predicted, target, nodes, velocities) if clipped else predicted

@@ -1,4 +1,4 @@
-"""PrediT: forecast the velocity by Adams-Bashforth, over a horizon that shrinks where it changes fast (arXiv 2602.18093; methods.md 2.6).
+"""PrediT: forecast the velocity by Adams-Bashforth, over a horizon that shrinks where it changes fast (arXiv 2602.18093; docs/methods.md, PrediT).
 
 A re-derivation from second-hand descriptions: the full text and code were not reachable. With f = dv/dsigma, order 1 continues the last slope and order 2
 is Adams-Bashforth 2 over uneven gaps of the noise level. delta_n is the relative change |v_n - v_n-1| / |v_n-1| of the last two computed velocities, not
@@ -11,10 +11,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .predict import ab2, combine, taylor1
 from ..schedule import Unit
 from .base import Method, Speed, register
 from .knobs import count, number
+from .predict import ab2, combine, taylor1
 from .vocabulary import Decision, Entry, Mode, Seen
 
 EPS = 1e-8
@@ -31,7 +31,10 @@ class PrediT(Method):
     speed = Speed("tau", 0.02, 8)
 
     tau: float = number(
-        1.0, "Tolerance: how far ahead the velocity is forecast before the next computed step. 0 never skips.", usual="for example 1")
+        1.0,
+        "Tolerance: how far ahead the velocity is forecast before the next computed step. 0 never skips.",
+        usual="for example 1",
+    )
     """The horizon is floor(tau / (delta_n + eps)^(1 / (order + 1))) steps."""
     order: int = count(2, "Order of the Adams-Bashforth forecast.", least=1, most=2, high=2, usual="for example 2")
     longest: int = count(8, "Most steps forecast in a row.", least=1, high=50, usual="reported is 8")

@@ -1,6 +1,6 @@
 """Reduced steps: compute some of each unit's steps, spread evenly, and hold the velocity in between. The baseline of every caching method.
 
-Holding the velocity with Euler is Euler on the computed steps alone (methods.md 0.1), so whatever a method adds has to beat this at the same number of
+Holding the velocity with Euler is Euler on the computed steps alone (docs/methods.md, Holding a velocity with Euler is taking fewer steps), so whatever a method adds has to beat this at the same number of
 forwards. Steps are counted since the unit was last computed, with the remainder carried on: where one joint forward computes all units, those fall into
 step with each other instead of asking for it in turn, as units on fixed grids of their own would.
 """
@@ -27,9 +27,14 @@ class Reduced(Method):
     speed = Speed("computed", 64, 4)
 
     computed: int = count(
-        25, "Steps of every chunk that are computed, evenly spread; in between the last velocity is held.", least=1, usual="for example 25 of 50")
+        25,
+        "Steps of every chunk that are computed, evenly spread; in between the last velocity is held.",
+        least=1,
+        usual="for example 25 of 50",
+    )
     steps: tuple[int, ...] = steps_text(
-        "Steps to compute instead, for example 1, 3, 6, 10: a grid of your own, or that of another method. Empty: evenly spread.")
+        "Steps to compute instead, for example 1, 3, 6, 10: a grid of your own, or that of another method. Empty: evenly spread."
+    )
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "steps", tuple(self.steps))
@@ -43,7 +48,11 @@ class Reduced(Method):
 
     def decide(self, state: int, unit: Unit, change: float, history: Sequence[Entry]) -> Decision:
         due = float(unit.step in self.steps) if self.steps else (state + self.computed) / unit.steps
-        return Decision(Mode.RECOMPUTE, due, "threshold") if unit.step == 1 or due >= 1 else Decision(Mode.REUSE, due, "cache")
+        return (
+            Decision(Mode.RECOMPUTE, due, "threshold")
+            if unit.step == 1 or due >= 1
+            else Decision(Mode.REUSE, due, "cache")
+        )
 
     def settle(self, state: int, unit: Unit, change: float, decision: Decision) -> int:
         due = state + self.computed

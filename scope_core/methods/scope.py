@@ -1,6 +1,6 @@
 """SCOPE: cache, predict or recompute by an accumulated discrepancy (arXiv 2604.02979, section 3.3).
 
-Readings of what the paper leaves open: methods.md section 4. Symbols are the paper's: d_k the change of the signal, r_k
+Readings of what the paper leaves open: docs/scope.md. Symbols are the paper's: d_k the change of the signal, r_k
 the accumulated score, lambda the predict_decay, H (max_skip) lives in the gate because every method needs it.
 """
 
@@ -11,17 +11,24 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from .predict import PREDICTORS, best, extrapolate
 from ..schedule import Unit
 from .base import CANDIDATES, Method, Speed, register
 from .gate import Gate
 from .knobs import Knob, choice, knobs_of, number
+from .predict import PREDICTORS, best, extrapolate
 from .vocabulary import Decision, Entry, Mode, Seen
 
 DECAYS = ("paper", "inverse", "none")
 AUTO = "auto"
 TAUS = {"tau_c": "cache_threshold", "tau_p": "predict_threshold"}
-PAPER = {"decay_mode": "paper", "predictor": "taylor2_paper", "max_skip": 5, "warm_up": 5, "tail": 1, "selective": "paper"}
+PAPER = {
+    "decay_mode": "paper",
+    "predictor": "taylor2_paper",
+    "max_skip": 5,
+    "warm_up": 5,
+    "tail": 1,
+    "selective": "paper",
+}
 """Section 4.3 of the paper: what its operating points share."""
 
 
@@ -58,55 +65,117 @@ class Scope(Method):
     points_help = (
         "off: exactly the model, every step computed. quality, balanced, fast: how many steps may be skipped. paper_slow, paper_fast: the "
         "operating points printed in the SCOPE paper for SkyReels-V2, paper_magi_... those for MAGI-1. custom: the sliders below decide; "
-        "otherwise the preset does, and moves them.")
+        "otherwise the preset does, and moves them."
+    )
     speed = Speed("max_skip", 1, 12)
     tuned = True
     dial: ClassVar[Knob] = Knob(
-        1.0, "How much change to tolerate before a step is computed again. 1 is the calibrated point, 0 never skips.", name="threshold",
-        high=2.0, step=0.05, decimals=None, slider=True)
+        1.0,
+        "How much change to tolerate before a step is computed again. 1 is the calibrated point, 0 never skips.",
+        name="threshold",
+        high=2.0,
+        step=0.05,
+        decimals=None,
+        slider=True,
+    )
     """Of both thresholds at once, where they are 0 themselves."""
     node_order: ClassVar = (
-        "threshold", "decay", "max_skip", "selective", "warm_up", "tail", "predictor", "cache_threshold", "predict_threshold", "decay_mode",
-        "signal", "aggregate", "joint")
+        "threshold",
+        "decay",
+        "max_skip",
+        "selective",
+        "warm_up",
+        "tail",
+        "predictor",
+        "cache_threshold",
+        "predict_threshold",
+        "decay_mode",
+        "signal",
+        "aggregate",
+        "joint",
+    )
     looks: ClassVar = {
-        "max_skip": {"high": 12, "slider": True, "tooltip": "Longest run of steps without computing. The strongest speed control; 0 never skips."},
+        "max_skip": {
+            "high": 12,
+            "slider": True,
+            "tooltip": "Longest run of steps without computing. The strongest speed control; 0 never skips.",
+        },
         "warm_up": {"advanced": True},
         "tail": {"advanced": True},
     }
 
     tau_c: float = number(
-        0.01, "tau_c: below it the last velocity is reused as it is. Absolute; 0 takes it from the threshold dial. Paper: 0.18.",
-        name="cache_threshold", high=10.0, decimals=0.001, advanced=True, usual="the paper's is 0.18")
+        0.01,
+        "tau_c: below it the last velocity is reused as it is. Absolute; 0 takes it from the threshold dial. Paper: 0.18.",
+        name="cache_threshold",
+        high=10.0,
+        decimals=0.001,
+        advanced=True,
+        usual="the paper's is 0.18",
+    )
     tau_p: float = number(
-        0.50, "tau_p: below it the velocity is predicted. Absolute; 0 takes it from the threshold dial. Paper: 0.42.",
-        name="predict_threshold", high=10.0, decimals=0.001, advanced=True, usual="the paper's is 0.42")
+        0.50,
+        "tau_p: below it the velocity is predicted. Absolute; 0 takes it from the threshold dial. Paper: 0.42.",
+        name="predict_threshold",
+        high=10.0,
+        decimals=0.001,
+        advanced=True,
+        usual="the paper's is 0.42",
+    )
     decay: float = number(
-        0.75, "How the accumulated change is scaled after a predicted step (predict_decay). 1 leaves it alone; see decay_mode.",
-        above=0.0, most=1.0, low=0.05, high=1.0, step=0.05, decimals=None, slider=True, usual="the paper uses 0.75")
+        0.75,
+        "How the accumulated change is scaled after a predicted step (predict_decay). 1 leaves it alone; see decay_mode.",
+        above=0.0,
+        most=1.0,
+        low=0.05,
+        high=1.0,
+        step=0.05,
+        decimals=None,
+        slider=True,
+        usual="the paper uses 0.75",
+    )
     """lambda"""
     decay_mode: str = choice(
-        "inverse", "paper: multiply the accumulated change by decay after a prediction, as printed, which puts the next computed step off. "
-        "inverse: divide, which brings it closer, as the paper's text intends. none: neither.", DECAYS, advanced=True)
+        "inverse",
+        "paper: multiply the accumulated change by decay after a prediction, as printed, which puts the next computed step off. "
+        "inverse: divide, which brings it closer, as the paper's text intends. none: neither.",
+        DECAYS,
+        advanced=True,
+    )
     """docs/scope.md C4"""
     predictor: str = choice(
-        "taylor1", "How a skipped step's velocity is extrapolated. taylor1: a line (paper Eq. 6). taylor2_paper: Eq. 7 as printed. newton2: a "
-        "parabola. ab2: momentum. hold: not at all. auto: whichever erred least so far.", [*PREDICTORS, AUTO], advanced=True)
+        "taylor1",
+        "How a skipped step's velocity is extrapolated. taylor1: a line (paper Eq. 6). taylor2_paper: Eq. 7 as printed. newton2: a "
+        "parabola. ab2: momentum. hold: not at all. auto: whichever erred least so far.",
+        [*PREDICTORS, AUTO],
+        advanced=True,
+    )
     monotone: bool = True
     """After a prediction, reuse returns a prediction as well, instead of the older velocity (docs/scope.md C5)."""
     clipped: bool = True
     """Predictions are limited (docs/scope.md C14)."""
     signal: str = choice(
-        "modulation", "What the change is measured on. modulation, embedding: the model's view of the noise level. sigma: the noise level "
-        "itself. latent: the video, which costs a read-back per step.", ["modulation", "embedding", "sigma", "latent"], advanced=True, free=True)
+        "modulation",
+        "What the change is measured on. modulation, embedding: the model's view of the noise level. sigma: the noise level "
+        "itself. latent: the video, which costs a read-back per step.",
+        ["modulation", "embedding", "sigma", "latent"],
+        advanced=True,
+        free=True,
+    )
     aggregate: str = choice(
-        "max", "How chunks at different noise levels decide together. max: the neediest decides. mean_active, mean_all: their mean.",
-        ["max", "mean_active", "mean_all"], advanced=True)
+        "max",
+        "How chunks at different noise levels decide together. max: the neediest decides. mean_active, mean_all: their mean.",
+        ["max", "mean_active", "mean_all"],
+        advanced=True,
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.tau_c > self.tau_p:
-            raise ValueError(f"SCOPE's cache_threshold is {self.tau_c:g} and predict_threshold {self.tau_p:g}; the first must not be "
-                             "above the second, for example 0.18 and 0.42 (the paper's)")
+            raise ValueError(
+                f"SCOPE's cache_threshold is {self.tau_c:g} and predict_threshold {self.tau_p:g}; the first must not be "
+                "above the second, for example 0.18 and 0.42 (the paper's)"
+            )
 
     @classmethod
     def knobs(cls) -> list[Knob]:
@@ -124,7 +193,10 @@ class Scope(Method):
         """The thresholds keep their proportion, and rather rise than let a run of skips be longer."""
         usual = cls()
         for max_skip in range(1, 13):
-            yield from ((replace(usual, tau_c=usual.tau_c * factor, tau_p=usual.tau_p * factor), Gate(max_skip)) for factor in CANDIDATES)
+            yield from (
+                (replace(usual, tau_c=usual.tau_c * factor, tau_p=usual.tau_p * factor), Gate(max_skip))
+                for factor in CANDIDATES
+            )
 
     def to_knobs(self) -> dict[str, Any]:
         usual = type(self)()
@@ -179,4 +251,7 @@ class Scope(Method):
         names = [name for name in PREDICTORS if best(name, len(history)) == name]
         guesses = [extrapolate(name, unit.sigma, nodes, values, self.clipped) for name in names]
         errors = torch.stack([torch.linalg.vector_norm(guess - seen.velocity) for guess in guesses]).tolist()
-        return replace(state, errors={name: 0.5 * state.errors.get(name, error) + 0.5 * error for name, error in zip(names, errors)})
+        return replace(
+            state,
+            errors={name: 0.5 * state.errors.get(name, error) + 0.5 * error for name, error in zip(names, errors)},
+        )

@@ -1,4 +1,4 @@
-"""SeaCache: skip by the change of the latents behind a Wiener filter, which sees content and not noise (arXiv 2602.18993; methods.md 2.8).
+"""SeaCache: skip by the change of the latents behind a Wiener filter, which sees content and not noise (arXiv 2602.18993; docs/methods.md, SeaCache).
 
 The filtered change (signal `sea`) is summed since the last compute; below the threshold, and for two steps at most, the residual of all blocks is continued along
 a line through the last two. The coordinate of that line is not described: here it is the unit's own step. A unit with one record reuses it, as does a window
@@ -11,13 +11,13 @@ from typing import ClassVar, NamedTuple
 
 from torch import Tensor
 
-from .predict import combine
 from ..schedule import Unit
 from .base import Method, Speed, register
 from .gate import Gate
 from .knobs import choice, count, number
-from .vocabulary import Decision, Entry, Mode, Skip
+from .predict import combine
 from .taylorseer import SITES, forecast
+from .vocabulary import Decision, Entry, Mode, Skip
 
 
 class State(NamedTuple):
@@ -40,9 +40,14 @@ class SeaCache(Method):
     signal = "sea"
 
     threshold: float = number(
-        0.25, "Accumulated change of the denoised spectrum below which the residual is extrapolated. 0 never skips.", usual="published is 0.25")
+        0.25,
+        "Accumulated change of the denoised spectrum below which the residual is extrapolated. 0 never skips.",
+        usual="published is 0.25",
+    )
     max_skips: int = count(2, "Most steps skipped in a row.", least=1, high=50, usual="published is 2")
-    site: str = choice("residual", "What is extrapolated: the change across all blocks as published, or the velocity.", SITES[::-1])
+    site: str = choice(
+        "residual", "What is extrapolated: the change across all blocks as published, or the velocity.", SITES[::-1]
+    )
 
     @property
     def off(self) -> bool:

@@ -1,4 +1,4 @@
-"""TaylorSeer: compute at a fixed cadence and forecast in between by a Taylor series in steps (arXiv 2503.06923; methods.md 2.2).
+"""TaylorSeer: compute at a fixed cadence and forecast in between by a Taylor series in steps (arXiv 2503.06923; docs/methods.md, TaylorSeer).
 
 The published derivatives divide by the gap between the last two computes, which is wrong as soon as gaps differ (another unit's or the gate's recompute);
 here each divides by the gap it spans, which is the same on even gaps. Steps are each unit's own and counted since its own last compute: a counter shared
@@ -15,10 +15,10 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from .predict import Weights, combine, hold, taylor1, taylor2_paper
 from ..schedule import Unit
 from .base import Method, Speed, register
 from .knobs import choice, count
+from .predict import Weights, combine, hold, taylor1, taylor2_paper
 from .vocabulary import Decision, Entry, Mode, Skip
 
 SITES = ("output", "residual")
@@ -48,13 +48,22 @@ class TaylorSeer(Method):
     }
     speed = Speed("interval", 2, 13)
 
-    interval: int = count(5, "One step in so many is computed; 1 never skips.", least=1, high=50, usual="published are 3 to 6")
+    interval: int = count(
+        5, "One step in so many is computed; 1 never skips.", least=1, high=50, usual="published are 3 to 6"
+    )
     """N"""
-    order: int = count(1, "Order of the forecast: 1 along a line, 2 along a parabola.", least=1, most=2, high=2, usual="published is 1")
-    first: int = count(1, "Steps computed at the start of every chunk.", least=1, high=100, usual="published are 1 and 3")
+    order: int = count(
+        1, "Order of the forecast: 1 along a line, 2 along a parabola.", least=1, most=2, high=2, usual="published is 1"
+    )
+    first: int = count(
+        1, "Steps computed at the start of every chunk.", least=1, high=100, usual="published are 1 and 3"
+    )
     """E"""
     site: str = choice(
-        "output", "What is forecast: the velocity (Lite), or the change across all blocks, which is the sum of what the modules add.", SITES)
+        "output",
+        "What is forecast: the velocity (Lite), or the change across all blocks, which is the sum of what the modules add.",
+        SITES,
+    )
 
     @property
     def off(self) -> bool:
@@ -72,13 +81,21 @@ class TaylorSeer(Method):
         since = float(unit.step - state[0] if state else 0)
         if unit.step <= self.first:
             return Decision(Mode.RECOMPUTE, since, "warm_up")
-        return Decision(Mode.PREDICT, since, "predict") if since < self.interval else Decision(Mode.RECOMPUTE, since, "threshold")
+        return (
+            Decision(Mode.PREDICT, since, "predict")
+            if since < self.interval
+            else Decision(Mode.RECOMPUTE, since, "threshold")
+        )
 
     def settle(self, state: tuple[int, ...], unit: Unit, change: float, decision: Decision) -> tuple[int, ...]:
-        return (unit.step, *state)[:self.order + 1] if decision.mode is Mode.RECOMPUTE else state
+        return (unit.step, *state)[: self.order + 1] if decision.mode is Mode.RECOMPUTE else state
 
-    def value(self, state: tuple[int, ...], unit: Unit, decision: Decision, history: Sequence[Entry], x: Tensor) -> Tensor:
-        return combine(forecast(self.order, unit.step, [entry.step for entry in history]), [entry.value for entry in history])
+    def value(
+        self, state: tuple[int, ...], unit: Unit, decision: Decision, history: Sequence[Entry], x: Tensor
+    ) -> Tensor:
+        return combine(
+            forecast(self.order, unit.step, [entry.step for entry in history]), [entry.value for entry in history]
+        )
 
     def skip(self, state: tuple[int, ...], unit: Unit, layers: int) -> Skip | None:
         if self.site == "output":

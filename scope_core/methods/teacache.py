@@ -1,6 +1,6 @@
 """TeaCache: reuse the transformer's residual while the accumulated, rescaled change of the timestep embedding is small.
 
-arXiv 2411.19108; facts, coefficients and pitfalls: methods.md 2.1. The polynomial is valid only where it was fitted, so its
+arXiv 2411.19108; facts, coefficients and pitfalls: docs/methods.md, TeaCache. The polynomial is valid only where it was fitted, so its
 input is clamped to that range and its output to non-negative values.
 """
 
@@ -44,22 +44,50 @@ class TeaCache(Method):
     points_came_later = True
     tuned = True
     points: ClassVar = {
-        "Wan 1.3B, 0.05": {"threshold": 0.05, "polynomial": "1.3B", "signal": "embedding", "max_skip": 12, "warm_up": 1},
-        "Wan 1.3B, 0.08": {"threshold": 0.08, "polynomial": "1.3B", "signal": "embedding", "max_skip": 12, "warm_up": 1},
+        "Wan 1.3B, 0.05": {
+            "threshold": 0.05,
+            "polynomial": "1.3B",
+            "signal": "embedding",
+            "max_skip": 12,
+            "warm_up": 1,
+        },
+        "Wan 1.3B, 0.08": {
+            "threshold": 0.08,
+            "polynomial": "1.3B",
+            "signal": "embedding",
+            "max_skip": 12,
+            "warm_up": 1,
+        },
         "Wan 14B, 0.20": {"threshold": 0.2, "polynomial": "14B", "signal": "embedding", "max_skip": 12, "warm_up": 1},
-        "SkyReels 1.3B, 0.3": {"threshold": 0.3, "polynomial": "1.3B", "signal": "modulation", "max_skip": 12, "tail": 0},
+        "SkyReels 1.3B, 0.3": {
+            "threshold": 0.3,
+            "polynomial": "1.3B",
+            "signal": "modulation",
+            "max_skip": 12,
+            "tail": 0,
+        },
         "MAGI-1, 0.01": {"threshold": 0.01, "signal": "latent", "max_skip": 12, "tail": 0},
     }
     speed = Speed("threshold", 0.02, 2)
 
     threshold: float = number(
-        0.2, "Accumulated change of the timestep embedding below which the transformer's residual is reused. 0 never skips.", high=10.0,
-        usual="published values are 0.05 to 0.3")
+        0.2,
+        "Accumulated change of the timestep embedding below which the transformer's residual is reused. 0 never skips.",
+        high=10.0,
+        usual="published values are 0.05 to 0.3",
+    )
     polynomial: str = choice(
-        "none", "Published rescaling of the change, fitted to that model with all frames at one noise level.", ["none", *MODELS], free=True)
+        "none",
+        "Published rescaling of the change, fitted to that model with all frames at one noise level.",
+        ["none", *MODELS],
+        free=True,
+    )
     signal: str = choice(
-        "modulation", "What the change is measured on. Published: an embedding of the timestep; for MAGI-1 the latent.",
-        ["modulation", "embedding", "latent"], free=True)
+        "modulation",
+        "What the change is measured on. Published: an embedding of the timestep; for MAGI-1 the latent.",
+        ["modulation", "embedding", "latent"],
+        free=True,
+    )
     aggregate: str = "max"
     depth = 0
 
@@ -67,8 +95,10 @@ class TeaCache(Method):
         super().__post_init__()
         if self.polynomial != "none" and (self.polynomial, self.signal) not in POLYNOMIALS:
             known = ", ".join(sorted({f"{model}/{signal}" for model, signal in POLYNOMIALS}))
-            raise ValueError(f"no {self.title} polynomial for {self.polynomial}/{self.signal}; there is one for {known}; "
-                             "'none' uses the change as it is")
+            raise ValueError(
+                f"no {self.title} polynomial for {self.polynomial}/{self.signal}; there is one for {known}; "
+                "'none' uses the change as it is"
+            )
 
     @classmethod
     def candidates(cls, ratios: tuple[float, ...]) -> Iterator[tuple[Method, Gate]]:
@@ -81,8 +111,10 @@ class TeaCache(Method):
     def caveat(self, schedule: ARSchedule) -> str:
         if self.polynomial == "none" or schedule.family.architecture == FITTED_TO:
             return ""
-        return (f"The polynomial {self.polynomial} was fitted to {FITTED_TO} and says nothing about {schedule.family.title}. "
-                "Set polynomial to none.")
+        return (
+            f"The polynomial {self.polynomial} was fitted to {FITTED_TO} and says nothing about {schedule.family.title}. "
+            "Set polynomial to none."
+        )
 
     def rescale(self, change: float) -> float:
         if self.polynomial == "none":

@@ -1,4 +1,4 @@
-"""Compression of MAGI-1's keys and values, as FlowCache has it (arXiv 2602.10825, after R-KV; methods.md 2.3, magi1.md 8.1).
+"""Compression of MAGI-1's keys and values, as FlowCache has it (arXiv 2602.10825, after R-KV; docs/methods.md, FlowCache, docs/magi1.md 8.1).
 
 With a long reach the keys and values of finished chunks grow with the video. Beyond a buffer of a few chunks only those tokens of finished chunks stay
 that matter to the queries at hand and are unlike the others. Keys carry their positions and attention has no mask, so every head may keep other tokens.
@@ -38,7 +38,7 @@ class Compression:
 
     def keep(self, count: int, query: Tensor, key: Tensor, value: Tensor, groups: int) -> tuple[Tensor, Tensor]:
         """The `count` best tokens of each group of heads: query [B, q, heads * head_dim], key and value [B, n, groups * head_dim]."""
-        q, k, v = (x.unflatten(2, (groups, -1)).transpose(1, 2) for x in (query[:, -self.queries:], key, value))
+        q, k, v = (x.unflatten(2, (groups, -1)).transpose(1, 2) for x in (query[:, -self.queries :], key, value))
         score = self.importance * importance(q, k) - (1 - self.importance) * redundancy(k)
         chosen = score.topk(count, -1).indices.sort(-1).values[..., None].expand(-1, -1, -1, k.shape[3])
         return tuple(x.gather(2, chosen).transpose(1, 2).flatten(2) for x in (k, v))

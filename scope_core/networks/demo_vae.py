@@ -35,9 +35,18 @@ class DemoVAE(nn.Module):
         super().__init__()
         self.encoder = nn.Conv2d(3, CHANNELS, 8, stride=8)
         self.decoder = nn.Sequential(
-            nn.Conv2d(2 * CHANNELS, 160, 3, padding=1), ResBlock(160), ResBlock(160),
-            Upsample(160, 112), ResBlock(112), Upsample(112, 64), ResBlock(64), Upsample(64, 40), ResBlock(40),
-            nn.SiLU(), nn.Conv2d(40, TIME * 3 * 4, 3, padding=1), nn.PixelShuffle(2),
+            nn.Conv2d(2 * CHANNELS, 160, 3, padding=1),
+            ResBlock(160),
+            ResBlock(160),
+            Upsample(160, 112),
+            ResBlock(112),
+            Upsample(112, 64),
+            ResBlock(64),
+            Upsample(64, 40),
+            ResBlock(40),
+            nn.SiLU(),
+            nn.Conv2d(40, TIME * 3 * 4, 3, padding=1),
+            nn.PixelShuffle(2),
         )
 
     def encode(self, video: Tensor) -> Tensor:
@@ -51,4 +60,4 @@ class DemoVAE(nn.Module):
         pairs = torch.cat([previous, latents], dim=1).transpose(1, 2).flatten(0, 1)
         frames = self.decoder(pairs).unflatten(1, (TIME, 3))
         video = frames.unflatten(0, (latents.shape[0], -1)).flatten(1, 2).transpose(1, 2)
-        return video[:, :, TIME - 1:]
+        return video[:, :, TIME - 1 :]

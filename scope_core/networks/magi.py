@@ -1,7 +1,7 @@
 """The MAGI-1 diffusion transformer in plain torch, in the published key layout of the 4.5B, 24B and fp8 files.
 
 One call runs any list of chunks (6 latent frames each): a chunk attends to the chunks of its range, fresh where they are in
-the call and stored where they are not. Source: magi1.md sections 2.2, 2.3 and 3.
+the call and stored where they are not. Source: docs/magi1.md 2.2, 2.3 and 3.
 """
 
 import math
@@ -63,8 +63,14 @@ def config_of(shapes: Mapping[str, Sequence[int]]) -> MagiConfig | None:
     """
     block = "videodit_blocks.layers.0."
     parts = ("q_layernorm.weight", "linear_qkv.q.weight", "linear_qkv.k.weight")
-    telling = ("x_embedder.weight", "y_embedder.null_caption_embedding", "t_embedder.mlp.2.bias", block + "mlp.linear_fc1.weight",
-               block + "mlp.linear_fc2.weight", *(f"{block}self_attention.{part}" for part in parts))
+    telling = (
+        "x_embedder.weight",
+        "y_embedder.null_caption_embedding",
+        "t_embedder.mlp.2.bias",
+        block + "mlp.linear_fc1.weight",
+        block + "mlp.linear_fc2.weight",
+        *(f"{block}self_attention.{part}" for part in parts),
+    )
     if any(key not in shapes for key in telling):
         return None
     hidden, channels = shapes["x_embedder.weight"][:2]
@@ -73,13 +79,22 @@ def config_of(shapes: Mapping[str, Sequence[int]]) -> MagiConfig | None:
     caption_length, caption_dim = shapes["y_embedder.null_caption_embedding"]
     doubled = channels == 32
     return MagiConfig(
-        layers=1 + max(int(found[1]) for key in shapes if (found := re.match(r"videodit_blocks\.layers\.(\d+)\.", key))),
-        hidden=hidden, ffn=ffn, cond=shapes["t_embedder.mlp.2.bias"][0], head_dim=head_dim,
+        layers=1
+        + max(int(found[1]) for key in shapes if (found := re.match(r"videodit_blocks\.layers\.(\d+)\.", key))),
+        hidden=hidden,
+        ffn=ffn,
+        cond=shapes["t_embedder.mlp.2.bias"][0],
+        head_dim=head_dim,
         heads=shapes[block + "self_attention.linear_qkv.q.weight"][0] // head_dim,
         groups=shapes[block + "self_attention.linear_qkv.k.weight"][0] // head_dim,
-        caption_dim=caption_dim, caption_length=caption_length, channels=channels // 2 if doubled else channels,
-        doubled=doubled, rescale=0.1 if doubled else 1.0, gated=shapes[block + "mlp.linear_fc1.weight"][0] == 2 * ffn,
-        quantised=any(key.endswith(".weight_scale") for key in shapes))
+        caption_dim=caption_dim,
+        caption_length=caption_length,
+        channels=channels // 2 if doubled else channels,
+        doubled=doubled,
+        rescale=0.1 if doubled else 1.0,
+        gated=shapes[block + "mlp.linear_fc1.weight"][0] == 2 * ffn,
+        quantised=any(key.endswith(".weight_scale") for key in shapes),
+    )
 
 
 class ChunkCache:
@@ -89,7 +104,9 @@ class ChunkCache:
     the device that asks. What is not here is looked for in the cache `behind` this one. With `compress`, finished chunks lose tokens.
     """
 
-    def __init__(self, budget: float = math.inf, behind: "ChunkCache | None" = None, compress: Compression | None = None):
+    def __init__(
+        self, budget: float = math.inf, behind: "ChunkCache | None" = None, compress: Compression | None = None
+    ):
         self.budget, self.behind, self.compress = budget, behind, compress
         self.stored: dict[tuple[int, int], tuple[Tensor, Tensor]] = {}
         self.finished = 0
@@ -116,7 +133,9 @@ class ChunkCache:
         count = tokens * max(1, self.compress.buffer - (len(chunks) - len(finished)))
         if sum(self.stored[layer, chunk][0].shape[1] for chunk in finished) <= count:
             return
-        key, value = (torch.cat(parts, 1) for parts in zip(*(self.get(layer, chunk, query.device) for chunk in finished)))
+        key, value = (
+            torch.cat(parts, 1) for parts in zip(*(self.get(layer, chunk, query.device) for chunk in finished))
+        )
         for chunk in finished[:-1]:
             self.put(layer, chunk, key[:, :0], value[:, :0])
         self.put(layer, finished[-1], *self.compress.keep(count, query, key, value, groups))
@@ -132,7 +151,7 @@ class ChunkCache:
 class Fp8Linear(nn.Module):
     """y = x8 W8' input_scale weight_scale with x8 = fp8(x / s), in bf16. s is `smooth_scale` where `smooth`, else `input_scale`.
 
-    `input_scale` [in] of the plain kind repeats one number; the product takes its first entry. Source: magi1.md 2.3.
+    `input_scale` [in] of the plain kind repeats one number; the product takes its first entry. Source: docs/magi1.md 2.3.
     """
 
     def __init__(self, inputs: int, outputs: int, smooth: bool, device: torch.device | None):
@@ -160,7 +179,9 @@ class Fp8Linear(nn.Module):
         x8 = (x.float() / self.divisor).clamp(-FP8_LIMIT, FP8_LIMIT).bfloat16().to(torch.float8_e4m3fn)
         input_scale = self.input_scale[:1]
         if x.is_cuda and torch.cuda.get_device_capability(x.device) >= (8, 9):
-            y = torch._scaled_mm(x8.flatten(0, -2), weight.t(), scale_a=input_scale, scale_b=self.weight_scale, out_dtype=torch.bfloat16)
+            y = torch._scaled_mm(
+                x8.flatten(0, -2), weight.t(), scale_a=input_scale, scale_b=self.weight_scale, out_dtype=torch.bfloat16
+            )
             return y.unflatten(0, x.shape[:-1])
         return (F.linear(x8.float(), weight.float()) * (input_scale * self.weight_scale)).bfloat16()
 
@@ -199,7 +220,11 @@ def forward_bytes(config: MagiConfig, tokens: int, keys: int, dtype: torch.dtype
     attention = 6 * size * width + 2 * size * c.groups * c.head_dim + 8 * width
     mlp = 2 * size * (1 + c.gated) * c.ffn
     linear_proj = 4 * 2 * width * c.hidden
-    return tokens * (4 * size * c.hidden + 4 * c.hidden + max(attention, mlp)) + linear_proj + 2 * kv_bytes(c, keys, dtype) // c.layers
+    return (
+        tokens * (4 * size * c.hidden + 4 * c.hidden + max(attention, mlp))
+        + linear_proj
+        + 2 * kv_bytes(c, keys, dtype) // c.layers
+    )
 
 
 class CentredLayerNorm(nn.Module):
@@ -217,7 +242,10 @@ class TimeEmbedder(nn.Module):
     def __init__(self, c: MagiConfig, operations, **factory):
         super().__init__()
         self.mlp = nn.Sequential(
-            operations.Linear(2 * TIME_FREQUENCIES, c.cond, **factory), nn.SiLU(), operations.Linear(c.cond, c.cond, **factory))
+            operations.Linear(2 * TIME_FREQUENCIES, c.cond, **factory),
+            nn.SiLU(),
+            operations.Linear(c.cond, c.cond, **factory),
+        )
 
     def forward(self, t: Tensor, rounded: torch.dtype) -> Tensor:
         """Embedding of times t [...] in fp32: [..., cond]. The sinusoid is rounded to dtype `rounded` first."""
@@ -294,8 +322,10 @@ class MagiAttention(nn.Module):
         """Change of hidden [B, r * tokens, hidden], before its gate."""
         q, qx, k, v = self.linear_qkv(hidden)
         by_head = (-1, self.head_dim)
-        q, k = (rotate(norm(x.unflatten(2, by_head).float()), call.angles).type_as(hidden).flatten(2)
-                for norm, x in ((self.q_layernorm, q), (self.k_layernorm, k)))
+        q, k = (
+            rotate(norm(x.unflatten(2, by_head).float()), call.angles).type_as(hidden).flatten(2)
+            for norm, x in ((self.q_layernorm, q), (self.k_layernorm, k))
+        )
         qx = self.q_layernorm_xattn(qx.unflatten(2, by_head)).flatten(2)
         parts = self.over_chunks(q, k, v, layer, call), self.over_captions(qx, call)
         merged = torch.cat([x.unflatten(2, (MERGE_GROUPS, -1)) for x in parts], -1).flatten(2)
@@ -323,7 +353,10 @@ class MagiAttention(nn.Module):
         keys = self.k_layernorm_xattn(keys)
         queries = q.flatten(0, 1)[None].split(q.shape[1] // len(call.chunks), 1)
         pairs = zip(*(x.flatten(1)[None].split(call.lengths, 1) for x in (keys, values)))
-        outputs = [grouped_attention(call.attend, query, key, value, self.groups) for query, (key, value) in zip(queries, pairs)]
+        outputs = [
+            grouped_attention(call.attend, query, key, value, self.groups)
+            for query, (key, value) in zip(queries, pairs)
+        ]
         return torch.cat(outputs, 1).view_as(q)
 
 
@@ -351,8 +384,13 @@ class MagiBlock(nn.Module):
         plain = partial(operations.Linear, bias=False, **factory | {"dtype": linear_dtype})
         linears = Linears(plain, plain, plain)
         if fp8:
-            linears = Linears(plain, *(partial(operations.Fp8Linear, smooth=smooth, device=factory["device"]) for smooth in (False, True)))
-        self.ada_modulate_layer = nn.ModuleDict({"proj": nn.Sequential(operations.Linear(c.cond, 2 * c.hidden, **factory))})
+            linears = Linears(
+                plain,
+                *(partial(operations.Fp8Linear, smooth=smooth, device=factory["device"]) for smooth in (False, True)),
+            )
+        self.ada_modulate_layer = nn.ModuleDict(
+            {"proj": nn.Sequential(operations.Linear(c.cond, 2 * c.hidden, **factory))}
+        )
         self.self_attention = MagiAttention(c, linears, layer_norm, **factory)
         self.self_attn_post_norm = CentredLayerNorm(c.hidden, **fp32)
         self.mlp = MagiMLP(c, linears, layer_norm)
@@ -371,27 +409,42 @@ class MagiBlock(nn.Module):
 class MagiTransformer(nn.Module):
     """Velocity x0 - noise of chunks of latents at times t from 0 (noise) to 1 (clean).
 
-    `dtype` is that of the hidden states and of all weights but those the release holds in fp32 (magi1.md 3.8); the release
+    `dtype` is that of the hidden states and of all weights but those the release holds in fp32 (docs/magi1.md 3.8); the release
     uses bf16. The linears of the blocks may be stored in another one, `linear_dtype`. `operations` offers Linear, LayerNorm, Conv3d and
     Fp8Linear; its Linear casts weights to the dtype of the input.
     """
 
-    def __init__(self, config: MagiConfig, dtype: torch.dtype = torch.float32, device: torch.device | str | None = None,
-                 operations=CastingOperations, linear_dtype: torch.dtype | None = None):
+    def __init__(
+        self,
+        config: MagiConfig,
+        dtype: torch.dtype = torch.float32,
+        device: torch.device | str | None = None,
+        operations=CastingOperations,
+        linear_dtype: torch.dtype | None = None,
+    ):
         super().__init__()
         c = self.config = config
         self.dtype = dtype
         fp32 = {"dtype": torch.float32, "device": device}
-        self.x_embedder = operations.Conv3d(c.channels * (1 + c.doubled), c.hidden, (1, 2, 2), stride=(1, 2, 2), bias=False, **fp32)
+        self.x_embedder = operations.Conv3d(
+            c.channels * (1 + c.doubled), c.hidden, (1, 2, 2), stride=(1, 2, 2), bias=False, **fp32
+        )
         self.t_embedder = TimeEmbedder(c, operations, **fp32)
         self.y_embedder = CaptionEmbedder(c, operations, **fp32)
         self.rope = LearnedRope(c, **fp32)
         inner = range(1, c.layers - 1) if c.quantised else ()
-        self.videodit_blocks = nn.ModuleDict({
-            "layers": nn.ModuleList(MagiBlock(c, i in inner, operations, linear_dtype or dtype, dtype=dtype, device=device) for i in range(c.layers)),
-            "final_layernorm": CentredLayerNorm(c.hidden, **fp32)})
-        self.final_linear = nn.ModuleDict({
-            "linear": operations.Linear(c.hidden, 4 * c.channels * (1 + c.doubled), bias=False, **fp32)})
+        self.videodit_blocks = nn.ModuleDict(
+            {
+                "layers": nn.ModuleList(
+                    MagiBlock(c, i in inner, operations, linear_dtype or dtype, dtype=dtype, device=device)
+                    for i in range(c.layers)
+                ),
+                "final_layernorm": CentredLayerNorm(c.hidden, **fp32),
+            }
+        )
+        self.final_linear = nn.ModuleDict(
+            {"linear": operations.Linear(c.hidden, 4 * c.channels * (1 + c.doubled), bias=False, **fp32)}
+        )
 
     @property
     def blocks(self) -> nn.ModuleList:
@@ -421,9 +474,21 @@ class MagiTransformer(nn.Module):
         condition = self.condition(torch.as_tensor(1 - sigma, dtype=torch.float32, device=self.rope.bands.device), dt)
         return condition if name == "embedding" else torch.cat(self.blocks[0].gates(condition), -1)
 
-    def forward(self, x: Tensor, t: Tensor, chunks: Sequence[int], ranges: Sequence[tuple[int, int]], context: Tensor, mask: Tensor,
-                cache: ChunkCache | None = None, keep: Sequence[int] = (), dt: float | None = None, dropped: bool = False,
-                around: Callable | None = None, attend: Attend | None = None) -> Tensor:
+    def forward(
+        self,
+        x: Tensor,
+        t: Tensor,
+        chunks: Sequence[int],
+        ranges: Sequence[tuple[int, int]],
+        context: Tensor,
+        mask: Tensor,
+        cache: ChunkCache | None = None,
+        keep: Sequence[int] = (),
+        dt: float | None = None,
+        dropped: bool = False,
+        around: Callable | None = None,
+        attend: Attend | None = None,
+    ) -> Tensor:
         """Velocity [B, channels, 6r, H, W], fp32, of latents x [B, channels, 6r, H, W] (H, W even) of r chunks at times t [B, r].
 
         `chunks` are r different numbers in the video, in any order. Chunk j attends to the chunks of `ranges[j]`, [start, end): fresh
@@ -432,7 +497,7 @@ class MagiTransformer(nn.Module):
         least. `dt`, `dropped`: see `condition`. `around(i, hidden, block)`, where given, is called in place of block i.
         `attend(q, k, v, heads)` is plain attention of [B, tokens, heads * head_dim], torch's unless given.
 
-        A second copy of a chunk that sees only itself (magi1.md 4.5) goes in under a number n that is in no other range, with the range
+        A second copy of a chunk that sees only itself (docs/magi1.md 4.5) goes in under a number n that is in no other range, with the range
         (n, n + 1): positions are relative.
         """
         patches = self.patch_embedding(x)
@@ -441,13 +506,23 @@ class MagiTransformer(nn.Module):
         caption = self.y_embedder.y_proj_xattn(context[mask.bool()].float()).to(self.dtype)
         lengths = mask.bool().sum(-1).flatten().tolist()
         angles = self.rope(frames, *patches.shape[3:])
-        call = Call(tuple(chunks), tuple(ranges), angles, self.condition(t, dt, dropped), caption, lengths, cache, tuple(keep), attend or attention)
+        call = Call(
+            tuple(chunks),
+            tuple(ranges),
+            angles,
+            self.condition(t, dt, dropped),
+            caption,
+            lengths,
+            cache,
+            tuple(keep),
+            attend or attention,
+        )
         hidden = patches.flatten(2).transpose(1, 2)
         for i, block in enumerate(self.blocks):
             run = partial(block, layer=i, call=call)
             hidden = run(hidden) if around is None else around(i, hidden, run)
         out = self.final_linear["linear"](self.videodit_blocks["final_layernorm"](hidden.float()))
-        out = out.unflatten(2, (2, 2, -1))[..., :self.config.channels].unflatten(1, patches.shape[2:])
+        out = out.unflatten(2, (2, 2, -1))[..., : self.config.channels].unflatten(1, patches.shape[2:])
         return out.permute(0, 6, 1, 2, 4, 3, 5).flatten(5, 6).flatten(3, 4) / self.config.rescale
 
 

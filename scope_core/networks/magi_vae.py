@@ -1,6 +1,6 @@
 """The MAGI-1 autoencoder in plain torch, in the published key layout: 16 channels, 8x smaller in space, 4x in time.
 
-Encoder and decoder are plain vision transformers over tiles of 256 x 256 pixels and 12 frames. Source: magi1.md section 2.5.
+Encoder and decoder are plain vision transformers over tiles of 256 x 256 pixels and 12 frames. Source: docs/magi1.md 2.5.
 """
 
 import re
@@ -41,9 +41,12 @@ def config_of(shapes: Mapping[str, Sequence[int]]) -> MagiVaeConfig | None:
         return None
     dim, channels = shapes["decoder.proj_in.weight"]
     return MagiVaeConfig(
-        dim=dim, depth=1 + max(int(found[1]) for key in shapes if (found := re.match(r"decoder\.blocks\.(\d+)\.", key))),
-        ffn=shapes["decoder.blocks.0.mlp.fc1.weight"][0], grid=int(((shapes["decoder.pos_embed"][1] - 1) / GRID_TIME) ** 0.5),
-        channels=channels)
+        dim=dim,
+        depth=1 + max(int(found[1]) for key in shapes if (found := re.match(r"decoder\.blocks\.(\d+)\.", key))),
+        ffn=shapes["decoder.blocks.0.mlp.fc1.weight"][0],
+        grid=int(((shapes["decoder.pos_embed"][1] - 1) / GRID_TIME) ** 0.5),
+        channels=channels,
+    )
 
 
 class HeadAttention(nn.Module):
@@ -144,16 +147,22 @@ class MagiVAE(nn.Module):
         if frames == 1:
             video = video.expand(-1, -1, TIME, -1, -1)
         elif frames % TIME:
-            raise ValueError(f"{frames} frames cannot be encoded: the MAGI-1 VAE takes one image or a multiple of {TIME} frames, "
-                             f"such as {frames - frames % TIME or TIME}")
+            raise ValueError(
+                f"{frames} frames cannot be encoded: the MAGI-1 VAE takes one image or a multiple of {TIME} frames, "
+                f"such as {frames - frames % TIME or TIME}"
+            )
         video = video.to(self.decoder.proj_in.weight.dtype)
         parts = video.split(TIME * TILE_FRAMES, 2)
-        return SCALE * torch.cat([tiled(self.encoder, part, TILE * SPACE, OVERLAP * SPACE, OVERLAP, chained=True) for part in parts], 2)
+        return SCALE * torch.cat(
+            [tiled(self.encoder, part, TILE * SPACE, OVERLAP * SPACE, OVERLAP, chained=True) for part in parts], 2
+        )
 
     def decode(self, latents: Tensor) -> Tensor:
         latents = latents.to(self.decoder.proj_in.weight.dtype) / SCALE
         parts = latents.split(TILE_FRAMES, 2)
-        return torch.cat([tiled(self.decoder, part, TILE, OVERLAP, OVERLAP * SPACE, chained=False) for part in parts], 2)
+        return torch.cat(
+            [tiled(self.decoder, part, TILE, OVERLAP, OVERLAP * SPACE, chained=False) for part in parts], 2
+        )
 
 
 def tiled(network: Callable[[Tensor], Tensor], x: Tensor, tile: int, overlap: int, blend: int, chained: bool) -> Tensor:
@@ -165,7 +174,7 @@ def tiled(network: Callable[[Tensor], Tensor], x: Tensor, tile: int, overlap: in
     """
     stride = tile - overlap
     rows, columns = (range(0, size, stride) for size in x.shape[-2:])
-    raw = [[network(x[..., i:i + tile, j:j + tile]) for j in columns] for i in rows]
+    raw = [[network(x[..., i : i + tile, j : j + tile]) for j in columns] for i in rows]
     done = [list(row) for row in raw]
     neighbours = done if chained else raw
     for i in range(len(rows)):

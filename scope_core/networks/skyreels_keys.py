@@ -1,6 +1,6 @@
 """Key layouts of SkyReels-V2 diffusion-forcing checkpoints, and what a file is, told from its keys and shapes.
 
-Source: skyreels.md sections 1 and 2.
+Source: docs/skyreels.md 1 and 2.
 """
 
 import re
@@ -10,31 +10,40 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-FPS_KEYS = ("fps_embedding.weight", "fps_projection.0.weight", "fps_projection.0.bias", "fps_projection.2.weight", "fps_projection.2.bias")
+FPS_KEYS = (
+    "fps_embedding.weight",
+    "fps_projection.0.weight",
+    "fps_projection.0.bias",
+    "fps_projection.2.weight",
+    "fps_projection.2.bias",
+)
 FPS_TARGET = "time_projection.1.bias"
 PREFIXES = ("model.diffusion_model.", "diffusion_model.", "model.", "transformer.")
 
-DIFFUSERS_NAMES = [(re.compile(pattern), name) for pattern, name in (
-    (r"^condition_embedder\.time_embedder\.linear_1\.", "time_embedding.0."),
-    (r"^condition_embedder\.time_embedder\.linear_2\.", "time_embedding.2."),
-    (r"^condition_embedder\.time_proj\.", "time_projection.1."),
-    (r"^condition_embedder\.text_embedder\.linear_1\.", "text_embedding.0."),
-    (r"^condition_embedder\.text_embedder\.linear_2\.", "text_embedding.2."),
-    (r"^(blocks\.\d+)\.attn1\.to_out\.0\.", r"\1.self_attn.o."),
-    (r"^(blocks\.\d+)\.attn2\.to_out\.0\.", r"\1.cross_attn.o."),
-    (r"^(blocks\.\d+)\.attn1\.to_([qkv])\.", r"\1.self_attn.\2."),
-    (r"^(blocks\.\d+)\.attn2\.to_([qkv])\.", r"\1.cross_attn.\2."),
-    (r"^(blocks\.\d+)\.attn1\.norm_([qk])\.", r"\1.self_attn.norm_\2."),
-    (r"^(blocks\.\d+)\.attn2\.norm_([qk])\.", r"\1.cross_attn.norm_\2."),
-    (r"^(blocks\.\d+)\.ffn\.net\.0\.proj\.", r"\1.ffn.0."),
-    (r"^(blocks\.\d+)\.ffn\.net\.2\.", r"\1.ffn.2."),
-    (r"^(blocks\.\d+)\.scale_shift_table$", r"\1.modulation"),
-    (r"^(blocks\.\d+)\.norm2\.", r"\1.norm3."),
-    (r"^scale_shift_table$", "head.modulation"),
-    (r"^proj_out\.", "head.head."),
-    (r"^fps_projection\.net\.0\.proj\.", "fps_projection.0."),
-    (r"^fps_projection\.net\.2\.", "fps_projection.2."),
-)]
+DIFFUSERS_NAMES = [
+    (re.compile(pattern), name)
+    for pattern, name in (
+        (r"^condition_embedder\.time_embedder\.linear_1\.", "time_embedding.0."),
+        (r"^condition_embedder\.time_embedder\.linear_2\.", "time_embedding.2."),
+        (r"^condition_embedder\.time_proj\.", "time_projection.1."),
+        (r"^condition_embedder\.text_embedder\.linear_1\.", "text_embedding.0."),
+        (r"^condition_embedder\.text_embedder\.linear_2\.", "text_embedding.2."),
+        (r"^(blocks\.\d+)\.attn1\.to_out\.0\.", r"\1.self_attn.o."),
+        (r"^(blocks\.\d+)\.attn2\.to_out\.0\.", r"\1.cross_attn.o."),
+        (r"^(blocks\.\d+)\.attn1\.to_([qkv])\.", r"\1.self_attn.\2."),
+        (r"^(blocks\.\d+)\.attn2\.to_([qkv])\.", r"\1.cross_attn.\2."),
+        (r"^(blocks\.\d+)\.attn1\.norm_([qk])\.", r"\1.self_attn.norm_\2."),
+        (r"^(blocks\.\d+)\.attn2\.norm_([qk])\.", r"\1.cross_attn.norm_\2."),
+        (r"^(blocks\.\d+)\.ffn\.net\.0\.proj\.", r"\1.ffn.0."),
+        (r"^(blocks\.\d+)\.ffn\.net\.2\.", r"\1.ffn.2."),
+        (r"^(blocks\.\d+)\.scale_shift_table$", r"\1.modulation"),
+        (r"^(blocks\.\d+)\.norm2\.", r"\1.norm3."),
+        (r"^scale_shift_table$", "head.modulation"),
+        (r"^proj_out\.", "head.head."),
+        (r"^fps_projection\.net\.0\.proj\.", "fps_projection.0."),
+        (r"^fps_projection\.net\.2\.", "fps_projection.2."),
+    )
+]
 
 
 class NotARVideoModel(ValueError):
@@ -66,37 +75,57 @@ def identify(shapes: Mapping[str, tuple[int, ...]], name: str) -> str:
     """
     if "head.modulation" not in shapes or "patch_embedding.weight" not in shapes:
         if any(key.startswith(("encoder.", "decoder.")) for key in shapes):
-            raise NotARVideoModel(f"{name} looks like a VAE or text encoder; put it in models/vae or models/text_encoders and load it with core's nodes")
+            raise NotARVideoModel(
+                f"{name} looks like a VAE or text encoder; put it in models/vae or models/text_encoders and load it with core's nodes"
+            )
         if any(key.startswith("videodit_blocks.") for key in shapes):
-            raise NotARVideoModel(f"{name} is only a part of MAGI-1. Choose the first file of the complete set, or download it again")
-        raise NotARVideoModel(f"{name} is neither a SkyReels-V2 diffusion-forcing model, for it lacks the Wan transformer's keys "
-                              "(patch_embedding, head.modulation), nor MAGI-1. Choose a SkyReels-V2-DF or MAGI-1 file")
-    others = {"img_emb.proj.0.weight": "an image-to-video Wan model", "vace_patch_embedding.weight": "a Wan VACE model",
-              "control_adapter.conv.weight": "a Wan camera-control model", "patch_embedding_pose.weight": "a Wan pose model"}
+            raise NotARVideoModel(
+                f"{name} is only a part of MAGI-1. Choose the first file of the complete set, or download it again"
+            )
+        raise NotARVideoModel(
+            f"{name} is neither a SkyReels-V2 diffusion-forcing model, for it lacks the Wan transformer's keys "
+            "(patch_embedding, head.modulation), nor MAGI-1. Choose a SkyReels-V2-DF or MAGI-1 file"
+        )
+    others = {
+        "img_emb.proj.0.weight": "an image-to-video Wan model",
+        "vace_patch_embedding.weight": "a Wan VACE model",
+        "control_adapter.conv.weight": "a Wan camera-control model",
+        "patch_embedding_pose.weight": "a Wan pose model",
+    }
     for key, what in others.items():
         if key in shapes:
-            raise NotARVideoModel(f"{name} is {what}, which is not trained for diffusion forcing. Choose a SkyReels-V2-DF file")
+            raise NotARVideoModel(
+                f"{name} is {what}, which is not trained for diffusion forcing. Choose a SkyReels-V2-DF file"
+            )
     if shapes["patch_embedding.weight"][1] != 16:
-        raise NotARVideoModel(f"{name} takes {shapes['patch_embedding.weight'][1]} latent channels; SkyReels-V2-DF takes 16")
+        raise NotARVideoModel(
+            f"{name} takes {shapes['patch_embedding.weight'][1]} latent channels; SkyReels-V2-DF takes 16"
+        )
     dim = shapes["head.modulation"][-1]
     if dim == 1536 and FPS_KEYS[0] not in shapes:
-        raise NotARVideoModel(f"{name} is Wan2.1 T2V 1.3B: SkyReels-V2-DF 1.3B has an fps branch ({FPS_KEYS[0]}), this file has none. "
-                              "Choose a SkyReels-V2-DF file")
+        raise NotARVideoModel(
+            f"{name} is Wan2.1 T2V 1.3B: SkyReels-V2-DF 1.3B has an fps branch ({FPS_KEYS[0]}), this file has none. "
+            "Choose a SkyReels-V2-DF file"
+        )
     return {1536: "SkyReels-V2 DF 1.3B", 5120: "SkyReels-V2 DF 14B"}.get(dim, f"diffusion-forcing Wan, width {dim}")
 
 
 def suspicion(model: str, name: str) -> str:
     """A warning where the weights cannot tell whether a model was trained for diffusion forcing and the name does not say so."""
-    if model == "SkyReels-V2 DF 14B" and not re.search(r"skyreels|[-_ .]df(?![a-z0-9])|diffusion.?forcing", name, re.IGNORECASE):
-        return (f"{name} has the layout that SkyReels-V2 DF 14B shares with Wan2.1 T2V 14B. If it is the latter, "
-                "the result will be noise: plain Wan models are not trained for diffusion forcing.")
+    if model == "SkyReels-V2 DF 14B" and not re.search(
+        r"skyreels|[-_ .]df(?![a-z0-9])|diffusion.?forcing", name, re.IGNORECASE
+    ):
+        return (
+            f"{name} has the layout that SkyReels-V2 DF 14B shares with Wan2.1 T2V 14B. If it is the latter, "
+            "the result will be noise: plain Wan models are not trained for diffusion forcing."
+        )
     return ""
 
 
 def fps_offset(state: Mapping[str, Tensor], fps: int) -> Tensor:
     """What the fps branch adds to the bias of the time projection, [6 * dim] fp32: it is constant over time and frames.
 
-    Without it the output is off by 1.9 (skyreels.md 2.2). `state` in the official layout.
+    Without it the output is off by 1.9 (docs/skyreels.md 2.2). `state` in the official layout.
     """
     embedding, w0, b0, w2, b2 = (state[key].float() for key in FPS_KEYS)
     return F.linear(F.silu(F.linear(embedding[0 if fps == 16 else 1], w0, b0)), w2, b2)
@@ -108,5 +137,7 @@ def fold_fps(state: dict[str, Tensor], fps: int) -> dict[str, Tensor]:
         return state
     folded = {key: value for key, value in state.items() if key not in FPS_KEYS}
     bias = folded[FPS_TARGET]
-    folded[FPS_TARGET] = (bias.float() + fps_offset(state, fps)).to(torch.float32 if bias.dtype.itemsize == 1 else bias.dtype)
+    folded[FPS_TARGET] = (bias.float() + fps_offset(state, fps)).to(
+        torch.float32 if bias.dtype.itemsize == 1 else bias.dtype
+    )
     return folded

@@ -1,7 +1,7 @@
 """The Wan / SkyReels-V2 diffusion-forcing transformer in plain torch, in the official key layout.
 
 Inside ComfyUI the host's own WanModel runs; this one trains the demo model and drives the library without a host.
-Source: skyreels.md sections 1 and 2.
+Source: docs/skyreels.md 1 and 2.
 """
 
 from collections.abc import Callable
@@ -69,7 +69,9 @@ class WanHead(nn.Module):
         self.modulation = nn.Parameter(torch.randn(1, 2, c.dim) / c.dim**0.5)
 
     def forward(self, x: Tensor, e: Tensor) -> Tensor:
-        shift, scale = (self.modulation[:, None] + e[:, :, None]).repeat_interleave(x.shape[1] // e.shape[1], dim=1).unbind(2)
+        shift, scale = (
+            (self.modulation[:, None] + e[:, :, None]).repeat_interleave(x.shape[1] // e.shape[1], dim=1).unbind(2)
+        )
         return self.head(self.norm(x) * (1 + scale) + shift)
 
 
@@ -92,7 +94,9 @@ class WanTransformer(nn.Module):
         angles = t[..., None].float() * 10000 ** (-torch.arange(half, device=t.device) / half)
         return self.time_embedding(torch.cat([angles.cos(), angles.sin()], -1).to(self.head.head.weight.dtype))
 
-    def forward(self, x: Tensor, t: Tensor, context: Tensor, mask: Tensor | None = None, around: Callable | None = None) -> Tensor:
+    def forward(
+        self, x: Tensor, t: Tensor, context: Tensor, mask: Tensor | None = None, around: Callable | None = None
+    ) -> Tensor:
         """`mask` [F, F] bool, True where the frame of a row may attend to the frame of a column; `around(i, x, block)`, where
         given, is called in place of block i."""
         grid = x.shape[2], x.shape[3] // 2, x.shape[4] // 2

@@ -103,7 +103,19 @@ class Family(ABC):
 
     def describe(self, schedule: ARSchedule) -> dict[str, Any]:
         """A schedule for the head of a trace."""
-        names = ("frames", "steps", "window", "overlap", "block", "ar_step", "prefix", "tail", "condition_noise", "shift", "causal")
+        names = (
+            "frames",
+            "steps",
+            "window",
+            "overlap",
+            "block",
+            "ar_step",
+            "prefix",
+            "tail",
+            "condition_noise",
+            "shift",
+            "causal",
+        )
         return {name: getattr(schedule, name) for name in names}
 
 
@@ -151,31 +163,50 @@ class ARSchedule:
 
         check(self.steps >= 2, f"steps is {self.steps}, but at least 2 are needed; 30 to 50 are usual")
         check(self.frames >= 1, f"the video has {self.frames} latent frames; it needs at least 1")
-        check(self.shift > 0, f"shift is {self.shift:g}; it must be above 0 (8 for text to video, 5 for image to video)")
-        check(1 <= self.block <= self.window,
-              f"chunk is {self.block} latent frames; it must lie between 1 and the window of {self.window}")
-        check(0 <= self.ar_step <= self.steps,
-              f"ar_step is {self.ar_step}; it must lie between 0 (all chunks together) and steps = {self.steps}")
-        check(0 <= self.condition_noise < 1000, f"condition_noise is {self.condition_noise:g}; it must lie in [0, 1000), 20 is usual")
-        check(self.prefix >= 0 and self.tail >= 0,
-              f"prefix is {self.prefix} and tail {self.tail} latent frames; neither can be negative")
-        check(self.prefix < min(self.frames, self.window),
-              f"the start has {self.prefix} latent frames, which leaves nothing to make in a window of "
-              f"{min(self.frames, self.window)}; give fewer start frames, or a longer video and window")
+        check(
+            self.shift > 0, f"shift is {self.shift:g}; it must be above 0 (8 for text to video, 5 for image to video)"
+        )
+        check(
+            1 <= self.block <= self.window,
+            f"chunk is {self.block} latent frames; it must lie between 1 and the window of {self.window}",
+        )
+        check(
+            0 <= self.ar_step <= self.steps,
+            f"ar_step is {self.ar_step}; it must lie between 0 (all chunks together) and steps = {self.steps}",
+        )
+        check(
+            0 <= self.condition_noise < 1000,
+            f"condition_noise is {self.condition_noise:g}; it must lie in [0, 1000), 20 is usual",
+        )
+        check(
+            self.prefix >= 0 and self.tail >= 0,
+            f"prefix is {self.prefix} and tail {self.tail} latent frames; neither can be negative",
+        )
+        check(
+            self.prefix < min(self.frames, self.window),
+            f"the start has {self.prefix} latent frames, which leaves nothing to make in a window of "
+            f"{min(self.frames, self.window)}; give fewer start frames, or a longer video and window",
+        )
         if self.levels is not None:
             falls = all(a > b for a, b in zip(self.levels, self.levels[1:]))
-            check(len(self.levels) == self.steps + 1 and 0.9 <= self.levels[0] <= 1 and self.levels[-1] == 0 and falls,
-                  f"the sigmas have to fall from about 1 to 0 in {self.steps} steps, without repeats; they are "
-                  f"{', '.join(f'{s:.3g}' for s in self.levels[:3])} ... {', '.join(f'{s:.3g}' for s in self.levels[-1:])}. "
-                  "Use a scheduler such as simple, with denoise 1")
+            check(
+                len(self.levels) == self.steps + 1 and 0.9 <= self.levels[0] <= 1 and self.levels[-1] == 0 and falls,
+                f"the sigmas have to fall from about 1 to 0 in {self.steps} steps, without repeats; they are "
+                f"{', '.join(f'{s:.3g}' for s in self.levels[:3])} ... {', '.join(f'{s:.3g}' for s in self.levels[-1:])}. "
+                "Use a scheduler such as simple, with denoise 1",
+            )
         if self.frames > self.window:
             pixels = self.family.pixel_frames
-            check(1 <= self.overlap < self.window,
-                  f"overlap is {self.overlap} latent frames; for a video longer than the window ({self.frames} > {self.window}) "
-                  f"it must lie between 1 and {self.window - 1} ({pixels(self.window - 1)} frames)")
-            check(self.overlap % self.block == 0 or not self.ar_step and not self.causal,
-                  f"overlap is {self.overlap} latent frames, not a multiple of the chunk of {self.block}; use "
-                  f"{' or '.join(str(pixels(n)) for n in self.fitting_overlaps()) or 'no other'} frames, or another chunk")
+            check(
+                1 <= self.overlap < self.window,
+                f"overlap is {self.overlap} latent frames; for a video longer than the window ({self.frames} > {self.window}) "
+                f"it must lie between 1 and {self.window - 1} ({pixels(self.window - 1)} frames)",
+            )
+            check(
+                self.overlap % self.block == 0 or (not self.ar_step and not self.causal),
+                f"overlap is {self.overlap} latent frames, not a multiple of the chunk of {self.block}; use "
+                f"{' or '.join(str(pixels(n)) for n in self.fitting_overlaps()) or 'no other'} frames, or another chunk",
+            )
 
     def fitting_overlaps(self) -> list[int]:
         """The nearest overlaps below and above that are whole chunks and fit the window, in latent frames."""
@@ -199,8 +230,11 @@ class ARSchedule:
             spans.append((start, min(self.window, self.frames - start), self.overlap))
         last = len(spans) - 1
         return tuple(
-            Segment(i, start, prefix, frames - prefix, self.tail if i == last else 0, self.block, self.ar_step, self.sigmas)
-            for i, (start, frames, prefix) in enumerate(spans))
+            Segment(
+                i, start, prefix, frames - prefix, self.tail if i == last else 0, self.block, self.ar_step, self.sigmas
+            )
+            for i, (start, frames, prefix) in enumerate(spans)
+        )
 
     @property
     def iterations(self) -> int:

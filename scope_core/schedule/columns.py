@@ -24,7 +24,7 @@ def window_columns(segment: Segment, selective: str, *, causal: bool) -> list[sl
     if selective not in SELECTIVE:
         raise ValueError(f"selective is {selective!r}; choose one of {', '.join(SELECTIVE)}")
     whole = slice(0, segment.frames)
-    if selective == "full" or segment.tail or selective == "auto" and not causal:
+    if selective == "full" or segment.tail or (selective == "auto" and not causal):
         return [whole] * len(segment.matrix)
     result, end = [], segment.prefix
     for active in segment.update:

@@ -16,8 +16,14 @@ CONTENT = tuple(MEASURES)
 SIGNALS = (*SCHEDULED, *CONTENT)
 
 
-def make_signal(name: str, aggregate: str, schedule: ARSchedule, segment: Segment, features: Features | None,
-                table: np.ndarray | None = None) -> Signal:
+def make_signal(
+    name: str,
+    aggregate: str,
+    schedule: ARSchedule,
+    segment: Segment,
+    features: Features | None,
+    table: np.ndarray | None = None,
+) -> Signal:
     """The signal of a segment. `table` [S + 1], where given, is used instead of asking for features.
 
     Raises ValueError for names that the schedule's family does not have.
@@ -36,4 +42,14 @@ def make_signal(name: str, aggregate: str, schedule: ARSchedule, segment: Segmen
     return TableSignal(change_table(name, segment.sigmas, features), segment, aggregate)
 
 
-__all__ = ["AGGREGATES", "CONTENT", "SIGNALS", "ContentSignal", "Features", "Signal", "TableSignal", "change_table", "make_signal"]
+__all__ = [
+    "AGGREGATES",
+    "CONTENT",
+    "SIGNALS",
+    "ContentSignal",
+    "Features",
+    "Signal",
+    "TableSignal",
+    "change_table",
+    "make_signal",
+]

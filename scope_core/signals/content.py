@@ -52,15 +52,24 @@ def wiener(look: Look, power: float = 3.0) -> Tensor:
     """The latents x = (1 - sigma) x0 + sigma e through the best linear estimate of x0, where x0 has the spectrum S ~ f^-power, as much in all as the white
     noise. Gains are scaled to a mean of 1, so that the filter passes as much at every level."""
     lengths = look.x.shape[2:]
-    axes = [torch.fft.fftfreq(n, device=look.x.device) for n in lengths[:2]] + [torch.fft.rfftfreq(lengths[2], device=look.x.device)]
+    axes = [torch.fft.fftfreq(n, device=look.x.device) for n in lengths[:2]] + [
+        torch.fft.rfftfreq(lengths[2], device=look.x.device)
+    ]
     f = sum(axis**2 for axis in torch.meshgrid(*axes, indexing="ij")).sqrt()
     spectrum = f.clamp(min=1 / max(lengths)) ** -power
     spectrum = spectrum / spectrum.mean()
     gain = spectrum / ((1 - look.sigma) ** 2 * spectrum + look.sigma**2)
-    return torch.fft.irfftn(torch.fft.rfftn(look.x.float(), dim=(2, 3, 4)) * (gain / gain.mean()), s=lengths, dim=(2, 3, 4))
+    return torch.fft.irfftn(
+        torch.fft.rfftn(look.x.float(), dim=(2, 3, 4)) * (gain / gain.mean()), s=lengths, dim=(2, 3, 4)
+    )
 
 
-MEASURES: dict[str, Callable[[Features, Look, Look], Tensor]] = {"latent": latent, "displacement": displacement, "motion": motion, "sea": sea}
+MEASURES: dict[str, Callable[[Features, Look, Look], Tensor]] = {
+    "latent": latent,
+    "displacement": displacement,
+    "motion": motion,
+    "sea": sea,
+}
 """Change of a unit between two iterations, a number on its device."""
 
 
@@ -82,7 +91,9 @@ class ContentSignal:
     def __call__(self, step: Step, x: Tensor | None) -> np.ndarray:
         now = x, step.sigma
         before, self.before = self.before or now, now
-        changes = torch.stack([self.measure(self.model, self.look(now, unit), self.look(before, unit)) for unit in step.active]).tolist()
+        changes = torch.stack(
+            [self.measure(self.model, self.look(now, unit), self.look(before, unit)) for unit in step.active]
+        ).tolist()
         for unit, change in zip(step.active, changes):
             self.seen.setdefault(unit.step, []).append(change)
         return aggregated(np.array(changes), step, self.aggregate, self.frames)

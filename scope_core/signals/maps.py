@@ -92,7 +92,9 @@ class SignalMaps:
         if signal in CONTENT:
             path = self.map_path(name, signal)
             if not path.exists():
-                return change_table("sigma", sigmas, None), "the signal looks at the video; until a first run the noise level stands in"
+                return change_table(
+                    "sigma", sigmas, None
+                ), "the signal looks at the video; until a first run the noise level stands in"
             levels, total = np.load(path)
             table = np.diff(np.interp(-sigmas[:-1], -levels, total), prepend=0.0)
             return np.concatenate([[0.0], table]), "the signal looks at the video; the changes of the last run are used"
@@ -103,8 +105,14 @@ class SignalMaps:
         if len(changes) != len(schedule.family.levels()):
             return change_table("sigma", sigmas, None), NOT_YET
         changes = changes[now[1:], now[:-1]]
-        why = "" if entry(key, schedule) in models else "this model has not run yet; the last one's signal stands in for its own"
-        why = why or ("" if exact else f"the signal at {schedule.steps} steps is read off at the nearest known noise levels")
+        why = (
+            ""
+            if entry(key, schedule) in models
+            else "this model has not run yet; the last one's signal stands in for its own"
+        )
+        why = why or (
+            "" if exact else f"the signal at {schedule.steps} steps is read off at the nearest known noise levels"
+        )
         return np.concatenate([[0.0, 0.0], changes.astype(float)]), why
 
     def learn_length(self, key: str, frames: int) -> None:

@@ -13,14 +13,19 @@ from typing import Any
 import numpy as np
 
 from ..loop.plan import plan
-from ..settings import Settings
 from ..schedule import ARSchedule
+from ..settings import Settings
 
 VERSION = 1
 ABOUT = 0.03
 """How far, relative to it, a speed may be from the wanted one."""
 
-NAMES = {"model": "another model or LoRA", "table": "other noise levels", "guidance": "cfg {} instead of {}", "lag": "ar_step {} instead of {}"}
+NAMES = {
+    "model": "another model or LoRA",
+    "table": "other noise levels",
+    "guidance": "cfg {} instead of {}",
+    "lag": "ar_step {} instead of {}",
+}
 """How differences are told that would be hard to read."""
 WAY_OUT = "Run SCOPE Calibrate once with this model and these settings, or connect the settings that it gives, or choose published ratios"
 
@@ -49,13 +54,20 @@ class Circumstances:
 
     @classmethod
     def of(cls, model: str, schedule: ARSchedule, guidance: float) -> "Circumstances":
-        table = schedule.table if schedule.levels is None else hashlib.sha256(schedule.sigmas.tobytes()).hexdigest()[:16]
-        return cls(model, schedule.steps, schedule.shift, guidance, table, schedule.block, schedule.ar_step, schedule.causal)
+        table = (
+            schedule.table if schedule.levels is None else hashlib.sha256(schedule.sigmas.tobytes()).hexdigest()[:16]
+        )
+        return cls(
+            model, schedule.steps, schedule.shift, guidance, table, schedule.block, schedule.ar_step, schedule.causal
+        )
 
     def differences(self, other: "Circumstances") -> list[str]:
         """In words, the other's value first."""
-        return [NAMES.get(name, f"{name} {{}} instead of {{}}").format(theirs, mine)
-                for (name, mine), theirs in zip(asdict(self).items(), asdict(other).values()) if mine != theirs]
+        return [
+            NAMES.get(name, f"{name} {{}} instead of {{}}").format(theirs, mine)
+            for (name, mine), theirs in zip(asdict(self).items(), asdict(other).values())
+            if mine != theirs
+        ]
 
 
 @dataclass(frozen=True)
@@ -94,7 +106,11 @@ class Calibration:
         """Raises CalibrationError for what is not a calibration that this version reads."""
         if data.get("format") != "scope.calibration" or data.get("version") != VERSION:
             raise CalibrationError("this is not a calibration of this version of SCOPE; run SCOPE Calibrate again")
-        return cls(Circumstances(**data["circumstances"]), tuple(data["ratios"]), {name: tuple(changes) for name, changes in data["changes"].items()})
+        return cls(
+            Circumstances(**data["circumstances"]),
+            tuple(data["ratios"]),
+            {name: tuple(changes) for name, changes in data["changes"].items()},
+        )
 
 
 class Calibrations:
@@ -124,5 +140,7 @@ class Calibrations:
         if not known:
             raise CalibrationError(f"there are no calibrated ratios, for no model has been calibrated yet. {WAY_OUT}")
         nearest = min(known, key=lambda other: len(circumstances.differences(other)))
-        raise CalibrationError(f"there are no calibrated ratios for this run: the nearest calibration has "
-                               f"{', '.join(circumstances.differences(nearest))}. {WAY_OUT}")
+        raise CalibrationError(
+            f"there are no calibrated ratios for this run: the nearest calibration has "
+            f"{', '.join(circumstances.differences(nearest))}. {WAY_OUT}"
+        )

@@ -26,7 +26,9 @@ METRICS = {
 
 def squared_error(video: Tensor, reference: Tensor) -> Tensor:
     """Mean squared error of every frame, [B, T], of videos [B, C, T, H, W]; one frame at a time, since videos are large."""
-    return torch.stack([(a - b).square().mean(dim=(1, 2, 3)) for a, b in zip(video.unbind(2), reference.unbind(2))], dim=1)
+    return torch.stack(
+        [(a - b).square().mean(dim=(1, 2, 3)) for a, b in zip(video.unbind(2), reference.unbind(2))], dim=1
+    )
 
 
 def psnr(video: Tensor, reference: Tensor) -> Tensor:
@@ -45,7 +47,9 @@ def ssim(video: Tensor, reference: Tensor) -> Tensor:
 
     def measure(pair: tuple[Tensor, Tensor]) -> float:
         a, b = (frame.numpy() for frame in pair)
-        return structural_similarity(a, b, channel_axis=0, data_range=1.0, gaussian_weights=True, sigma=1.5, use_sample_covariance=False)
+        return structural_similarity(
+            a, b, channel_axis=0, data_range=1.0, gaussian_weights=True, sigma=1.5, use_sample_covariance=False
+        )
 
     pairs = zip(video.transpose(1, 2).flatten(0, 1), reference.transpose(1, 2).flatten(0, 1))
     with ThreadPoolExecutor() as pool:
@@ -68,11 +72,16 @@ def lpips(backbones: Path) -> tuple[Callable[[Tensor, Tensor], Tensor] | None, s
     except ImportError:
         return None, "LPIPS is not available: pip install lpips"
     if not (backbones / LPIPS_BACKBONE).exists():
-        return None, f"LPIPS is not available: put {LPIPS_BACKBONE} (torchvision's AlexNet) into {Path(*backbones.parts[-2:])}"
+        return (
+            None,
+            f"LPIPS is not available: put {LPIPS_BACKBONE} (torchvision's AlexNet) into {Path(*backbones.parts[-2:])}",
+        )
     net = package.LPIPS(net="alex", pnet_rand=True, verbose=False)
     features = torch.load(backbones / LPIPS_BACKBONE, weights_only=True)
     layers = [parameter for part in net.net.children() for parameter in part.parameters()]
-    for parameter, value in zip(layers, (value for key, value in features.items() if key.startswith("features.")), strict=True):
+    for parameter, value in zip(
+        layers, (value for key, value in features.items() if key.startswith("features.")), strict=True
+    ):
         parameter.data.copy_(value)
 
     @torch.inference_mode()
@@ -92,7 +101,11 @@ def fidelity(video: Tensor, reference: Tensor, perceptual: Lpips | None = None) 
 
     The mean of PSNR is that of the whole video, which is not the mean over frames.
     """
-    curves = {"psnr": psnr(video, reference), "ssim": ssim(video, reference), "difference": 255 * drift(video, reference)}
+    curves = {
+        "psnr": psnr(video, reference),
+        "ssim": ssim(video, reference),
+        "difference": 255 * drift(video, reference),
+    }
     if perceptual is not None:
         curves["lpips"] = perceptual(video, reference)
     found = {}
@@ -100,8 +113,13 @@ def fidelity(video: Tensor, reference: Tensor, perceptual: Lpips | None = None) 
         curve = curves[name][0].double()
         worst = int(curve.argmin() if METRICS[name]["better"] == "higher" else curve.argmax())
         mean = mean_psnr(video, reference)[0] if name == "psnr" else curve.mean()
-        found[name] = {**METRICS[name], "per_frame": [finite(v) for v in curve.tolist()], "mean": finite(float(mean)),
-                       "worst": finite(curve[worst].item()), "worst_frame": worst}
+        found[name] = {
+            **METRICS[name],
+            "per_frame": [finite(v) for v in curve.tolist()],
+            "mean": finite(float(mean)),
+            "worst": finite(curve[worst].item()),
+            "worst_frame": worst,
+        }
     return {name: found[name] for name in METRICS if name in found}
 
 

@@ -17,23 +17,48 @@ HERE = Path(__file__).resolve().parent
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.bench", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--comfyui", type=Path, help="a ComfyUI whose Python to use; otherwise one is found or built")
-    parser.add_argument("--clips", type=int, default=6, help="prompts and seeds to judge on, two at least (default: %(default)s)")
+    parser.add_argument(
+        "--clips", type=int, default=6, help="prompts and seeds to judge on, two at least (default: %(default)s)"
+    )
     parser.add_argument("--schedules", nargs="+", help="which to run (default: all)")
-    parser.add_argument("--presets-only", action="store_true", help="leave out the search for equal budgets and the methods at them, which take most of the time")
-    parser.add_argument("--out", type=Path, default=Path("scope-output") / "bench", help="where results are kept (default: %(default)s)")
-    parser.add_argument("--lpips", type=Path, metavar="FOLDER", help="also measure LPIPS, which needs the lpips package and AlexNet's weights in this folder")
-    parser.add_argument("--readme", action="store_true", help="also put the summaries into README and docs, and the report beside the others in tests/reports")
-    parser.add_argument("--here", action="store_true", help="measure in this Python, which has torch, scikit-image and matplotlib")
+    parser.add_argument(
+        "--presets-only",
+        action="store_true",
+        help="leave out the search for equal budgets and the methods at them, which take most of the time",
+    )
+    parser.add_argument(
+        "--out", type=Path, default=Path("scope-output") / "bench", help="where results are kept (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--lpips",
+        type=Path,
+        metavar="FOLDER",
+        help="also measure LPIPS, which needs the lpips package and AlexNet's weights in this folder",
+    )
+    parser.add_argument(
+        "--readme",
+        action="store_true",
+        help="also put the summaries into README and docs, and the report beside the others in tests/reports",
+    )
+    parser.add_argument(
+        "--here", action="store_true", help="measure in this Python, which has torch, scikit-image and matplotlib"
+    )
     args = parser.parse_args()
     if args.clips < 2:
-        parser.error(f"--clips is {args.clips}; it must be at least 2, for operations are counted in one and times in the others")
+        parser.error(
+            f"--clips is {args.clips}; it must be at least 2, for operations are counted in one and times in the others"
+        )
     if not args.here:
         from workflows.launcher import find_or_build
 
         host = find_or_build(args.comfyui, ("scikit-image", "matplotlib"))
-        return subprocess.run([str(host.python), "-m", "tests.bench", "--here", *sys.argv[1:]], cwd=HERE.parents[1]).returncode
+        return subprocess.run(
+            [str(host.python), "-m", "tests.bench", "--here", *sys.argv[1:]], cwd=HERE.parents[1]
+        ).returncode
 
     from scope_core.study.metrics import lpips
 
@@ -45,7 +70,9 @@ def main() -> int:
         parser.error(missing)
     args.out.mkdir(parents=True, exist_ok=True)
     began = time.monotonic()
-    report = Benchmark(args.out / "runs.jsonl", args.clips, perceptual).run(args.schedules or list(WAYS), args.presets_only)
+    report = Benchmark(args.out / "runs.jsonl", args.clips, perceptual).run(
+        args.schedules or list(WAYS), args.presets_only
+    )
     (args.out / "benchmark.json").write_text(json.dumps(report, indent=1))
     (args.out / "benchmark.md").write_text(markdown(report))
     if not args.presets_only:

@@ -40,8 +40,16 @@ class Benchmark:
         schedules = [Schedule(self, name) for name in names]
         rows = [row for schedule in schedules for row in schedule.presets()]
         rows += [] if presets_only else [row for schedule in schedules for row in schedule.methods()]
-        return {"format": "scope.benchmark", "version": 3, "clips": self.clips, "torch": torch.__version__, "threads": torch.get_num_threads(),
-                "gates": GATES, "budgets": BUDGETS, "rows": rows}
+        return {
+            "format": "scope.benchmark",
+            "version": 3,
+            "clips": self.clips,
+            "torch": torch.__version__,
+            "threads": torch.get_num_threads(),
+            "gates": GATES,
+            "budgets": BUDGETS,
+            "rows": rows,
+        }
 
     def demo(self, family: str) -> Demo:
         if family not in self.demos:
@@ -86,7 +94,13 @@ class Schedule:
         for i, (key, method) in enumerate(found.items()):
             for budget in BUDGETS:
                 knob = self.knob_for(budget, method)
-                rows.append({**self.judge(key, f"{method.title} {knob:.3g}", method.settings(knob)), "title": method.title, "budget": budget})
+                rows.append(
+                    {
+                        **self.judge(key, f"{method.title} {knob:.3g}", method.settings(knob)),
+                        "title": method.title,
+                        "budget": budget,
+                    }
+                )
             print(f"  {self.name}: {i + 1} of {len(found)} methods", flush=True)
         return rows
 
@@ -100,16 +114,25 @@ class Schedule:
 
     def cost(self, method: Ranked, i: int) -> float:
         """Share of the full run's forward passes on the prompt that is not judged."""
+
         def forwards(settings: Settings) -> int:
-            return self.bench.once(["cost", self.name, settings.to_json()], lambda: {"forwards": self.sample(self.search_prompt, settings, 2).trace.forwards})["forwards"]
+            return self.bench.once(
+                ["cost", self.name, settings.to_json()],
+                lambda: {"forwards": self.sample(self.search_prompt, settings, 2).trace.forwards},
+            )["forwards"]
 
         return forwards(method.settings(method.knobs[i])) / forwards(PRESETS["off"])
 
     def ratios(self) -> tuple[float, ...]:
         """MagCache's ratios, from one recorded run."""
+
         def make() -> dict[str, Any]:
             made = self.sample(self.search_prompt, Settings(Record()), 2)
-            return {"ratios": measured((state for control in made.controls for state in control.states), self.schedule.steps)}
+            return {
+                "ratios": measured(
+                    (state for control in made.controls for state in control.states), self.schedule.steps
+                )
+            }
 
         return tuple(self.bench.once(["ratios", self.name], make)["ratios"])
 
@@ -133,18 +156,50 @@ class Schedule:
                     seconds.append(round(took, 3))
                 video, reference = self.demo.decode(latents), self.reference(i)
                 totals.append(trace.totals)
-                clips.append({"psnr": finite(mean_psnr(video, reference).item()), "worst_frame": finite(psnr(video, reference).min().item()),
-                              "ssim": finite(ssim(video, reference).mean().item()),
-                              **({"lpips": finite(bench.lpips(video, reference).mean().item())} if bench.lpips else {})})
-            return {"computed": mean(total["computed"] for total in totals), "of": totals[0]["iterations"], "forwards": mean(total["forwards"] for total in totals),
-                    "tflop": operations / totals[0]["forwards"] * mean(total["forwards"] for total in totals) / 1e12,
-                    "memory": max(total["memory_bytes"] for total in totals), "seconds": seconds, "clips": clips}
+                clips.append(
+                    {
+                        "psnr": finite(mean_psnr(video, reference).item()),
+                        "worst_frame": finite(psnr(video, reference).min().item()),
+                        "ssim": finite(ssim(video, reference).mean().item()),
+                        **({"lpips": finite(bench.lpips(video, reference).mean().item())} if bench.lpips else {}),
+                    }
+                )
+            return {
+                "computed": mean(total["computed"] for total in totals),
+                "of": totals[0]["iterations"],
+                "forwards": mean(total["forwards"] for total in totals),
+                "tflop": operations / totals[0]["forwards"] * mean(total["forwards"] for total in totals) / 1e12,
+                "memory": max(total["memory_bytes"] for total in totals),
+                "seconds": seconds,
+                "clips": clips,
+            }
 
-        row = bench.once(["judge", self.name, settings.to_json(), schedule and [schedule.steps, schedule.ar_step], bench.clips, bench.lpips is not None], make)
+        row = bench.once(
+            [
+                "judge",
+                self.name,
+                settings.to_json(),
+                schedule and [schedule.steps, schedule.ar_step],
+                bench.clips,
+                bench.lpips is not None,
+            ],
+            make,
+        )
         full = row if method == "full" else self.full
-        row = {"schedule": self.name, "method": method, "label": label, "settings": settings.to_json(), **row, "share": row["forwards"] / full["forwards"],
-               "flop_x": full["tflop"] / row["tflop"], "time_x": median(slow / fast for slow, fast in zip(full["seconds"], row["seconds"]))}
-        print(f"  {self.name:15} {label:32} {row['share']:5.2f} of the forwards, {row['flop_x']:5.2f}x FLOP, {row['time_x']:5.2f}x time, {average(row, 'psnr'):5.1f} dB", flush=True)
+        row = {
+            "schedule": self.name,
+            "method": method,
+            "label": label,
+            "settings": settings.to_json(),
+            **row,
+            "share": row["forwards"] / full["forwards"],
+            "flop_x": full["tflop"] / row["tflop"],
+            "time_x": median(slow / fast for slow, fast in zip(full["seconds"], row["seconds"])),
+        }
+        print(
+            f"  {self.name:15} {label:32} {row['share']:5.2f} of the forwards, {row['flop_x']:5.2f}x FLOP, {row['time_x']:5.2f}x time, {average(row, 'psnr'):5.1f} dB",
+            flush=True,
+        )
         return row
 
     def reference(self, clip: int) -> Tensor:

@@ -18,7 +18,12 @@ GATES = {"synchronous": LOOSE, "asynchronous": {"max_skip": 12, "warm_up": 1, "t
 """By schedule. Where chunks follow each other 5 steps apart, three steps of each would be 38 % of all iterations."""
 BUDGETS = (0.5, 0.35, 0.22)
 """Shares of the full run's forward passes at which methods are compared."""
-TITLES = {"taylorseer": "TaylorSeer-Lite", "predit": "PrediT (re-derived)", "fbcache": "FBCache", "reduced": "Fewer steps, same grid"}
+TITLES = {
+    "taylorseer": "TaylorSeer-Lite",
+    "predit": "PrediT (re-derived)",
+    "fbcache": "FBCache",
+    "reduced": "Fewer steps, same grid",
+}
 """Where a method's own title would not tell which form of it is measured."""
 OPEN = {"magcache": {"longest": 12, "retention": 0.0}, "seacache": {"max_skips": 12}}
 """Limits of their own that methods have beside their knob, opened so that the knob decides."""
@@ -46,7 +51,7 @@ def methods(schedule: str, family: Family, ratios: tuple[float, ...]) -> dict[st
 
     def ranked(method: type[Method], title: str, **numbers: Any) -> Ranked:
         speed = method.speed
-        knob, = (knob for knob in (*knobs_of(method), *knobs_of(Gate)) if knob.name == speed.knob)
+        (knob,) = (knob for knob in (*knobs_of(method), *knobs_of(Gate)) if knob.name == speed.knob)
 
         def settings(value: float) -> Settings:
             number = int(value) if knob.decimals is None else value
@@ -64,8 +69,11 @@ def methods(schedule: str, family: Family, ratios: tuple[float, ...]) -> dict[st
     def by_thresholds(settings: Settings, title: str, low: float, high: float) -> Ranked:
         return Ranked(title, lambda factor: scaled(settings, factor), tuple(np.geomspace(low, high, 32).tolist()))
 
-    found = {name: ranked(method, TITLES.get(name, method.title), **fixed.get(name, {}))
-             for name, method in METHODS.items() if method.offered and method.speed and method is not type(CALIBRATED.method)}
+    found = {
+        name: ranked(method, TITLES.get(name, method.title), **fixed.get(name, {}))
+        for name, method in METHODS.items()
+        if method.offered and method.speed and method is not type(CALIBRATED.method)
+    }
     return {
         "scope": ranked(type(CALIBRATED.method), "SCOPE (ours)"),
         "scope_thresholds": by_thresholds(CALIBRATED, "SCOPE (ours), by thresholds", 0.05, 4),

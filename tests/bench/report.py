@@ -9,8 +9,11 @@ from typing import Any
 import numpy as np
 
 Row = dict[str, Any]
-SCHEDULES = {"synchronous": "SkyReels layout, all chunks together", "asynchronous": "SkyReels layout, chunks 5 steps apart",
-             "chunk_by_chunk": "MAGI-1 layout, 4 chunks at a time"}
+SCHEDULES = {
+    "synchronous": "SkyReels layout, all chunks together",
+    "asynchronous": "SkyReels layout, chunks 5 steps apart",
+    "chunk_by_chunk": "MAGI-1 layout, 4 chunks at a time",
+}
 SHORT = {"synchronous": "SkyReels together", "asynchronous": "SkyReels apart", "chunk_by_chunk": "MAGI-1"}
 COLUMNS = ("setting", "computed", "forwards", "TFLOP", "FLOP x", "time x", "MB kept", "PSNR", "worst frame", "SSIM")
 EQUAL = 0.5
@@ -40,11 +43,19 @@ def presets(report: dict[str, Any]) -> list[str]:
     for schedule, rows in by_schedule(report):
         for row in rows:
             if row["method"] in ("preset", "fewer"):
-                name = row["label"] if row["method"] == "preset" else f"fewer steps, about {nearest(report['budgets'], row['share']):.0%}"
-                found.setdefault(name, {})[schedule] = f"{row['flop_x']:.1f}x, {row['time_x']:.1f}x: {plus_minus(row)} ({worst(row):.0f})"
+                name = (
+                    row["label"]
+                    if row["method"] == "preset"
+                    else f"fewer steps, about {nearest(report['budgets'], row['share']):.0%}"
+                )
+                found.setdefault(name, {})[schedule] = (
+                    f"{row['flop_x']:.1f}x, {row['time_x']:.1f}x: {plus_minus(row)} ({worst(row):.0f})"
+                )
     schedules = [schedule for schedule, _ in by_schedule(report)]
-    return table(["operations, time: PSNR (worst frame)", *(SHORT[schedule] for schedule in schedules)],
-                 ([name, *(row.get(schedule, "") for schedule in schedules)] for name, row in found.items()))
+    return table(
+        ["operations, time: PSNR (worst frame)", *(SHORT[schedule] for schedule in schedules)],
+        ([name, *(row.get(schedule, "") for schedule in schedules)] for name, row in found.items()),
+    )
 
 
 def ranking(report: dict[str, Any]) -> list[str]:
@@ -63,8 +74,17 @@ def ranking(report: dict[str, Any]) -> list[str]:
         return []
     heads = [(schedule, budget) for schedule, _ in by_schedule(report) for budget in report["budgets"]]
     ranked = sorted(places, key=lambda title: -mean(gains[title] or [-inf]))
-    return table(["method", "mean gain, dB", *(f"{SHORT[schedule]} {budget:.0%}" for schedule, budget in heads)],
-                 ([title, f"{mean(gains[title]):+.1f}" if gains[title] else "", *(places[title].get(head, "") for head in heads)] for title in ranked))
+    return table(
+        ["method", "mean gain, dB", *(f"{SHORT[schedule]} {budget:.0%}" for schedule, budget in heads)],
+        (
+            [
+                title,
+                f"{mean(gains[title]):+.1f}" if gains[title] else "",
+                *(places[title].get(head, "") for head in heads),
+            ]
+            for title in ranked
+        ),
+    )
 
 
 def verdicts(report: dict[str, Any]) -> list[str]:
@@ -81,7 +101,13 @@ def verdicts(report: dict[str, Any]) -> list[str]:
     told = [f"Presets that lose to fewer steps, at no more cost and by more than {EQUAL:g} dB: {losing or 'none'}."]
     if not lines:
         return told
-    return ["Where SCOPE loses:", "", *table(["", "", *(f"at {budget:.0%}" for budget in heads)], sorted(lines, key=lambda line: line[0])), "", *told]
+    return [
+        "Where SCOPE loses:",
+        "",
+        *table(["", "", *(f"at {budget:.0%}" for budget in heads)], sorted(lines, key=lambda line: line[0])),
+        "",
+        *told,
+    ]
 
 
 def losses(row: Row, rows: list[Row]) -> str:
@@ -90,7 +116,12 @@ def losses(row: Row, rows: list[Row]) -> str:
     fewer = fewer_at(rows, row["share"])
     better = {}
     for other in rows:
-        if "title" in other and not other["title"].startswith("SCOPE") and other["share"] <= row["share"] + 0.02 and average(other, "psnr") > own + EQUAL:
+        if (
+            "title" in other
+            and not other["title"].startswith("SCOPE")
+            and other["share"] <= row["share"] + 0.02
+            and average(other, "psnr") > own + EQUAL
+        ):
             better[other["title"]] = max(average(other, "psnr"), better.get(other["title"], -inf))
     told = [f"fewer steps by {fewer - own:.1f}"] if fewer > own + EQUAL else []
     if better:
@@ -115,20 +146,44 @@ def chart(report: dict[str, Any], file: Path) -> None:
 
     schedules = list(by_schedule(report))
     titles = list(dict.fromkeys(row["title"] for row in report["rows"] if "title" in row))
-    colours = {title: pyplot.cm.tab20(i % 20) for i, title in enumerate(title for title in titles if not title.startswith("SCOPE"))}
+    colours = {
+        title: pyplot.cm.tab20(i % 20)
+        for i, title in enumerate(title for title in titles if not title.startswith("SCOPE"))
+    }
     colours |= {"SCOPE (ours)": "crimson", "SCOPE (ours), by thresholds": "hotpink", "SCOPE as published": "darkorange"}
-    figure, panels = pyplot.subplots(1, len(schedules), figsize=(6.5 * len(schedules), 6), sharey=True, squeeze=False, layout="constrained")
+    figure, panels = pyplot.subplots(
+        1, len(schedules), figsize=(6.5 * len(schedules), 6), sharey=True, squeeze=False, layout="constrained"
+    )
     for panel, (schedule, rows) in zip(panels[0], schedules):
         for title in titles:
             points = sorted((100 * row["share"], average(row, "psnr")) for row in rows if row.get("title") == title)
             ours = title.startswith("SCOPE")
-            panel.plot(*zip(*points), marker="o", markersize=6 if ours else 3.5, linewidth=3 if ours else 1.2, color=colours[title], label=title, zorder=3 if ours else 2)
+            panel.plot(
+                *zip(*points),
+                marker="o",
+                markersize=6 if ours else 3.5,
+                linewidth=3 if ours else 1.2,
+                color=colours[title],
+                label=title,
+                zorder=3 if ours else 2,
+            )
         fewer = sorted((100 * row["share"], average(row, "psnr")) for row in rows if row["method"] == "fewer")
-        panel.plot(*zip(*fewer), marker="s", markersize=6, linewidth=3, linestyle="--", color="black", label="Fewer steps", zorder=4)
+        panel.plot(
+            *zip(*fewer),
+            marker="s",
+            markersize=6,
+            linewidth=3,
+            linestyle="--",
+            color="black",
+            label="Fewer steps",
+            zorder=4,
+        )
         for row in rows:
             if row["method"] == "preset" and not row["label"].startswith("paper"):
                 at = (100 * row["share"], average(row, "psnr"))
-                panel.plot(*at, marker="*", markersize=15, color="crimson", markeredgecolor="black", linestyle="", zorder=5)
+                panel.plot(
+                    *at, marker="*", markersize=15, color="crimson", markeredgecolor="black", linestyle="", zorder=5
+                )
                 panel.annotate(row["label"], at, (6, 6), textcoords="offset points", fontsize=10, zorder=6)
         panel.set(title=SCHEDULES[schedule], xlabel="forward passes, % of the full run", xlim=(15, 65))
         panel.grid(alpha=0.3)
@@ -174,9 +229,19 @@ def nearest(budgets: Iterable[float], share: float) -> float:
 
 
 def cells(row: Row) -> list[str]:
-    return [row["label"], f"{row['computed']:.0f} of {row['of']}", f"{row['forwards']:.1f}", f"{row['tflop']:.3f}", f"{row['flop_x']:.2f}", f"{row['time_x']:.2f}",
-            f"{row['memory'] / 1e6:.2f}", plus_minus(row), f"{worst(row):.1f}", f"{average(row, 'ssim'):.4f}",
-            *([f"{average(row, 'lpips'):.4f}"] if "lpips" in row["clips"][0] else [])]
+    return [
+        row["label"],
+        f"{row['computed']:.0f} of {row['of']}",
+        f"{row['forwards']:.1f}",
+        f"{row['tflop']:.3f}",
+        f"{row['flop_x']:.2f}",
+        f"{row['time_x']:.2f}",
+        f"{row['memory'] / 1e6:.2f}",
+        plus_minus(row),
+        f"{worst(row):.1f}",
+        f"{average(row, 'ssim'):.4f}",
+        *([f"{average(row, 'lpips'):.4f}"] if "lpips" in row["clips"][0] else []),
+    ]
 
 
 def table(heads: Iterable[str], rows: Iterable[Iterable[str]]) -> list[str]:
@@ -185,8 +250,16 @@ def table(heads: Iterable[str], rows: Iterable[Iterable[str]]) -> list[str]:
 
 
 def footnote(report: dict[str, Any]) -> str:
-    gates = ", ".join(f"{SHORT[schedule]} {gate['max_skip']}, {gate['warm_up']}, {gate['tail']}" for schedule, gate in report["gates"].items())
-    equal = (f" Methods at equal cost forward the same frames and share one safety gate (`max_skip`, `warm_up`, `tail`: {gates}); their settings were looked for on another prompt."
-             if any("title" in row for row in report["rows"]) else "")
-    return (f"PSNR to the run without acceleration, mean ± spread over {report['clips']} clips with prompts that nothing was tuned on, each a run of its own.{equal} Operations are counted at the "
-            f"network. {report['threads']} CPU threads; made by `python -m tests.bench`, everything measured is in `tests/reports/benchmark.md`.")
+    gates = ", ".join(
+        f"{SHORT[schedule]} {gate['max_skip']}, {gate['warm_up']}, {gate['tail']}"
+        for schedule, gate in report["gates"].items()
+    )
+    equal = (
+        f" Methods at equal cost forward the same frames and share one safety gate (`max_skip`, `warm_up`, `tail`: {gates}); their settings were looked for on another prompt."
+        if any("title" in row for row in report["rows"])
+        else ""
+    )
+    return (
+        f"PSNR to the run without acceleration, mean ± spread over {report['clips']} clips with prompts that nothing was tuned on, each a run of its own.{equal} Operations are counted at the "
+        f"network. {report['threads']} CPU threads; made by `python -m tests.bench`, everything measured is in `tests/reports/benchmark.md`."
+    )

@@ -15,7 +15,9 @@ import comfy.options  # noqa: E402
 
 comfy.options.enable_args_parsing()
 
-spec = importlib.util.spec_from_file_location("scope_pack", PACK / "__init__.py", submodule_search_locations=[str(PACK)])
+spec = importlib.util.spec_from_file_location(
+    "scope_pack", PACK / "__init__.py", submodule_search_locations=[str(PACK)]
+)
 pack = importlib.util.module_from_spec(spec)
 sys.modules["scope_pack"] = pack
 spec.loader.exec_module(pack)

@@ -13,7 +13,11 @@ from scope_pack.scope_core.networks.wan import WanConfig, WanTransformer
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
     """A diffusion_models folder of our own."""
-    monkeypatch.setitem(folder_paths.folder_names_and_paths, "diffusion_models", ([str(tmp_path)], {".safetensors", ".sft", ".ckpt", ".pt"}))
+    monkeypatch.setitem(
+        folder_paths.folder_names_and_paths,
+        "diffusion_models",
+        ([str(tmp_path)], {".safetensors", ".sft", ".ckpt", ".pt"}),
+    )
     folder_paths.filename_list_cache.clear()
     yield tmp_path
     folder_paths.filename_list_cache.clear()
@@ -22,7 +26,9 @@ def folder(tmp_path, monkeypatch):
 @pytest.fixture(scope="module")
 def state():
     torch.manual_seed(0)
-    return {key: value.detach().clone() for key, value in WanTransformer(WanConfig(256, 512, 2, 2)).state_dict().items()}
+    return {
+        key: value.detach().clone() for key, value in WanTransformer(WanConfig(256, 512, 2, 2)).state_dict().items()
+    }
 
 
 def weights(patcher):
@@ -49,7 +55,10 @@ def test_shards_appear_once_and_load_together(folder, state):
         model_paths("sky-00001-of-00003.safetensors")
 
 
-@pytest.mark.parametrize("choice, dtype", [("bf16", torch.bfloat16), ("fp16", torch.float16), ("fp32", torch.float32), ("fp8_e4m3fn", torch.float8_e4m3fn)])
+@pytest.mark.parametrize(
+    "choice, dtype",
+    [("bf16", torch.bfloat16), ("fp16", torch.float16), ("fp32", torch.float32), ("fp8_e4m3fn", torch.float8_e4m3fn)],
+)
 def test_storage_types(folder, state, choice, dtype):
     save_file(state, folder / "a.safetensors")
     model = LoadARModel.execute("a.safetensors", choice, "24").args[0]
@@ -57,7 +66,10 @@ def test_storage_types(folder, state, choice, dtype):
 
 
 def test_fp8_file_keeps_its_storage(folder, state):
-    save_file({key: value.to(torch.float8_e4m3fn) if value.ndim == 2 else value for key, value in state.items()}, folder / "a.safetensors")
+    save_file(
+        {key: value.to(torch.float8_e4m3fn) if value.ndim == 2 else value for key, value in state.items()},
+        folder / "a.safetensors",
+    )
     model = LoadARModel.execute("a.safetensors", "fp8_e4m3fn", "24").args[0]
     assert weights(model)["blocks.0.ffn.0.weight"].dtype == torch.float8_e4m3fn
 
@@ -92,7 +104,11 @@ def test_demo_reads_its_own_files():
     model, clip, vae = demo.load_demo_model(), demo.load_demo_clip(), demo.DemoVideoVAE()
     features = clip.encode_from_tokens_scheduled(clip.tokenize("a (red:1.5) circle, nonsense"))[0][0]
     plain = clip.encode_from_tokens_scheduled(clip.tokenize("red circle"))[0][0]
-    assert features.shape == (1, 8, 64) and torch.allclose(features[:, 0], 1.5 * plain[:, 0]) and torch.equal(features[:, 1], plain[:, 1])
+    assert (
+        features.shape == (1, 8, 64)
+        and torch.allclose(features[:, 0], 1.5 * plain[:, 0])
+        and torch.equal(features[:, 1], plain[:, 1])
+    )
     pixels = torch.rand(9, 128, 128, 3)
     latents = vae.encode(pixels)
     assert latents.shape == (1, 16, 3, 8, 8) and vae.decode(latents).shape == (1, 9, 128, 128, 3)

@@ -18,14 +18,28 @@ from scope_pack.nodes.comfy import calibration, magi
 from scope_pack.nodes.comfy.loading import ModelFileError, load_ar_model
 from scope_pack.nodes.comfy.magi import ChunkWindow, unroll_chunks
 from scope_pack.nodes.comfy.sampling import (
-    UnsuitableError, VideoSampler, begin_trace, sample_video, start_noise, unrolling_of)
+    UnsuitableError,
+    VideoSampler,
+    begin_trace,
+    sample_video,
+    start_noise,
+    unrolling_of,
+)
 from scope_pack.nodes.comfy.skyreels import Windows
 from scope_pack.scope_core.families.magi import TEXT_SCALE, Reach
-from scope_pack.scope_core.networks.magi import MAGI_4_5B, MAGI_24B, ChunkCache, MagiConfig, MagiTransformer, forward_bytes, kv_bytes
 from scope_pack.scope_core.loop.sample import Run
 from scope_pack.scope_core.methods import Gate, Scope, TeaCache
-from scope_pack.scope_core.settings import PRESETS, Settings
+from scope_pack.scope_core.networks.magi import (
+    MAGI_4_5B,
+    MAGI_24B,
+    ChunkCache,
+    MagiConfig,
+    MagiTransformer,
+    forward_bytes,
+    kv_bytes,
+)
 from scope_pack.scope_core.schedule import ScheduleError
+from scope_pack.scope_core.settings import PRESETS, Settings
 from torch.utils._python_dispatch import TorchDispatchMode
 
 FIXTURES = Path(__file__).parents[1] / "fixtures" / "magi1"
@@ -49,7 +63,9 @@ class Fixture:
         self.noise, self.start, self.expected = (tensors.get(key) for key in ("in.noise", "in.prefix", "out.latent"))
         self.positive = [[tensors["in.caption"][None], {"attention_mask": tensors["in.mask"][None]}]]
         self.negative = [[torch.zeros_like(tensors["in.caption"][None, :1]), {}]]
-        self.unrolling = ChunkWindow(int(meta["window"]), Reach(tuple(json.loads(meta["kvrange"])), int(meta["clean_kv"])), start=self.start)
+        self.unrolling = ChunkWindow(
+            int(meta["window"]), Reach(tuple(json.loads(meta["kvrange"])), int(meta["clean_kv"])), start=self.start
+        )
 
     def model(self, **options):
         return load_ar_model([str(self.path)], 24, {"dtype": torch.float32}, **options)
@@ -107,7 +123,10 @@ def test_chunks_are_skipped_and_a_second_run_is_the_same(fixture):
     again, _ = fixture.run(model, SCOPE)
     jointly, together = fixture.run(model, replace(SCOPE, joint=True))
     assert torch.equal(made, again) and trace.totals["forwards"] < 0.75 * full["forwards"]
-    assert trace.totals["computed"] < full["computed"] == trace.totals["iterations"] and together.totals["computed"] < full["computed"]
+    assert (
+        trace.totals["computed"] < full["computed"] == trace.totals["iterations"]
+        and together.totals["computed"] < full["computed"]
+    )
 
 
 def test_reuse_inside_the_network(fixture):
@@ -148,7 +167,10 @@ def test_a_lora_changes_the_video(distilled):
     keys = comfy.lora.model_lora_keys_unet(model.model, {})
     name = "videodit_blocks.layers.0.mlp.linear_fc1"
     out, width = distilled.state[f"{name}.weight"].shape
-    lora = {f"diffusion_model.{name}.lora_A.weight": torch.randn(2, width), f"diffusion_model.{name}.lora_B.weight": torch.randn(out, 2)}
+    lora = {
+        f"diffusion_model.{name}.lora_A.weight": torch.randn(2, width),
+        f"diffusion_model.{name}.lora_B.weight": torch.randn(out, 2),
+    }
     patches = comfy.lora.load_lora(lora, keys)
     changed = model.clone()
     assert changed.add_patches(patches, 0.5)
@@ -167,7 +189,11 @@ def test_storage_types(distilled, choice):
     model = load_ar_model([str(distilled.path)], 24, {"dtype": choice})
     weights = model.model.diffusion_model.state_dict()
     assert weights["videodit_blocks.layers.0.mlp.linear_fc1.weight"].dtype == choice
-    assert weights["x_embedder.weight"].dtype == weights["videodit_blocks.layers.0.self_attn_post_norm.weight"].dtype == torch.float32
+    assert (
+        weights["x_embedder.weight"].dtype
+        == weights["videodit_blocks.layers.0.self_attn_post_norm.weight"].dtype
+        == torch.float32
+    )
     made, _ = distilled.run(model)
     assert 0 < (made - distilled.expected).abs().max() < 3
 
@@ -188,8 +214,11 @@ def fp8(folder):
         inputs = weight.shape[1]
         smooth = torch.ones(inputs) if name in plain else torch.linspace(0.5, 2, inputs)
         scale = (weight * smooth).abs().max() / 448
-        state |= {f"{name}.weight": (weight * smooth / scale).to(torch.float8_e4m3fn)[None], f"{name}.weight_scale": scale[None],
-                  f"{name}.input_scale": torch.full((inputs if name in plain else 1,), activation)}
+        state |= {
+            f"{name}.weight": (weight * smooth / scale).to(torch.float8_e4m3fn)[None],
+            f"{name}.weight_scale": scale[None],
+            f"{name}.input_scale": torch.full((inputs if name in plain else 1,), activation),
+        }
         if name not in plain:
             state[f"{name}.smooth_scale"] = activation * smooth[None]
     path = folder / "4.5B_distill_quant.safetensors"
@@ -229,8 +258,13 @@ def test_a_lora_on_an_fp8_file_is_in_real_units(fp8, dynamic):
 def test_names_tell_base_and_distilled_and_contradictions_are_answered(distilled, folder):
     neutral = folder / "neutral.safetensors"
     save_file(distilled.state, neutral)
-    assert not load_ar_model([str(neutral)], 24, {}).model.distilled and load_ar_model([str(neutral)], 24, {}, "distilled").model.distilled
-    with pytest.raises(ModelFileError, match="'base', but .* is a distilled model: its name says otherwise. Set kind to auto"):
+    assert (
+        not load_ar_model([str(neutral)], 24, {}).model.distilled
+        and load_ar_model([str(neutral)], 24, {}, "distilled").model.distilled
+    )
+    with pytest.raises(
+        ModelFileError, match="'base', but .* is a distilled model: its name says otherwise. Set kind to auto"
+    ):
         load_ar_model([str(distilled.path)], 24, {}, "base")
     partial = {key: value for key, value in distilled.state.items() if "layers.1.mlp." not in key}
     save_file(partial, folder / "cut.safetensors")
@@ -249,7 +283,17 @@ def test_bad_input_is_answered(distilled, folder):
     with pytest.raises(ScheduleError, match="30 latent frames and the video 24"):
         unroll_chunks(96, 4, (5, 4, 3, 2), "8,16,16", 8, torch.zeros(1, 16, 30, 8, 8))
     with pytest.raises(magi.NotByChunksError, match="SCOPE Sampler"):
-        comfy.sample.sample(model, distilled.noise, 2, 1.0, "euler", "simple", distilled.positive, distilled.negative, torch.zeros_like(distilled.noise))
+        comfy.sample.sample(
+            model,
+            distilled.noise,
+            2,
+            1.0,
+            "euler",
+            "simple",
+            distilled.positive,
+            distilled.negative,
+            torch.zeros_like(distilled.noise),
+        )
     wrong = Fixture("t2v_distill", folder)
     wrong.positive = [[torch.zeros(1, 4, 7), {}]]
     with pytest.raises(magi.NotByChunksError, match="7 features.*T5-v1.1-XXL"):
@@ -279,7 +323,9 @@ def test_memory_estimates_are_those_of_a_window(distilled):
         conditioning = magi.with_sizes(distilled.positive, noise, window, Reach(), config, torch.float32, 1e12)
         shapes = {key: [value] for key, value in model.extra_conds_shapes(**conditioning[0][1]).items()}
         sizes.append(model.memory_required([2, 16, 60, 60, 60], shapes))
-    assert sizes[0] < sizes[1] < model.memory_required([1, 16, 60, 60, 60]) + kv_bytes(config, 6 * 6 * 900, torch.float32)
+    assert (
+        sizes[0] < sizes[1] < model.memory_required([1, 16, 60, 60, 60]) + kv_bytes(config, 6 * 6 * 900, torch.float32)
+    )
 
 
 class Peak(TorchDispatchMode):
@@ -287,7 +333,11 @@ class Peak(TorchDispatchMode):
 
     def __init__(self, network):
         super().__init__()
-        self.alive, self.peak, self.now = {weight.untyped_storage().data_ptr(): 0 for weight in network.parameters()}, 0, 0
+        self.alive, self.peak, self.now = (
+            {weight.untyped_storage().data_ptr(): 0 for weight in network.parameters()},
+            0,
+            0,
+        )
 
     def __torch_dispatch__(self, function, types, args=(), kwargs=None):
         result = function(*args, **(kwargs or {}))
@@ -307,14 +357,25 @@ class Peak(TorchDispatchMode):
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("gated", [False, True])
 def test_the_estimate_covers_what_a_forward_holds(gated, dtype):
-    config = MagiConfig(layers=2, hidden=384, ffn=1536, heads=24, cond=96, head_dim=16, caption_dim=24, caption_length=56, gated=gated)
+    config = MagiConfig(
+        layers=2, hidden=384, ffn=1536, heads=24, cond=96, head_dim=16, caption_dim=24, caption_length=56, gated=gated
+    )
     network = MagiTransformer(config, dtype).requires_grad_(False)
     for parameter in network.parameters():
         torch.nn.init.normal_(parameter, std=0.02)
     x = torch.randn(1, 16, 12, 32, 32)
     context = torch.zeros(1, 2, 8, 24)
     with Peak(network) as peak:
-        network(x, torch.zeros(1, 2), [0, 1], [(0, 1), (0, 2)], context, torch.ones(1, 2, 8, dtype=torch.bool), ChunkCache(), [0, 1])
+        network(
+            x,
+            torch.zeros(1, 2),
+            [0, 1],
+            [(0, 1), (0, 2)],
+            context,
+            torch.ones(1, 2, 8, dtype=torch.bool),
+            ChunkCache(),
+            [0, 1],
+        )
     estimate = forward_bytes(config, 12 * 256, 12 * 256, dtype) + kv_bytes(config, 12 * 256, dtype)
     assert peak.peak <= estimate <= 2 * peak.peak, (peak.peak / 1e6, estimate / 1e6)
 

@@ -13,10 +13,24 @@ from scope_pack.nodes.comfy import magi_text
 from scope_pack.nodes.comfy.magi_text import MissingTokensError, WrongEncoderError, clean, encode, special_tokens
 from scope_pack.nodes.prompt import MagiPrompt
 
-TOKENIZERS = {"pixart": comfy.text_encoders.pixart_t5.PixArtTokenizer, "mochi": comfy.text_encoders.genmo.MochiT5Tokenizer,
-              "ltxv": comfy.text_encoders.lt.LTXVT5Tokenizer}
-ENCODERS = {"pixart": comfy.text_encoders.pixart_t5.pixart_te, "mochi": comfy.text_encoders.genmo.mochi_te, "ltxv": comfy.text_encoders.lt.ltxv_te}
-OFF = {"high_quality": False, "duration": False, "first_frames": "any", "style": "any", "borders": False, "avoid_overlays": False}
+TOKENIZERS = {
+    "pixart": comfy.text_encoders.pixart_t5.PixArtTokenizer,
+    "mochi": comfy.text_encoders.genmo.MochiT5Tokenizer,
+    "ltxv": comfy.text_encoders.lt.LTXVT5Tokenizer,
+}
+ENCODERS = {
+    "pixart": comfy.text_encoders.pixart_t5.pixart_te,
+    "mochi": comfy.text_encoders.genmo.mochi_te,
+    "ltxv": comfy.text_encoders.lt.ltxv_te,
+}
+OFF = {
+    "high_quality": False,
+    "duration": False,
+    "first_frames": "any",
+    "style": "any",
+    "borders": False,
+    "avoid_overlays": False,
+}
 
 
 class FakeClip:
@@ -40,7 +54,11 @@ def ids(clip, text):
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
     """A text_encoders folder of our own, the second of two."""
-    monkeypatch.setitem(folder_paths.folder_names_and_paths, "text_encoders", ([str(tmp_path / "other"), str(tmp_path)], {".safetensors"}))
+    monkeypatch.setitem(
+        folder_paths.folder_names_and_paths,
+        "text_encoders",
+        ([str(tmp_path / "other"), str(tmp_path)], {".safetensors"}),
+    )
     return tmp_path
 
 
@@ -55,40 +73,49 @@ def arrays(folder):
     return arrays
 
 
-@pytest.mark.parametrize("caption, cleaned", [
-    ("A red Panda eats bamboo, close-up; soft light.", "a red panda eats bamboo, close-up; soft light."),
-    ("\ufb01re, \uff21\uff22 and a caf&eacute;\n\n  in   Paris", "fire, ab and a caf\u00e9 in paris"),
-    ("\u201cHello\u201d \u2013 it\u2019s na\u00efve \u2014 really", "\"hello\" - it's na\u00efve - really"),
-    ("<b>Bold</b> move &amp; a <person> waves &lt;3", "bold move a person waves <3"),
-    ("see https://www.example.com/a-b for more, by @painter_1", "see for more, by"),
-    ("a%20cat+and a dog", "a cat and a dog"),
-    ("(a cat:1.3), [a dog], {a bird|a fish} *wow* ~ \\ /", "a cat:1.3 , a dog , a bird a fish wow"),
-    ("a cat \u732b on a roof", "a cat on a roof"),
-    ("one_two_three four-five-six", "one two three four five six"),
-    ("well-known one_two", "well-known one_two"),
-    ("#42 and #123456 at 192.168.0.1, order 12345678", "and at , order"),
-    ("IMG_0001.jpg of a boat, ab1234, x7y, 3d2", "of a boat, ,"),
-    ("worldwide free shipping, free download, click for details, page 12, 1920x1080 png image", ","),
-    ("red,green.blue 3.5 m ... end", "red, green. blue 3.5 m end"),
-    ("'quoted'", "quoted"),
-    ("- a cat -", "a cat"),
-    (" \n ", ""),
-])
+@pytest.mark.parametrize(
+    "caption, cleaned",
+    [
+        ("A red Panda eats bamboo, close-up; soft light.", "a red panda eats bamboo, close-up; soft light."),
+        ("\ufb01re, \uff21\uff22 and a caf&eacute;\n\n  in   Paris", "fire, ab and a caf\u00e9 in paris"),
+        ("\u201cHello\u201d \u2013 it\u2019s na\u00efve \u2014 really", '"hello" - it\'s na\u00efve - really'),
+        ("<b>Bold</b> move &amp; a <person> waves &lt;3", "bold move a person waves <3"),
+        ("see https://www.example.com/a-b for more, by @painter_1", "see for more, by"),
+        ("a%20cat+and a dog", "a cat and a dog"),
+        ("(a cat:1.3), [a dog], {a bird|a fish} *wow* ~ \\ /", "a cat:1.3 , a dog , a bird a fish wow"),
+        ("a cat \u732b on a roof", "a cat on a roof"),
+        ("one_two_three four-five-six", "one two three four five six"),
+        ("well-known one_two", "well-known one_two"),
+        ("#42 and #123456 at 192.168.0.1, order 12345678", "and at , order"),
+        ("IMG_0001.jpg of a boat, ab1234, x7y, 3d2", "of a boat, ,"),
+        ("worldwide free shipping, free download, click for details, page 12, 1920x1080 png image", ","),
+        ("red,green.blue 3.5 m ... end", "red, green. blue 3.5 m end"),
+        ("'quoted'", "quoted"),
+        ("- a cat -", "a cat"),
+        (" \n ", ""),
+    ],
+)
 def test_cleaning(caption, cleaned):
     assert clean(caption) == cleaned
 
 
-@pytest.mark.parametrize("caption", [
-    "A drone flies over a misty pine forest at dawn; the camera tilts up, revealing snow-capped mountains.",
-    "Close-up: an old man's hands, carving wood. Warm light, 35mm film, shallow depth of field!",
-    "Two kids (a boy and a girl) run along the beach, laughing \u2014 \u201cfaster!\u201d they shout.",
-])
+@pytest.mark.parametrize(
+    "caption",
+    [
+        "A drone flies over a misty pine forest at dawn; the camera tilts up, revealing snow-capped mountains.",
+        "Close-up: an old man's hands, carving wood. Warm light, 35mm film, shallow depth of field!",
+        "Two kids (a boy and a girl) run along the beach, laughing \u2014 \u201cfaster!\u201d they shout.",
+    ],
+)
 def test_cleaning_ends(caption):
     assert clean(clean(caption)) == clean(caption)
 
 
 def test_every_clip_type_gives_the_tokens_of_the_text():
-    assert ids(FakeClip("pixart"), "A cat (on a roof:1.3)!") == FakeClip().tokenizer.clip_t5xxl.tokenizer("a cat on a roof:1.3 !")["input_ids"]
+    assert (
+        ids(FakeClip("pixart"), "A cat (on a roof:1.3)!")
+        == FakeClip().tokenizer.clip_t5xxl.tokenizer("a cat on a roof:1.3 !")["input_ids"]
+    )
     assert ids(FakeClip("pixart"), "") == [1]
     for kind in ("mochi", "ltxv"):
         assert ids(FakeClip(kind), "A cat on a roof.") == ids(FakeClip("pixart"), "A cat on a roof.")
@@ -113,7 +140,9 @@ def test_padding_clips_give_the_features_of_the_unpadded_text(monkeypatch):
         for value in clip.cond_stage_model.parameters():
             value.data.normal_(std=0.3)
         found.append(encode(clip, "A cat on a roof."))
-    assert found[0].shape == (1, len(ids(FakeClip(width=32), "A cat on a roof.")), 32) and found[0].dtype == torch.float32
+    assert (
+        found[0].shape == (1, len(ids(FakeClip(width=32), "A cat on a roof.")), 32) and found[0].dtype == torch.float32
+    )
     assert torch.equal(found[0], found[1]) and torch.equal(found[0], found[2])
 
 
@@ -139,13 +168,27 @@ def test_tokens_stand_in_the_published_order(arrays):
 
 
 def test_prompt_gives_both_branches(arrays):
-    (cond, positive), = MagiPrompt.execute(FakeClip(), "A cat", **OFF | {"high_quality": True, "duration": True}).args[0]
+    ((cond, positive),) = MagiPrompt.execute(
+        FakeClip(), "A cat", **OFF | {"high_quality": True, "duration": True}
+    ).args[0]
     assert cond.shape[0] == 1 and cond.shape[2] == 4096
-    assert positive["magi_special"][:, 0].tolist() == [1] and positive["magi_duration"].shape == (8, 4096) and positive["pooled_output"] is None
-    full = OFF | {"high_quality": True, "first_frames": "dynamic", "style": "2d_anime", "borders": True, "avoid_overlays": True}
+    assert (
+        positive["magi_special"][:, 0].tolist() == [1]
+        and positive["magi_duration"].shape == (8, 4096)
+        and positive["pooled_output"] is None
+    )
+    full = OFF | {
+        "high_quality": True,
+        "first_frames": "dynamic",
+        "style": "2d_anime",
+        "borders": True,
+        "avoid_overlays": True,
+    }
     ((_, positive),), ((null, negative),) = MagiPrompt.execute(FakeClip(), "A cat", **full).args
     assert positive["magi_special"][:, 0].tolist() == [16, 1, 4, 3] and "magi_duration" not in positive
-    assert negative["magi_negative"][:, 0].tolist() == [4, 0, 2000, 1000] and null.shape == (1, 1, 4096) and not null.any()
+    assert (
+        negative["magi_negative"][:, 0].tolist() == [4, 0, 2000, 1000] and null.shape == (1, 1, 4096) and not null.any()
+    )
 
 
 def test_without_options_no_file_is_needed(folder):
@@ -159,7 +202,12 @@ def test_without_options_no_file_is_needed(folder):
 def test_files_that_are_something_else(folder, arrays):
     path = folder / "special_tokens.npz"
     content = path.read_bytes()
-    damaged = {"a page": b"<!DOCTYPE html><html>", "nothing": b"", "cut off": content[:100000], "flipped": content[:5000] + b"\xff" * 9 + content[5009:]}
+    damaged = {
+        "a page": b"<!DOCTYPE html><html>",
+        "nothing": b"",
+        "cut off": content[:100000],
+        "flipped": content[:5000] + b"\xff" * 9 + content[5009:],
+    }
     for name, data in damaged.items():
         path.write_bytes(data)
         with pytest.raises(MissingTokensError, match="cannot be read.*SandAI-org"):

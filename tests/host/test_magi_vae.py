@@ -5,7 +5,6 @@ import weakref
 
 import comfy.model_management
 import folder_paths
-import nodes
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -15,6 +14,8 @@ from scope_pack.nodes.loaders import LoadMagiVAE
 from scope_pack.scope_core.networks.magi_vae import MagiVAE, MagiVaeConfig
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
+
+import nodes
 
 TINY = MagiVaeConfig(dim=256, depth=1, ffn=64, grid=4)
 
@@ -64,13 +65,18 @@ def as_images(video):
 
 def encodings(vae, pixels):
     plain = nodes.VAEEncode().encode(vae, pixels)[0]["samples"]
-    tiled = [nodes.VAEEncodeTiled().encode(vae, pixels, *sizes)[0]["samples"] for sizes in ((512, 64, 64, 8), (64, 32, 8, 4))]
+    tiled = [
+        nodes.VAEEncodeTiled().encode(vae, pixels, *sizes)[0]["samples"] for sizes in ((512, 64, 64, 8), (64, 32, 8, 4))
+    ]
     return [plain, *tiled]
 
 
 def decodings(vae, samples):
     plain = nodes.VAEDecode().decode(vae, {"samples": samples})[0]
-    tiled = [nodes.VAEDecodeTiled().decode(vae, {"samples": samples}, *sizes)[0] for sizes in ((512, 64, 64, 8), (64, 32, 8, 4))]
+    tiled = [
+        nodes.VAEDecodeTiled().decode(vae, {"samples": samples}, *sizes)[0]
+        for sizes in ((512, 64, 64, 8), (64, 32, 8, 4))
+    ]
     return [plain, *tiled]
 
 
@@ -109,7 +115,11 @@ def test_batches(vae, network):
 
 
 def test_what_other_nodes_ask(vae):
-    assert (vae.temporal_compression_decode(), vae.spacial_compression_decode(), vae.spacial_compression_encode()) == (4, 8, 8)
+    assert (vae.temporal_compression_decode(), vae.spacial_compression_decode(), vae.spacial_compression_encode()) == (
+        4,
+        8,
+        8,
+    )
     assert [vae.upscale_ratio[0](frames) for frames in (1, 6)] == [4, 24]
     assert [vae.downscale_ratio[0](frames) for frames in (1, 3, 4, 24)] == [1, 1, 1, 6]
     assert (vae.latent_channels, vae.vae_dtype) == (16, torch.float32)
@@ -137,10 +147,17 @@ def test_prefixed_and_half_precision_files(folder, network, prefix):
     assert all(torch.equal(state[key], value.bfloat16().float()) for key, value in network.state_dict().items())
 
 
-@pytest.mark.parametrize("key, what", [
-    ("decoder.middle.0.residual.0.gamma", "the VAE of Wan.*Load VAE"), ("decoder.mid_block.resnets.0.norm1.gamma", "VAE of another model.*Load VAE"),
-    ("videodit_blocks.layers.0.mlp.linear_fc2.weight", "transformer of MAGI-1.*diffusion_models"),
-    ("model.diffusion_model.head.modulation", "Load AR Video Model"), ("shared.weight", "text encoder.*Load CLIP"), ("lora_down.weight", "no autoencoder")])
+@pytest.mark.parametrize(
+    "key, what",
+    [
+        ("decoder.middle.0.residual.0.gamma", "the VAE of Wan.*Load VAE"),
+        ("decoder.mid_block.resnets.0.norm1.gamma", "VAE of another model.*Load VAE"),
+        ("videodit_blocks.layers.0.mlp.linear_fc2.weight", "transformer of MAGI-1.*diffusion_models"),
+        ("model.diffusion_model.head.modulation", "Load AR Video Model"),
+        ("shared.weight", "text encoder.*Load CLIP"),
+        ("lora_down.weight", "no autoencoder"),
+    ],
+)
 def test_other_files(folder, key, what):
     save_file({key: torch.zeros(1)}, folder / "other.safetensors")
     with pytest.raises(ModelFileError, match=f"other.safetensors is not the MAGI-1 VAE.*{what}"):

@@ -11,7 +11,17 @@ from scope_pack.nodes.methods import ScopeSettings, selector, settings_of
 from scope_pack.nodes.planning import plan_node
 from scope_pack.nodes.sampling import ScopeSampler
 from scope_pack.scope_core import MAGI, METHODS, SKYREELS, methods
-from scope_pack.scope_core.methods import BWCache, FBCache, FlowCache, Gate, MagCache, MotionCache, SeaCache, TaylorSeer, TeaCache
+from scope_pack.scope_core.methods import (
+    BWCache,
+    FBCache,
+    FlowCache,
+    Gate,
+    MagCache,
+    MotionCache,
+    SeaCache,
+    TaylorSeer,
+    TeaCache,
+)
 from scope_pack.scope_core.methods.base import CUSTOM
 from scope_pack.scope_core.methods.magcache import WAN_1_3B
 from scope_pack.scope_core.settings import Settings, knobs, name_of
@@ -33,7 +43,7 @@ def chosen(method, **knobs):
 
 def test_every_method_is_offered():
     assert [*RIVALS, "scope", "off"] == sorted(METHODS, key=[*RIVALS, "scope", "off"].index)
-    only, = ScopeSettings.define_schema().inputs
+    (only,) = ScopeSettings.define_schema().inputs
     assert [option.key for option in only.options] == ["scope", *RIVALS] and isinstance(only, io.DynamicCombo.Input)
 
 
@@ -56,14 +66,24 @@ def test_published_points_win_over_the_knobs(method, point):
     assert set(METHODS[method].points[point]) <= set(DEFAULTS[method])
 
 
-@pytest.mark.parametrize("method, point, expected", [
-    ("teacache", "Wan 1.3B, 0.08", TeaCache(0.08, "1.3B", "embedding")), ("teacache", "SkyReels 1.3B, 0.3", TeaCache(0.3, "1.3B", "modulation")),
-    ("teacache", "MAGI-1, 0.01", TeaCache(0.01, "none", "latent")), ("taylorseer", "Wan, every 5", TaylorSeer(5, 1, 1, "residual")),
-    ("taylorseer", "ComfyUI, every 6, order 2", TaylorSeer(6, 2, 3, "residual")), ("flowcache", "SkyReels fast", FlowCache(0.15, "1.3B", "modulation")),
-    ("flowcache", "MAGI-1 slow", FlowCache(0.01, "none", "latent")), ("magcache", "Wan 1.3B, slow", MagCache(0.12, 2, 0.2, WAN_1_3B)), ("magcache", "Wan 14B", MagCache(0.24, 6, 0.2, ())),
-    ("bwcache", "fast", BWCache(0.25, 0.1, 0.5)), ("fbcache", "DBCache F8B0", FBCache(0.08, 8, 0)), ("seacache", "published", SeaCache(0.25, 2)),
-    ("motioncache", "MAGI-1", MotionCache(0.0065)),
-])
+@pytest.mark.parametrize(
+    "method, point, expected",
+    [
+        ("teacache", "Wan 1.3B, 0.08", TeaCache(0.08, "1.3B", "embedding")),
+        ("teacache", "SkyReels 1.3B, 0.3", TeaCache(0.3, "1.3B", "modulation")),
+        ("teacache", "MAGI-1, 0.01", TeaCache(0.01, "none", "latent")),
+        ("taylorseer", "Wan, every 5", TaylorSeer(5, 1, 1, "residual")),
+        ("taylorseer", "ComfyUI, every 6, order 2", TaylorSeer(6, 2, 3, "residual")),
+        ("flowcache", "SkyReels fast", FlowCache(0.15, "1.3B", "modulation")),
+        ("flowcache", "MAGI-1 slow", FlowCache(0.01, "none", "latent")),
+        ("magcache", "Wan 1.3B, slow", MagCache(0.12, 2, 0.2, WAN_1_3B)),
+        ("magcache", "Wan 14B", MagCache(0.24, 6, 0.2, ())),
+        ("bwcache", "fast", BWCache(0.25, 0.1, 0.5)),
+        ("fbcache", "DBCache F8B0", FBCache(0.08, 8, 0)),
+        ("seacache", "published", SeaCache(0.25, 2)),
+        ("motioncache", "MAGI-1", MotionCache(0.0065)),
+    ],
+)
 def test_published_points_are_those_of_their_sources(method, point, expected):
     """docs/methods.md"""
     assert chosen(method, preset=point).method == expected
@@ -81,10 +101,15 @@ def test_magcache_that_is_off_needs_no_calibration():
         assert not chosen("magcache", **off).needs_calibration
 
 
-@pytest.mark.parametrize("method, knobs, schedule, words", [
-    ("magcache", {"ratios": "Wan 1.3B"}, MAGI.schedule(24), "ratios are those of Wan 1.3B"), ("flowcache", {}, MAGI.schedule(24), "polynomial 1.3B was fitted to Wan"),
-    ("bwcache", {}, SKYREELS.schedule(16, 50, 16, 5, 1, 5), "BWCache reuses little"), ("easycache", {"warm_up": 49, "tail": 1}, SKYREELS.schedule(4, 50, 4), "leave none of the 50 steps"),
-])
+@pytest.mark.parametrize(
+    "method, knobs, schedule, words",
+    [
+        ("magcache", {"ratios": "Wan 1.3B"}, MAGI.schedule(24), "ratios are those of Wan 1.3B"),
+        ("flowcache", {}, MAGI.schedule(24), "polynomial 1.3B was fitted to Wan"),
+        ("bwcache", {}, SKYREELS.schedule(16, 50, 16, 5, 1, 5), "BWCache reuses little"),
+        ("easycache", {"warm_up": 49, "tail": 1}, SKYREELS.schedule(4, 50, 4), "leave none of the 50 steps"),
+    ],
+)
 def test_what_a_method_cannot_carry_is_said_before_the_run(method, knobs, schedule, words):
     assert any(words in text for text in warnings(schedule, chosen(method, **knobs), schedule.family.defaults.solver))
     assert not warnings(SKYREELS.schedule(4, 50, 4), chosen(method), "unipc"), "nothing to say of the usual case"
@@ -99,9 +124,14 @@ def test_graphs_saved_without_a_preset_still_mean_the_same():
     assert chosen("teacache").method == METHODS["teacache"]()
 
 
-@pytest.mark.parametrize("method, knobs, words", [
-    ("teacache", {"polynomial": "1.3B", "signal": "latent"}, "1.3B/latent"), ("taylorseer", {"interval": 0}, "interval is 0"), ("magcache", {"threshold": -1.0}, "threshold is -1"),
-])
+@pytest.mark.parametrize(
+    "method, knobs, words",
+    [
+        ("teacache", {"polynomial": "1.3B", "signal": "latent"}, "1.3B/latent"),
+        ("taylorseer", {"interval": 0}, "interval is 0"),
+        ("magcache", {"threshold": -1.0}, "threshold is -1"),
+    ],
+)
 def test_numbers_out_of_range_are_answered(method, knobs, words):
     with pytest.raises(ValueError, match=words):
         chosen(method, **knobs)
@@ -111,15 +141,26 @@ def test_a_method_that_is_one_file_is_offered_and_planned(tmp_path):
     """tests/core/test_toy_method.py has the rest."""
     toy_method.load(methods)
     try:
-        option, = (option for option in selector().options if option.key == "toy")
+        (option,) = (option for option in selector().options if option.key == "toy")
         assert [spec.id for spec in option.inputs] == ["preset", "every", "kind", "max_skip", "warm_up", "tail"]
         points, every = option.inputs[0], option.inputs[1]
         assert points.options == [CUSTOM, "often", "seldom"] and points.extra_dict["presets"]["seldom"]["every"] == 6
-        assert (every.default, every.min, every.max, every.tooltip) == (3, 1, 20, "One step in so many is computed; 1 computes all.")
+        assert (every.default, every.min, every.max, every.tooltip) == (
+            3,
+            1,
+            20,
+            "One step in so many is computed; 1 computes all.",
+        )
         widgets = {spec.id: spec.default for spec in ScopeSampler.define_schema().inputs if hasattr(spec, "default")}
-        graph = Graph.of({
-            "settings": {"class_type": "SCOPE_Settings", "inputs": {"method": "toy", "method.every": 5}},
-            "sampler": {"class_type": "SCOPE_Sampler", "inputs": {**widgets, "steps": 20, "settings": ["settings", 0]}}})
+        graph = Graph.of(
+            {
+                "settings": {"class_type": "SCOPE_Settings", "inputs": {"method": "toy", "method.every": 5}},
+                "sampler": {
+                    "class_type": "SCOPE_Sampler",
+                    "inputs": {**widgets, "steps": 20, "settings": ["settings", 0]},
+                },
+            }
+        )
         answer = plan_node("sampler", graph, SignalMaps(tmp_path))
         assert answer["point"]["label"] == "toy 5" and answer["point"]["computed"] == 4
     finally:

@@ -2,7 +2,6 @@
 
 from types import SimpleNamespace
 
-import comfy.sample
 import numpy as np
 import pytest
 import torch
@@ -15,17 +14,46 @@ from scope_pack.nodes.comfy.skyreels import HostTerm, Windows
 from scope_pack.scope_core import SKYREELS
 from scope_pack.scope_core.loop.sample import Run
 from scope_pack.scope_core.methods import (
-    BWCache, DeltaDiT, EasyCache, FBCache, FlowCache, Gate, MagCache, MotionCache, PrediT, Reduced, Scope, SeaCache, TaylorSeer, TeaCache)
+    BWCache,
+    DeltaDiT,
+    EasyCache,
+    FBCache,
+    FlowCache,
+    Gate,
+    MagCache,
+    MotionCache,
+    PrediT,
+    Reduced,
+    Scope,
+    SeaCache,
+    TaylorSeer,
+    TeaCache,
+)
 from scope_pack.scope_core.methods.magcache import WAN_1_3B
 from scope_pack.scope_core.settings import PRESETS, Settings
 
 TOLERANCE = 2e-5
 STEPS, H, W = 8, 4, 6
 GATE = Gate(3, 1, 0)
-SKIPPING = (Settings(Scope(tau_c=5, tau_p=10, decay_mode="none"), GATE), Settings(TeaCache(10), GATE), Settings(FBCache(10), GATE))
+SKIPPING = (
+    Settings(Scope(tau_c=5, tau_p=10, decay_mode="none"), GATE),
+    Settings(TeaCache(10), GATE),
+    Settings(FBCache(10), GATE),
+)
 """Settings that skip steps even of a model with random weights."""
-RIVALS = (TaylorSeer(3), TaylorSeer(3, site="residual"), FlowCache(9, "none", "latent"), MotionCache(9), PrediT(9), EasyCache(9), SeaCache(9),
-          Reduced(3), DeltaDiT(3), MagCache(9, ratios=WAN_1_3B), BWCache(9, tail_ratio=0.0))
+RIVALS = (
+    TaylorSeer(3),
+    TaylorSeer(3, site="residual"),
+    FlowCache(9, "none", "latent"),
+    MotionCache(9),
+    PrediT(9),
+    EasyCache(9),
+    SeaCache(9),
+    Reduced(3),
+    DeltaDiT(3),
+    MagCache(9, ratios=WAN_1_3B),
+    BWCache(9, tail_ratio=0.0),
+)
 
 
 @pytest.fixture(scope="module", params=[False, True], ids=["no fps branch", "fps branch"])
@@ -34,15 +62,29 @@ def files(request, tmp_path_factory):
     fps = request.param
     torch.manual_seed(0)
     transformer = SkyReelsV2Transformer3DModel(
-        num_attention_heads=2, attention_head_dim=128, in_channels=16, out_channels=16, text_dim=4096, freq_dim=256, ffn_dim=512,
-        num_layers=2, cross_attn_norm=True, qk_norm="rms_norm_across_heads", inject_sample_info=fps)
+        num_attention_heads=2,
+        attention_head_dim=128,
+        in_channels=16,
+        out_channels=16,
+        text_dim=4096,
+        freq_dim=256,
+        ffn_dim=512,
+        num_layers=2,
+        cross_attn_norm=True,
+        qk_norm="rms_norm_across_heads",
+        inject_sample_info=fps,
+    )
     with torch.no_grad():
         for p in transformer.parameters():
             p.add_(torch.randn_like(p) * 0.02)
     path = tmp_path_factory.mktemp("model") / "tiny.safetensors"
     save_file(transformer.state_dict(), path)
-    scheduler = UniPCMultistepScheduler(use_flow_sigmas=True, prediction_type="flow_prediction", flow_shift=8.0, solver_order=2)
-    pipe = SkyReelsV2DiffusionForcingPipeline(tokenizer=None, text_encoder=None, transformer=transformer.eval(), vae=None, scheduler=scheduler)
+    scheduler = UniPCMultistepScheduler(
+        use_flow_sigmas=True, prediction_type="flow_prediction", flow_shift=8.0, solver_order=2
+    )
+    pipe = SkyReelsV2DiffusionForcingPipeline(
+        tokenizer=None, text_encoder=None, transformer=transformer.eval(), vae=None, scheduler=scheduler
+    )
     pipe.set_progress_bar_config(disable=True)
     return path, pipe, fps
 
@@ -58,15 +100,30 @@ def reference(pipe, schedule, block):
     pipe.transformer.eval()
     overlap = 4 * schedule.overlap - 3 if schedule.frames > schedule.window else None
     return pipe(
-        None, height=H * 8, width=W * 8, num_frames=4 * schedule.frames - 3, base_num_frames=4 * schedule.window - 3, num_inference_steps=STEPS,
-        guidance_scale=6.0, generator=torch.Generator().manual_seed(3), prompt_embeds=positive, negative_prompt_embeds=negative,
-        output_type="latent", return_dict=False, overlap_history=overlap, addnoise_condition=0, ar_step=schedule.ar_step, causal_block_size=block, fps=24)[0]
+        None,
+        height=H * 8,
+        width=W * 8,
+        num_frames=4 * schedule.frames - 3,
+        base_num_frames=4 * schedule.window - 3,
+        num_inference_steps=STEPS,
+        guidance_scale=6.0,
+        generator=torch.Generator().manual_seed(3),
+        prompt_embeds=positive,
+        negative_prompt_embeds=negative,
+        output_type="latent",
+        return_dict=False,
+        overlap_history=overlap,
+        addnoise_condition=0,
+        ar_step=schedule.ar_step,
+        causal_block_size=block,
+        fps=24,
+    )[0]
 
 
 def ours(model, schedule, settings=PRESETS["off"]):
     generator = torch.Generator().manual_seed(3)
     draws = [torch.randn(1, 16, s.frames, H, W, generator=generator) for s in schedule.segments]
-    noise = torch.cat([d[:, :, s.prefix:] for d, s in zip(draws, schedule.segments)], dim=2)
+    noise = torch.cat([d[:, :, s.prefix :] for d, s in zip(draws, schedule.segments)], dim=2)
     latents, trace = run(model, noise, schedule, settings, lambda *step: None)
     return model.model.process_latent_in(latents), trace
 
@@ -78,12 +135,22 @@ def run(model, noise, schedule, settings, on_step):
     return latents, made.trace
 
 
-@pytest.mark.parametrize("frames, window, overlap, block, ar_step, causal", [
-    (8, 8, 0, 1, 0, False), (8, 8, 0, 1, 3, False), (17, 8, 3, 1, 0, False), (8, 8, 0, 4, 2, True), (20, 8, 4, 4, 2, True),
-], ids=["synchronous", "asynchronous", "long", "causal", "long causal"])
+@pytest.mark.parametrize(
+    "frames, window, overlap, block, ar_step, causal",
+    [
+        (8, 8, 0, 1, 0, False),
+        (8, 8, 0, 1, 3, False),
+        (17, 8, 3, 1, 0, False),
+        (8, 8, 0, 4, 2, True),
+        (20, 8, 4, 4, 2, True),
+    ],
+    ids=["synchronous", "asynchronous", "long", "causal", "long causal"],
+)
 def test_off_equals_diffusers(files, frames, window, overlap, block, ar_step, causal):
     path, pipe, _ = files
-    schedule = SKYREELS.schedule(frames, STEPS, window, overlap, block, ar_step, condition_noise=0, table="diffusers", causal=causal)
+    schedule = SKYREELS.schedule(
+        frames, STEPS, window, overlap, block, ar_step, condition_noise=0, table="diffusers", causal=causal
+    )
     pipe.transformer._set_ar_attention(1)
     expected = reference(pipe, schedule, block if causal else None)
     model = load_ar_model([str(path)], 24, {"dtype": torch.float32})
@@ -174,7 +241,7 @@ def test_an_error_in_a_later_segment_keeps_what_was_made(files, tmp_path, monkey
         run(model, torch.randn(1, 16, 9, H, W), SKYREELS.schedule(9, STEPS, 5, 2, 1, 0), PRESETS["off"], fail)
     monkeypatch.setattr(folder_paths, "get_output_directory", lambda: str(tmp_path))
     keep_finished(error.value)
-    written, = tmp_path.rglob("*.latent")
+    (written,) = tmp_path.rglob("*.latent")
     assert load_file(written)["latent_tensor"].shape == (1, 16, 5, H, W)
 
 

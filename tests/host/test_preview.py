@@ -12,12 +12,16 @@ from scope_pack.scope_core import MAGI, SKYREELS
 def test_filmstrip_outlines_the_active_chunks(monkeypatch):
     monkeypatch.setattr(latent_preview.args, "preview_method", LatentPreviewMethod.Auto)
     schedule = SKYREELS.schedule(8, 20, 8, 0, 1, 5)
-    segment, = schedule.segments
+    (segment,) = schedule.segments
     preview = FilmstripPreview(demo.load_demo_model(), schedule)
     step = segment.iterations[22]
     strip = np.array(preview.filmstrip(segment, step, torch.zeros(1, 16, 8, 8, 8)))
     rows, columns = 2, 4
-    tiles = strip.reshape(rows, strip.shape[0] // rows, columns, strip.shape[1] // columns, 3).swapaxes(1, 2).reshape(rows * columns, -1, strip.shape[1] // columns, 3)
+    tiles = (
+        strip.reshape(rows, strip.shape[0] // rows, columns, strip.shape[1] // columns, 3)
+        .swapaxes(1, 2)
+        .reshape(rows * columns, -1, strip.shape[1] // columns, 3)
+    )
     outlined = [bool((tile[0] == OUTLINE).all()) for tile in tiles]
     assert outlined == step.update.tolist() and 0 < sum(outlined) < 8
 
@@ -26,7 +30,7 @@ def test_finished_chunks_are_decoded_with_a_vae(monkeypatch):
     """Without previews of its own a model still shows what is finished: one decoded frame a chunk, once."""
     monkeypatch.setattr(latent_preview.args, "preview_method", LatentPreviewMethod.NoPreviews)
     schedule = MAGI.schedule(24, 8, 4)
-    segment, = schedule.segments
+    (segment,) = schedule.segments
     vae = demo.DemoVideoVAE()
     decoded, decode = [], vae.decode
     monkeypatch.setattr(vae, "decode", lambda latents: decoded.append(latents.shape[2]) or decode(latents))

@@ -30,8 +30,17 @@ def shape_classifier() -> nn.Module:
     with blur and noise so that it forgives the decoder."""
     torch.manual_seed(0)
     net = nn.Sequential(
-        nn.Conv2d(1, 16, 3, 2, 1), nn.ReLU(), nn.Conv2d(16, 32, 3, 2, 1), nn.ReLU(), nn.Conv2d(32, 64, 3, 2, 1), nn.ReLU(),
-        nn.Conv2d(64, 64, 3, 2, 1), nn.ReLU(), nn.Flatten(), nn.Linear(1024, len(SHAPES)))
+        nn.Conv2d(1, 16, 3, 2, 1),
+        nn.ReLU(),
+        nn.Conv2d(16, 32, 3, 2, 1),
+        nn.ReLU(),
+        nn.Conv2d(32, 64, 3, 2, 1),
+        nn.ReLU(),
+        nn.Conv2d(64, 64, 3, 2, 1),
+        nn.ReLU(),
+        nn.Flatten(),
+        nn.Linear(1024, len(SHAPES)),
+    )
     optimizer = torch.optim.AdamW(net.parameters(), lr=2e-3)
     generator = torch.Generator().manual_seed(2)
     for step in range(400):
@@ -50,7 +59,9 @@ def shape_classifier() -> nn.Module:
 def distance_map(frames: Tensor, clips: Clips) -> Tensor:
     """How far each pixel is from the clip's background: frames [B, 3, 128, 128] -> [B, 1, 64, 64]."""
     axis = (torch.arange(SIZE) + 0.5) / SIZE
-    background = torch.tensor(list(BACKGROUNDS.values()))[clips.words[:, 3]][:, :, None, None] * (1.25 - 0.5 * axis[:, None])
+    background = torch.tensor(list(BACKGROUNDS.values()))[clips.words[:, 3]][:, :, None, None] * (
+        1.25 - 0.5 * axis[:, None]
+    )
     return nn.functional.avg_pool2d((frames - background).norm(dim=1, keepdim=True), 2)
 
 
@@ -61,7 +72,7 @@ def judge(video: Tensor, clips: Clips, classifier: nn.Module) -> dict[str, float
     present, colour, shape, steady = [], [], [], []
     for i in range(len(video)):
         frames = video[i, :, ::FRAMES_PER_LATENT].transpose(0, 1)
-        one = Clips(clips.words[i:i + 1].expand(len(frames), -1), clips.radius[:1], clips.start[:1], clips.motion[:1])
+        one = Clips(clips.words[i : i + 1].expand(len(frames), -1), clips.radius[:1], clips.start[:1], clips.motion[:1])
         distance = distance_map(frames, one)
         mask = (distance > 0.25).float()
         area = mask.mean((1, 2, 3))
@@ -74,15 +85,25 @@ def judge(video: Tensor, clips: Clips, classifier: nn.Module) -> dict[str, float
         colour.append(len(seen) > 0 and (nearest == clips.words[i, 2]).float().mean().item() > 0.5)
         steady.append(len(seen) > 1 and seen.diff(dim=0).norm(dim=1).max().item() < 0.15)
         shape.append(classifier(distance).softmax(1).mean(0).argmax().item() == clips.words[i, 0].item())
-    return {"object present": float(np.mean(present)), "colour right": float(np.mean(colour)), "shape right": float(np.mean(shape)),
-            "steady colour": float(np.mean(steady))}
+    return {
+        "object present": float(np.mean(present)),
+        "colour right": float(np.mean(colour)),
+        "shape right": float(np.mean(shape)),
+        "steady colour": float(np.mean(steady)),
+    }
 
 
 def rendered(clips: Clips, frames: int) -> Tensor:
     """The world's own video [B, 3, frames, 128, 128] of the clips."""
     seconds = torch.arange(frames) / FPS
-    return torch.cat([Clips(clips.words[i:i + 1], clips.radius[i:i + 1], clips.start[i:i + 1], clips.motion[i:i + 1])
-                      .render(SIZE, seconds).transpose(1, 2) for i in range(len(clips.words))])
+    return torch.cat(
+        [
+            Clips(clips.words[i : i + 1], clips.radius[i : i + 1], clips.start[i : i + 1], clips.motion[i : i + 1])
+            .render(SIZE, seconds)
+            .transpose(1, 2)
+            for i in range(len(clips.words))
+        ]
+    )
 
 
 def contact_sheet(video: Tensor, path: Path, clips: int = 16) -> None:
@@ -94,7 +115,13 @@ def contact_sheet(video: Tensor, path: Path, clips: int = 16) -> None:
 def table(results: dict[str, dict[str, float]]) -> str:
     """Markdown."""
     lines = ["| | " + " | ".join(GOALS) + " |", "|---|" + "---|" * len(GOALS)]
-    return "\n".join(lines + [f"| {name} | " + " | ".join(f"{shares[what]:.1%}" for what in GOALS) + " |" for name, shares in results.items()])
+    return "\n".join(
+        lines
+        + [
+            f"| {name} | " + " | ".join(f"{shares[what]:.1%}" for what in GOALS) + " |"
+            for name, shares in results.items()
+        ]
+    )
 
 
 def main() -> None:
@@ -103,7 +130,9 @@ def main() -> None:
     parser.add_argument("--weights", type=Path, default=WEIGHTS)
     parser.add_argument("--prompts", type=int, default=64)
     parser.add_argument("--steps", type=int, help="by default 50, or 64 of magi")
-    parser.add_argument("--out", type=Path, default=Path("scope-output"), help="folder for the contact sheets and the JSON")
+    parser.add_argument(
+        "--out", type=Path, default=Path("scope-output"), help="folder for the contact sheets and the JSON"
+    )
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
     demo = DEMOS[args.family](args.weights)
@@ -111,7 +140,10 @@ def main() -> None:
     clips = Clips.sample(args.prompts, torch.Generator().manual_seed(HELD_OUT))
     results = {"rendered world": judge(rendered(clips, FRAMES_PER_LATENT * (demo.latents - 1) + 1), clips, classifier)}
     for name, schedule in demo.schedules(args.steps).items():
-        parts = [demo.sample(clips.tokens()[i:i + 16], schedule, PRESETS["off"], HELD_OUT + i).latents for i in range(0, args.prompts, 16)]
+        parts = [
+            demo.sample(clips.tokens()[i : i + 16], schedule, PRESETS["off"], HELD_OUT + i).latents
+            for i in range(0, args.prompts, 16)
+        ]
         video = demo.decode(torch.cat(parts))
         results[name] = judge(video, clips, classifier)
         contact_sheet(video, args.out / f"{demo.report}_{name}.png")

@@ -30,7 +30,9 @@ from ..shipped import CHUNKS, CONFIG, NULL_TOKENS, SIZE, TEXT, TEXT_DIM, TRANSFO
 from ..words import TOKENS, WINDOW, WORDS
 from .world import Clips, latent_seconds
 
-MAGI_CONFIG = MagiConfig(layers=6, hidden=192, ffn=768, heads=8, head_dim=24, cond=48, caption_dim=TEXT_DIM, caption_length=64)
+MAGI_CONFIG = MagiConfig(
+    layers=6, hidden=192, ffn=768, heads=8, head_dim=24, cond=48, caption_dim=TEXT_DIM, caption_length=64
+)
 BATCH = 16
 SHIFT = 2.0
 DROPPED = 0.1
@@ -81,16 +83,25 @@ def train_decoder(vae: DemoVAE, minutes: float, device: str, checkpoint: Path) -
         nn.utils.clip_grad_norm_(vae.decoder.parameters(), 1.0)
         optimizer.step()
         step, spent = step + 1, time.time() - start
-        torch._foreach_lerp_([p.data for p in ema.parameters()], [p.data for p in vae.decoder.parameters()], max(0.01, 1 / (step + 1)))
+        torch._foreach_lerp_(
+            [p.data for p in ema.parameters()], [p.data for p in vae.decoder.parameters()], max(0.01, 1 / (step + 1))
+        )
         psnr += (-10 * (F.mse_loss(out.detach(), target) / 4).log10().item() - psnr) / min(step, 25)
         if step % 25 == 0:
             print(f"decoder {step} steps, {spent / 60:.1f} min, PSNR {psnr:.1f} dB", flush=True)
-            save_file({**vae.state_dict(), **{f"decoder.{key}": value.contiguous() for key, value in ema.state_dict().items()}}, checkpoint)
+            save_file(
+                {
+                    **vae.state_dict(),
+                    **{f"decoder.{key}": value.contiguous() for key, value in ema.state_dict().items()},
+                },
+                checkpoint,
+            )
 
 
 def noise_levels(n: int, generator: torch.Generator) -> Tensor:
     """Per-frame noise levels [n, WINDOW] of diffusion forcing: 35 % independent, 40 % staircase, 25 % synchronous,
     a clean prefix on half of the rows that are no staircase."""
+
     def uniform(*shape):
         return torch.rand(*shape, generator=generator)
 
@@ -188,7 +199,7 @@ def over_chunks(self: MagiAttention, q: Tensor, k: Tensor, v: Tensor, layer: int
     outputs = []
     for j, query in enumerate(q.split(tokens, 2)):
         end = (j + 1) * tokens
-        sees = batch.sees[:, j, :j + 1].repeat_interleave(tokens, 1)[:, None, None]
+        sees = batch.sees[:, j, : j + 1].repeat_interleave(tokens, 1)[:, None, None]
         outputs.append(softmax_attention(query, k[:, :, :end], v[:, :, :end], sees))
     return torch.cat(outputs, 2).transpose(1, 2).flatten(2)
 
@@ -197,11 +208,19 @@ def over_captions(self: MagiAttention, q: Tensor, batch: Batch) -> Tensor:
     clips, length = q.shape[:2]
     keys, values = self.linear_kv_xattn(batch.caption).unflatten(1, (self.groups, 2, self.head_dim)).unbind(2)
     keys = self.k_layernorm_xattn(keys)
-    keys, values = (torch.cat([x[:NULL_TOKENS].expand(clips, -1, -1, -1), x[NULL_TOKENS:].unflatten(0, (clips, -1))], 1).transpose(1, 2)
-                    for x in (keys, values))
+    keys, values = (
+        torch.cat([x[:NULL_TOKENS].expand(clips, -1, -1, -1), x[NULL_TOKENS:].unflatten(0, (clips, -1))], 1).transpose(
+            1, 2
+        )
+        for x in (keys, values)
+    )
     is_null = torch.arange(keys.shape[2], device=q.device) < NULL_TOKENS
     reads = (batch.null[..., None] == is_null).repeat_interleave(length // batch.null.shape[1], 1)[:, None]
-    return softmax_attention(q.unflatten(2, (-1, self.head_dim)).transpose(1, 2), keys, values, reads).transpose(1, 2).flatten(2)
+    return (
+        softmax_attention(q.unflatten(2, (-1, self.head_dim)).transpose(1, 2), keys, values, reads)
+        .transpose(1, 2)
+        .flatten(2)
+    )
 
 
 def chunk_steps(n: int, chunks: Tensor, steps: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -210,6 +229,7 @@ def chunk_steps(n: int, chunks: Tensor, steps: int, generator: torch.Generator) 
     60 % are MAGI's own staircase at a random moment, where a chunk that has not entered the window yet is trained alone; 20 % are
     independent and 20 % synchronous.
     """
+
     def integers(end, *shape):
         return torch.randint(end, shape, generator=generator)
 
@@ -218,7 +238,9 @@ def chunk_steps(n: int, chunks: Tensor, steps: int, generator: torch.Generator) 
     independent = integers(steps, n, len(chunks))
     staircase = (integers(chunks[-1].item() + CHUNKS, n, 1) - chunks) * stage + integers(stage, n, 1)
     waits = (kind < 0.6) & (staircase < 0)
-    done = torch.where((kind < 0.6) & ~waits, staircase.clamp(max=steps), torch.where(kind < 0.8, independent, independent[:, :1]))
+    done = torch.where(
+        (kind < 0.6) & ~waits, staircase.clamp(max=steps), torch.where(kind < 0.8, independent, independent[:, :1])
+    )
     return done, waits | (torch.rand(done.shape, generator=generator) < 0.03)
 
 
@@ -236,7 +258,7 @@ class MagiTrainee(nn.Module):
         self.words.load_state_dict(load_file(WEIGHTS / TEXT))
         self.transformer = MagiTransformer(MAGI_CONFIG)
         for name, parameter in self.transformer.named_parameters():
-            if "norm" in name and name.endswith("bias") or "layernorm" in name:
+            if ("norm" in name and name.endswith("bias")) or "layernorm" in name:
                 nn.init.zeros_(parameter)
             if "post_norm.weight" in name:
                 nn.init.constant_(parameter, -0.75)
@@ -270,14 +292,34 @@ class MagiTrainee(nn.Module):
         sees = (distance >= 0) & (distance < reach[..., None]) & (~alone[..., None] | (distance == 0))
         null = clean | (torch.rand(n, 1, generator=own) < DROPPED)
         known = torch.randint(1, 4, (n, 1), generator=own) * (torch.rand(n, 1, generator=own) < 0.1)
-        given = (torch.arange(CHUNK) < known[..., None]) & (clean.cumprod(1).sum(1, keepdim=True) == torch.arange(len(chunks)))[..., None]
+        given = (torch.arange(CHUNK) < known[..., None]) & (
+            clean.cumprod(1).sum(1, keepdim=True) == torch.arange(len(chunks))
+        )[..., None]
         noise = torch.randn(x0.shape, generator=own).to(device)
-        t = torch.from_numpy(times(steps, MAGI.tables[0], MAGI.defaults.shift)).float()[done].masked_fill(clean, CLEAN).to(device)
-        given, level = given.flatten(1)[:, None, :, None, None].to(device), t.repeat_interleave(CHUNK, 1)[:, None, :, None, None]
-        v = self(torch.where(given, x0, (1 - level) * noise + level * x0), t, tokens[:, :4].to(device), chunks, steps, sees.to(device), null.to(device))
+        t = (
+            torch.from_numpy(times(steps, MAGI.tables[0], MAGI.defaults.shift))
+            .float()[done]
+            .masked_fill(clean, CLEAN)
+            .to(device)
+        )
+        given, level = (
+            given.flatten(1)[:, None, :, None, None].to(device),
+            t.repeat_interleave(CHUNK, 1)[:, None, :, None, None],
+        )
+        v = self(
+            torch.where(given, x0, (1 - level) * noise + level * x0),
+            t,
+            tokens[:, :4].to(device),
+            chunks,
+            steps,
+            sees.to(device),
+            null.to(device),
+        )
         return velocity_error(v, x0 - noise, (level < CLEAN) & ~given)
 
-    def forward(self, x: Tensor, t: Tensor, tokens: Tensor, chunks: Tensor, steps: int, sees: Tensor, null: Tensor) -> Tensor:
+    def forward(
+        self, x: Tensor, t: Tensor, tokens: Tensor, chunks: Tensor, steps: int, sees: Tensor, null: Tensor
+    ) -> Tensor:
         def around(i, hidden, block):
             call = block.keywords["call"]
             return self.transformer.blocks[i](hidden, 0, Batch(call.angles, call.condition, call.caption, sees, null))
@@ -299,8 +341,10 @@ def train_transformer(model: nn.Module, vae: DemoVAE, steps: int, device: str, c
     matrices = [p for p in model.transformer.blocks.parameters() if p.ndim == 2]
     trained = [p for p in model.parameters() if p.requires_grad]
     others = [p for p in trained if not any(p is q for q in matrices)]
-    optimizers = [torch.optim.Muon(matrices, lr=2e-3, weight_decay=0.01, adjust_lr_fn="match_rms_adamw"),
-                  torch.optim.AdamW(others, lr=1.5e-3, betas=(0.9, 0.98), weight_decay=0.01)]
+    optimizers = [
+        torch.optim.Muon(matrices, lr=2e-3, weight_decay=0.01, adjust_lr_fn="match_rms_adamw"),
+        torch.optim.AdamW(others, lr=1.5e-3, betas=(0.9, 0.98), weight_decay=0.01),
+    ]
     peaks = [group["lr"] for o in optimizers for group in o.param_groups]
     step = seen = 0
     if checkpoint.exists():
@@ -343,10 +387,18 @@ def train_transformer(model: nn.Module, vae: DemoVAE, steps: int, device: str, c
         mean_loss += (loss.item() - mean_loss) / min(step - first, 200)
         if rank == 0 and step % 50 == 0:
             rate = (seen - first_seen) / (time.time() - begun)
-            print(f"transformer {step}/{steps} steps, {seen} clips, {rate:.0f} clips/s, loss {mean_loss:.4f}", flush=True)
+            print(
+                f"transformer {step}/{steps} steps, {seen} clips, {rate:.0f} clips/s, loss {mean_loss:.4f}", flush=True
+            )
         if rank == 0 and (time.time() - saved_at > 240 or step == steps):
             saved_at = time.time()
-            state = {"step": step, "clips": seen, "model": model.state_dict(), "ema": ema.state_dict(), "optimizers": [o.state_dict() for o in optimizers]}
+            state = {
+                "step": step,
+                "clips": seen,
+                "model": model.state_dict(),
+                "ema": ema.state_dict(),
+                "optimizers": [o.state_dict() for o in optimizers],
+            }
             torch.save(state, checkpoint.with_suffix(".tmp"))
             os.replace(checkpoint.with_suffix(".tmp"), checkpoint)
     return ema
@@ -354,6 +406,7 @@ def train_transformer(model: nn.Module, vae: DemoVAE, steps: int, device: str, c
 
 def export(vae: DemoVAE, model: nn.Module, folder: Path) -> None:
     """Write the files of a demo in half precision; the transformer in the published key layout of its family."""
+
     def half(state):
         return {key: value.detach().to("cpu", torch.float16).contiguous() for key, value in state.items()}
 
@@ -366,8 +419,12 @@ def export(vae: DemoVAE, model: nn.Module, folder: Path) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--family", choices=TRAINEES, default="skyreels", help="magi needs the weights of skyreels in place")
-    parser.add_argument("--work", type=Path, required=True, help="folder for checkpoints; a later call goes on from them")
+    parser.add_argument(
+        "--family", choices=TRAINEES, default="skyreels", help="magi needs the weights of skyreels in place"
+    )
+    parser.add_argument(
+        "--work", type=Path, required=True, help="folder for checkpoints; a later call goes on from them"
+    )
     parser.add_argument("--out", type=Path, default=WEIGHTS, help="folder the finished weights are written to")
     parser.add_argument("--decoder-minutes", type=float, default=12)
     parser.add_argument("--steps", type=int, default=5_000, help=f"transformer steps of {BATCH} clips")

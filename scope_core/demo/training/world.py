@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ..words import BACKGROUNDS, COLOURS, FPS, FRAMES_PER_LATENT, MOTIONS, SHAPES, TOKENS
 
+
 @dataclass
 class Clips:
     """A batch of clips as scene parameters: what is shown, where it is at any time.
@@ -29,7 +30,9 @@ class Clips:
 
     @classmethod
     def sample(cls, n: int, generator: torch.Generator) -> "Clips":
-        words = torch.stack([torch.randint(len(v), (n,), generator=generator) for v in (SHAPES, MOTIONS, COLOURS, BACKGROUNDS)], 1)
+        words = torch.stack(
+            [torch.randint(len(v), (n,), generator=generator) for v in (SHAPES, MOTIONS, COLOURS, BACKGROUNDS)], 1
+        )
         uniform = torch.rand(n, 7, generator=generator)
         return cls(words, 0.20 + 0.08 * uniform[:, 0], uniform[:, 1:3], uniform[:, 3:])
 
@@ -57,7 +60,10 @@ class Clips:
         angle = 2 * pi * (c + 0.45 * (0.7 + 0.6 * a) * sign * t)
         free = {
             "bouncing": (reflect(x0 + sign * (0.45 + 0.30 * a) * t), reflect(y0 + (0.30 + 0.40 * b) * t)),
-            "hopping": (reflect(x0 + sign * (0.15 + 0.20 * a) * t), 1 - (0.5 + 0.4 * b) * (pi * (c + (0.8 + 0.3 * a) * t)).sin().abs()),
+            "hopping": (
+                reflect(x0 + sign * (0.15 + 0.20 * a) * t),
+                1 - (0.5 + 0.4 * b) * (pi * (c + (0.8 + 0.3 * a) * t)).sin().abs(),
+            ),
             "orbiting": (0.5 + (0.32 + 0.16 * b) * angle.cos(), 0.5 + (0.32 + 0.16 * b) * angle.sin()),
             "swaying": (0.5 + 0.45 * angle.sin(), (0.25 + 0.5 * y0).expand_as(t * a)),
         }
