@@ -23,8 +23,11 @@ class Calibrate(io.ComfyNode):
             node_id="SCOPE_Calibrate",
             display_name="SCOPE Calibrate",
             category="SCOPE",
-            description="Samples once without skipping and keeps what that teaches about the model: the ratios that MagCache needs, how the signals change, and which "
-            "settings give a wanted speed. Found again by a SCOPE Sampler with the same model, steps, shift, guidance and schedule.",
+            description=(
+                "Samples once without skipping and keeps what that teaches about the model: the ratios that MagCache"
+                " needs, how the signals change, and which settings give a wanted speed. Found again by a SCOPE Sampler"
+                " with the same model, steps, shift, guidance and schedule."
+            ),
             search_aliases=["magcache calibration", "ratios", "tune", "threshold"],
             is_output_node=True,
             inputs=[

@@ -17,7 +17,8 @@ def is_link(value: Any) -> bool:
 
 
 class Graph:
-    """`node(id)` gives {"class_type": ..., "inputs": {...}} or raises KeyError; `ids` are those of all nodes, where they are known."""
+    """`node(id)` gives {"class_type": ..., "inputs": {...}} or raises KeyError; `ids` are those of all nodes, where
+    they are known."""
 
     def __init__(self, node: Callable[[str], dict[str, Any]], ids: tuple[str, ...] = ()):
         self.node, self.ids = node, ids

@@ -1,6 +1,6 @@
 """Load AR Video Model, Load SCOPE Demo, Load MAGI-1 VAE."""
 
-import os
+from pathlib import Path
 
 from comfy_api.latest import io
 
@@ -16,8 +16,10 @@ class LoadARModel(io.ComfyNode):
             node_id="SCOPE_LoadModel",
             display_name="Load AR Video Model",
             category="SCOPE",
-            description="Loads a SkyReels-V2 diffusion-forcing model or MAGI-1 as a standard MODEL, ready for the SCOPE samplers. LoRA, fp8 and offload "
-            "nodes work on it as on any other.",
+            description=(
+                "Loads a SkyReels-V2 diffusion-forcing model or MAGI-1 as a standard MODEL, ready for the SCOPE"
+                " samplers. LoRA, fp8 and offload nodes work on it as on any other."
+            ),
             search_aliases=[
                 "skyreels",
                 "magi",
@@ -32,15 +34,21 @@ class LoadARModel(io.ComfyNode):
                 io.Combo.Input(
                     "model_name",
                     options=loading.model_names(),
-                    tooltip="A SkyReels-V2-DF or MAGI-1 file in models/diffusion_models: official (of a sharded model choose the first file), "
-                    "Kijai's single files, or the diffusers layout. The model is told from the weights.",
+                    tooltip=(
+                        "A SkyReels-V2-DF or MAGI-1 file in models/diffusion_models: official (of a sharded model"
+                        " choose the first file), Kijai's single files, or the diffusers layout. The model is told from"
+                        " the weights."
+                    ),
                 ),
                 io.Combo.Input(
                     "weight_dtype",
                     options=list(loading.DTYPES),
                     default="default",
                     advanced=True,
-                    tooltip="How weights are stored. default: as in the file, or what suits the GPU. The model was released in bf16.",
+                    tooltip=(
+                        "How weights are stored. default: as in the file, or what suits the GPU. The model was released"
+                        " in bf16."
+                    ),
                 ),
                 io.Combo.Input(
                     "fps",
@@ -55,14 +63,18 @@ class LoadARModel(io.ComfyNode):
                     default="auto",
                     advanced=True,
                     optional=True,
-                    tooltip="MAGI-1 only: whether the model is distilled. auto tells it from the names of file and folders, because the weights "
-                    "cannot.",
+                    tooltip=(
+                        "MAGI-1 only: whether the model is distilled. auto tells it from the names of file and folders,"
+                        " because the weights cannot."
+                    ),
                 ),
                 io.Model.Input(
                     "model",
                     optional=True,
-                    tooltip="A SkyReels-V2-DF MODEL from another loader, such as GGUF. Its weights are used, and only the fps branch, "
-                    "which other loaders drop, is read from the file above.",
+                    tooltip=(
+                        "A SkyReels-V2-DF MODEL from another loader, such as GGUF. Its weights are used, and only the"
+                        " fps branch, which other loaders drop, is read from the file above."
+                    ),
                 ),
             ],
             outputs=[io.Model.Output(tooltip="Takes LoRA, torch.compile and offload nodes like any MODEL.")],
@@ -70,7 +82,7 @@ class LoadARModel(io.ComfyNode):
 
     @classmethod
     def fingerprint_inputs(cls, model_name: str, **kwargs) -> list:
-        return [(path, os.stat(path).st_mtime_ns) for path in loading.model_paths(model_name)]
+        return [(path, Path(path).stat().st_mtime_ns) for path in loading.model_paths(model_name)]
 
     @classmethod
     def execute(cls, model_name: str, weight_dtype: str, fps: str, kind: str = "auto", model=None) -> io.NodeOutput:
@@ -92,8 +104,11 @@ class LoadDemo(io.ComfyNode):
             node_id="SCOPE_LoadDemo",
             display_name="Load SCOPE Demo",
             category="SCOPE",
-            description="Small video models that ship with the pack, one in the layout of SkyReels-V2 and one in that of MAGI-1: coloured shapes in motion, "
-            "128x128. They make a video in seconds without a GPU, through the same nodes as the real models, so presets can be tried at once.",
+            description=(
+                "Small video models that ship with the pack, one in the layout of SkyReels-V2 and one in that of"
+                " MAGI-1: coloured shapes in motion, 128x128. They make a video in seconds without a GPU, through the"
+                " same nodes as the real models, so presets can be tried at once."
+            ),
             search_aliases=["scope demo", "example model", "test model"],
             inputs=[
                 io.Combo.Input(
@@ -101,14 +116,19 @@ class LoadDemo(io.ComfyNode):
                     options=[family.title for family in demo.LOADERS],
                     default=SKYREELS.title,
                     optional=True,
-                    tooltip="SkyReels-V2: up to 61 frames at once, with AR Schedule. MAGI-1: chunk by chunk, with MAGI-1 Schedule, euler, 64 steps.",
+                    tooltip=(
+                        "SkyReels-V2: up to 61 frames at once, with AR Schedule. MAGI-1: chunk by chunk, with MAGI-1"
+                        " Schedule, euler, 64 steps."
+                    ),
                 )
             ],
             outputs=[
                 io.Model.Output(tooltip="The transformer, about 4 million parameters."),
                 io.Clip.Output(
-                    tooltip="Knows circle, square, triangle, star, ring; bouncing, hopping, orbiting, swaying; seven colours and five "
-                    "backgrounds. Other words are ignored."
+                    tooltip=(
+                        "Knows circle, square, triangle, star, ring; bouncing, hopping, orbiting, swaying; seven"
+                        " colours and five backgrounds. Other words are ignored."
+                    )
                 ),
                 io.Vae.Output(tooltip="16x smaller in space, 4x in time."),
             ],
@@ -126,20 +146,28 @@ class LoadMagiVAE(io.ComfyNode):
             node_id="SCOPE_LoadMagiVAE",
             display_name="Load MAGI-1 VAE",
             category="SCOPE",
-            description="Loads the autoencoder of MAGI-1, which core's Load VAE does not know, as a standard VAE for core's VAE Decode and VAE Encode.",
+            description=(
+                "Loads the autoencoder of MAGI-1, which core's Load VAE does not know, as a standard VAE for core's VAE"
+                " Decode and VAE Encode."
+            ),
             search_aliases=["magi", "magi-1", "magi vae", "sand ai", "load vae", "vae loader"],
             inputs=[
                 io.Combo.Input(
                     "vae_name",
                     options=magi_vae.vae_names(),
-                    tooltip="ckpt/vae/diffusion_pytorch_model.safetensors of sand-ai/MAGI-1, in models/vae. Give it a name of its own there, "
-                    "such as magi_1_vae.safetensors: many models have a file of the published name.",
+                    tooltip=(
+                        "ckpt/vae/diffusion_pytorch_model.safetensors of sand-ai/MAGI-1, in models/vae. Give it a name"
+                        " of its own there, such as magi_1_vae.safetensors: many models have a file of the published"
+                        " name."
+                    ),
                 )
             ],
             outputs=[
                 io.Vae.Output(
-                    tooltip="16 channels, 8x smaller in space, 4x in time. It works in tiles of 256 x 256 pixels and 12 frames, so the tiled "
-                    "nodes give the same as VAE Decode and VAE Encode."
+                    tooltip=(
+                        "16 channels, 8x smaller in space, 4x in time. It works in tiles of 256 x 256 pixels and 12"
+                        " frames, so the tiled nodes give the same as VAE Decode and VAE Encode."
+                    )
                 )
             ],
         )
@@ -147,7 +175,7 @@ class LoadMagiVAE(io.ComfyNode):
     @classmethod
     def fingerprint_inputs(cls, vae_name: str) -> tuple[str, int]:
         path = magi_vae.vae_path(vae_name)
-        return path, os.stat(path).st_mtime_ns
+        return path, Path(path).stat().st_mtime_ns
 
     @classmethod
     def execute(cls, vae_name: str) -> io.NodeOutput:

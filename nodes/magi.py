@@ -25,8 +25,10 @@ class MagiScheduleNode(ScheduleNode):
             node_id="SCOPE_MagiSchedule",
             display_name="MAGI-1 Schedule",
             category="SCOPE",
-            description="How MAGI-1 makes a video: its size, how many chunks of 24 frames are denoised at a time, how far back they look, and the frames it "
-            "starts from.",
+            description=(
+                "How MAGI-1 makes a video: its size, how many chunks of 24 frames are denoised at a time, how far back"
+                " they look, and the frames it starts from."
+            ),
             search_aliases=["magi", "ar schedule", "chunk", "window", "image to video", "video continuation"],
             inputs=[
                 io.Int.Input(
@@ -51,7 +53,10 @@ class MagiScheduleNode(ScheduleNode):
                     min=24,
                     max=8184,
                     step=24,
-                    tooltip="Frames of the whole video, known ones included, at 24 per second. Rounded up to whole chunks of 24.",
+                    tooltip=(
+                        "Frames of the whole video, known ones included, at 24 per second. Rounded up to whole chunks"
+                        " of 24."
+                    ),
                 ),
                 io.Int.Input(
                     "batch_size", default=1, min=1, max=64, tooltip="Videos made together, each from its own noise."
@@ -61,22 +66,29 @@ class MagiScheduleNode(ScheduleNode):
                     default=4,
                     min=1,
                     max=64,
-                    tooltip="Chunks that are denoised at a time. It has to divide the sampler's steps. 4 as published; 1 needs the least memory.",
+                    tooltip=(
+                        "Chunks that are denoised at a time. It has to divide the sampler's steps. 4 as published; 1"
+                        " needs the least memory."
+                    ),
                 ),
                 io.Combo.Input(
                     "look_back",
                     options=list(REACHES),
                     default="5, 4, 3, 2",
                     advanced=True,
-                    tooltip="How many chunks a chunk attends to, itself included, in the four parts of its steps. all: every chunk before it, slower and "
-                    "with more memory.",
+                    tooltip=(
+                        "How many chunks a chunk attends to, itself included, in the four parts of its steps. all:"
+                        " every chunk before it, slower and with more memory."
+                    ),
                 ),
                 io.Combo.Input(
                     "short_cut",
                     options=["8,16,16", "16,16,8"],
                     default="8,16,16",
                     advanced=True,
-                    tooltip="Which steps are left out at 12 steps, for distilled models. Other numbers of steps ignore it.",
+                    tooltip=(
+                        "Which steps are left out at 12 steps, for distilled models. Other numbers of steps ignore it."
+                    ),
                 ),
                 io.Float.Input(
                     "kv_gpu_gb",
@@ -85,7 +97,10 @@ class MagiScheduleNode(ScheduleNode):
                     max=512.0,
                     step=0.5,
                     advanced=True,
-                    tooltip="Gigabytes of GPU memory for keys and values of earlier chunks. What is beyond waits in RAM, which is slower. 0: all in RAM.",
+                    tooltip=(
+                        "Gigabytes of GPU memory for keys and values of earlier chunks. What is beyond waits in RAM,"
+                        " which is slower. 0: all in RAM."
+                    ),
                 ),
                 io.Int.Input(
                     "kv_chunks",
@@ -94,19 +109,27 @@ class MagiScheduleNode(ScheduleNode):
                     max=64,
                     advanced=True,
                     optional=True,
-                    tooltip="FlowCache's compression: of finished chunks keep only the tokens that matter, as many as this number of chunks has; published are 5 "
-                    "and 6. It changes the video, and needs look_back all. 0: keep all.",
+                    tooltip=(
+                        "FlowCache's compression: of finished chunks keep only the tokens that matter, as many as this"
+                        " number of chunks has; published are 5 and 6. It changes the video, and needs look_back all."
+                        " 0: keep all."
+                    ),
                 ),
                 io.Latent.Input(
                     "start",
                     optional=True,
-                    tooltip="Known first frames, from VAE Encode with the MAGI-1 VAE: an image to animate, or the last frames of a video to continue. They "
-                    "are part of `length`.",
+                    tooltip=(
+                        "Known first frames, from VAE Encode with the MAGI-1 VAE: an image to animate, or the last"
+                        " frames of a video to continue. They are part of `length`."
+                    ),
                 ),
                 io.Vae.Input(
                     "vae",
                     optional=True,
-                    tooltip="Connect to see every chunk decoded as soon as it is finished. Takes time and memory during sampling.",
+                    tooltip=(
+                        "Connect to see every chunk decoded as soon as it is finished. Takes time and memory during"
+                        " sampling."
+                    ),
                 ),
             ],
             outputs=[

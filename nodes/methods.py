@@ -1,4 +1,5 @@
-"""Settings as widgets: every knob that a method declares, and its operating points. The method selector is made of them."""
+"""Settings as widgets: every knob that a method declares, and its operating points. The method selector is made of
+them."""
 
 from typing import Any
 
@@ -77,7 +78,10 @@ class ScopeSettings(io.ComfyNode):
             node_id="SCOPE_Settings",
             display_name="SCOPE Settings",
             category="SCOPE",
-            description="Speed settings on their own, for SCOPE Sampler (Advanced), or to share between samplers. Chooses the method as well.",
+            description=(
+                "Speed settings on their own, for SCOPE Sampler (Advanced), or to share between samplers. Chooses the"
+                " method as well."
+            ),
             search_aliases=[
                 "teacache",
                 "easycache",

@@ -63,13 +63,15 @@ class Planner:
         return demo_family(self.widgets(source, LoadDemo)["family"])
 
     def model(self, node: str, schedule: ARSchedule) -> str:
-        """Identity of a sampler's model. A demo's signals are learnt from the shipped file, so that its plans are exact from the start."""
+        """Identity of a sampler's model. A demo's signals are learnt from the shipped file, so that its plans are exact
+        from the start."""
         key = self.graph.identity(node, "model")
         family = self.demo(node)
         if family is not None and not self.known.knows(key, schedule):
             if schedule.family is not family:
                 raise GraphError(
-                    f"this schedule is not one for the connected demo model; {family.title} needs {hosted(family).unrolling.node}"
+                    f"this schedule is not one for the connected demo model; {family.title} needs"
+                    f" {hosted(family).unrolling.node}"
                 )
             with torch.inference_mode():
                 self.known.learn(key, signals_of(family, schedule.steps), schedule)
@@ -146,8 +148,8 @@ class Planner:
         model = self.known.identity(key, schedule)
         if model is None:
             raise GraphError(
-                f"{settings.method.title} is calibrated for a model that has run before; this one has not. Run SCOPE Calibrate, or choose "
-                "published ratios"
+                f"{settings.method.title} is calibrated for a model that has run before; this one has not. Run SCOPE"
+                " Calibrate, or choose published ratios"
             )
         guidances = hosted(schedule.family).guidances(cfg)
         return calibration.with_ratios(
@@ -159,7 +161,8 @@ class Planner:
         shapes = {(s.prefix, s.free, s.tail): len(s.units) * len(s.matrix) for s in schedule.segments}
         if schedule.iterations > MOST_DECISIONS // 10 or sum(shapes.values()) > MOST_DECISIONS:
             raise ValueError(
-                f"a plan of {schedule.iterations:,} iterations is too large to draw while sliders move; the run itself has no such limit"
+                f"a plan of {schedule.iterations:,} iterations is too large to draw while sliders move; the run itself"
+                " has no such limit"
             )
         settings = self.with_ratios(settings, schedule, key, cfg)
         table, why = self.known.table(key, settings.acting.signal, schedule)
@@ -209,7 +212,8 @@ class Planner:
                 option = next((option for option in spec.options if option.key == value), None)
                 if option is None:
                     raise GraphError(
-                        f"{spec.id} is {str(value)[:40]!r}; choose one of {', '.join(option.key for option in spec.options)}"
+                        f"{spec.id} is {str(value)[:40]!r}; choose one of"
+                        f" {', '.join(option.key for option in spec.options)}"
                     )
                 values[spec.id] = {spec.id: value, **self.read(option.inputs, given, f"{prefix}{spec.id}.")}
             elif isinstance(spec, io.WidgetInput):

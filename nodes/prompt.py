@@ -13,8 +13,11 @@ class MagiPrompt(io.ComfyNode):
             node_id="SCOPE_MagiPrompt",
             display_name="MAGI-1 Prompt",
             category="SCOPE",
-            description="Encodes a prompt for MAGI-1 as it was trained: the text is cleaned, encoded with T5, and learned tokens for quality, length and style "
-            "are put before it. They are read from special_tokens.npz in models/text_encoders, which is needed only if an option that uses it is on.",
+            description=(
+                "Encodes a prompt for MAGI-1 as it was trained: the text is cleaned, encoded with T5, and learned"
+                " tokens for quality, length and style are put before it. They are read from special_tokens.npz in"
+                " models/text_encoders, which is needed only if an option that uses it is on."
+            ),
             search_aliases=["magi", "text encode", "clip text encode", "t5", "special tokens"],
             inputs=[
                 io.Clip.Input("clip", tooltip="T5-v1.1-XXL (t5xxl), from Load CLIP, type pixart. Not umt5_xxl."),
@@ -22,8 +25,11 @@ class MagiPrompt(io.ComfyNode):
                     "text",
                     multiline=True,
                     dynamic_prompts=True,
-                    tooltip="What the video should show. It becomes lower case and loses links, brackets and CJK characters, as in training; what is "
-                    "beyond 800 tokens is left out. Weights such as (word:1.2) are read as text.",
+                    tooltip=(
+                        "What the video should show. It becomes lower case and loses links, brackets and CJK"
+                        " characters, as in training; what is beyond 800 tokens is left out. Weights such as (word:1.2)"
+                        " are read as text."
+                    ),
                 ),
                 io.Boolean.Input(
                     "high_quality",
@@ -40,14 +46,20 @@ class MagiPrompt(io.ComfyNode):
                     options=["any", "static", "dynamic"],
                     default="any",
                     advanced=True,
-                    tooltip="Ask for first frames that stand still or move. any: leave it to the text. Otherwise uses special_tokens.npz.",
+                    tooltip=(
+                        "Ask for first frames that stand still or move. any: leave it to the text. Otherwise uses"
+                        " special_tokens.npz."
+                    ),
                 ),
                 io.Combo.Input(
                     "style",
                     options=["any", "3d_model", "2d_anime"],
                     default="any",
                     advanced=True,
-                    tooltip="Ask for a rendered or a drawn look. any: leave it to the text. Otherwise uses special_tokens.npz.",
+                    tooltip=(
+                        "Ask for a rendered or a drawn look. any: leave it to the text. Otherwise uses"
+                        " special_tokens.npz."
+                    ),
                 ),
                 io.Boolean.Input(
                     "borders",
@@ -59,8 +71,10 @@ class MagiPrompt(io.ComfyNode):
                     "avoid_overlays",
                     default=False,
                     advanced=True,
-                    tooltip="Guide away from captions, logos, transitions and borders. Base models only: distilled models have no guidance. Uses "
-                    "special_tokens.npz.",
+                    tooltip=(
+                        "Guide away from captions, logos, transitions and borders. Base models only: distilled models"
+                        " have no guidance. Uses special_tokens.npz."
+                    ),
                 ),
             ],
             outputs=[
@@ -69,8 +83,10 @@ class MagiPrompt(io.ComfyNode):
                 ),
                 io.Conditioning.Output(
                     display_name="negative",
-                    tooltip="The branch without text, which base models use for guidance. Its null caption comes from the checkpoint; this "
-                    "carries only the tokens of avoid_overlays.",
+                    tooltip=(
+                        "The branch without text, which base models use for guidance. Its null caption comes from the"
+                        " checkpoint; this carries only the tokens of avoid_overlays."
+                    ),
                 ),
             ],
         )

@@ -32,7 +32,8 @@ def require_equal_sizes(a: Tensor, b: Tensor, names: tuple[str, str]) -> None:
             for name, images in zip(names, (a, b))
         ]
         raise DifferentVideosError(
-            f"{sizes[0]}, {sizes[1]}; both need the same. Sample them from the same latent, or scale and cut one of them first"
+            f"{sizes[0]}, {sizes[1]}; both need the same. Sample them from the same latent, or scale and cut one of"
+            " them first"
         )
 
 
@@ -43,8 +44,10 @@ class Quality(io.ComfyNode):
             node_id="SCOPE_Quality",
             display_name="SCOPE Quality",
             category="SCOPE",
-            description="How close a video is to the same one made without SCOPE: PSNR, SSIM and, where it is installed, LPIPS, in every frame and on average. It "
-            "measures fidelity; a video that differs is not always worse.",
+            description=(
+                "How close a video is to the same one made without SCOPE: PSNR, SSIM and, where it is installed, LPIPS,"
+                " in every frame and on average. It measures fidelity; a video that differs is not always worse."
+            ),
             search_aliases=["psnr", "ssim", "lpips", "metrics", "fidelity"],
             is_output_node=True,
             inputs=[
@@ -85,7 +88,10 @@ class Compare(io.ComfyNode):
             node_id="SCOPE_Compare",
             display_name="SCOPE A/B Compare",
             category="SCOPE",
-            description="Plays two videos in step: wipe between them, side by side, or their amplified difference. Scrub, step by frame, loop a chunk.",
+            description=(
+                "Plays two videos in step: wipe between them, side by side, or their amplified difference. Scrub, step"
+                " by frame, loop a chunk."
+            ),
             search_aliases=["video compare", "wipe", "side by side", "difference", "a/b"],
             is_output_node=True,
             inputs=[

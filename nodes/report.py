@@ -21,8 +21,10 @@ class SaveReport(io.ComfyNode):
             node_id="SCOPE_SaveReport",
             display_name="SCOPE Save Report",
             category="SCOPE",
-            description="Writes a run to the output folder as JSON and as a Markdown page: settings, versions, hardware, every decision, times, memory and, where "
-            "connected, fidelity and trade-off. Nothing leaves this machine.",
+            description=(
+                "Writes a run to the output folder as JSON and as a Markdown page: settings, versions, hardware, every"
+                " decision, times, memory and, where connected, fidelity and trade-off. Nothing leaves this machine."
+            ),
             search_aliases=["export", "log", "bug report", "benchmark report"],
             is_output_node=True,
             inputs=[

@@ -26,7 +26,8 @@ SCHEDULES: dict[str, type[ScheduleNode]] = {
 }
 """Nodes that give a schedule."""
 USUAL = {name: node.family.defaults._asdict() for name, node in SCHEDULES.items()}
-"""What a sampler's widgets stand at, by the schedule node that is connected. The browser moves those that nobody has touched."""
+"""What a sampler's widgets stand at, by the schedule node that is connected. The browser moves those that nobody has
+touched."""
 
 
 def sampling_inputs(**link: bool) -> list[io.Input]:
@@ -51,8 +52,10 @@ def sampling_inputs(**link: bool) -> list[io.Input]:
             optional=True,
             **link,
             extra_dict={"defaults": USUAL},
-            tooltip="From AR Schedule, for MAGI-1 from MAGI-1 Schedule. Without it SkyReels denoises all frames together, "
-            "long videos in windows of 97 frames, and MAGI-1 four chunks at a time.",
+            tooltip=(
+                "From AR Schedule, for MAGI-1 from MAGI-1 Schedule. Without it SkyReels denoises all frames together, "
+                "long videos in windows of 97 frames, and MAGI-1 four chunks at a time."
+            ),
         ),
         io.Int.Input(
             "seed",
@@ -67,7 +70,10 @@ def sampling_inputs(**link: bool) -> list[io.Input]:
             default=50,
             min=2,
             max=1000,
-            tooltip="Denoising steps of each chunk, 30 to 50; MAGI-1: 64, a multiple of its window. Every one is taken; SCOPE decides which are computed.",
+            tooltip=(
+                "Denoising steps of each chunk, 30 to 50; MAGI-1: 64, a multiple of its window. Every one is taken;"
+                " SCOPE decides which are computed."
+            ),
         ),
         io.Float.Input(
             "cfg",
@@ -76,7 +82,10 @@ def sampling_inputs(**link: bool) -> list[io.Input]:
             max=100.0,
             step=0.1,
             round=0.01,
-            tooltip="Guidance. SkyReels: 6, image to video 5. Its demo: 2.5. MAGI-1 base: 7.5; distilled models have none and ignore it.",
+            tooltip=(
+                "Guidance. SkyReels: 6, image to video 5. Its demo: 2.5. MAGI-1 base: 7.5; distilled models have none"
+                " and ignore it."
+            ),
         ),
         io.Float.Input(
             "shift",
@@ -107,7 +116,10 @@ class ScopeSampler(io.ComfyNode):
             node_id="SCOPE_Sampler",
             display_name="SCOPE Sampler",
             category="SCOPE",
-            description="Samples an autoregressive video model and skips the steps whose velocity can be predicted. The trace tells what was skipped and why.",
+            description=(
+                "Samples an autoregressive video model and skips the steps whose velocity can be predicted. The trace"
+                " tells what was skipped and why."
+            ),
             search_aliases=[
                 "teacache",
                 "easycache",
@@ -177,7 +189,8 @@ class Request(NamedTuple):
 
 
 def render(hidden: Any, asked: Request, settings: Settings) -> tuple[dict[str, Any], Run]:
-    """What a sampling node does, with progress and preview: LATENT, and the run with its trace, schedule and decisions. `hidden`: the node's."""
+    """What a sampling node does, with progress and preview: LATENT, and the run with its trace, schedule and decisions.
+    `hidden`: the node's."""
     model = asked.model.clone()
     unrolling = sampling.unrolling_of(model, asked.schedule)
     noise = sampling.start_noise(model, asked.latent, asked.seed, unrolling)
@@ -212,15 +225,19 @@ class ScopeSamplerSelect(io.ComfyNode):
             node_id="SCOPE_SamplerSelect",
             display_name="SCOPE Sampler (Advanced)",
             category="SCOPE",
-            description="A SAMPLER for SamplerCustomAdvanced: your own guider, noise and sigmas, with SCOPE deciding which steps are computed. The MODEL has to come "
-            "from Load AR Video Model or Load SCOPE Demo.",
+            description=(
+                "A SAMPLER for SamplerCustomAdvanced: your own guider, noise and sigmas, with SCOPE deciding which"
+                " steps are computed. The MODEL has to come from Load AR Video Model or Load SCOPE Demo."
+            ),
             search_aliases=["teacache", "easycache", "speed up", "sampler custom", "raylight"],
             inputs=[
                 ScheduleType.Input(
                     "schedule",
                     optional=True,
-                    tooltip="From AR Schedule, for MAGI-1 from MAGI-1 Schedule. Without it SkyReels denoises all frames together, "
-                    "long videos in windows of 97 frames, and MAGI-1 four chunks at a time.",
+                    tooltip=(
+                        "From AR Schedule, for MAGI-1 from MAGI-1 Schedule. Without it SkyReels denoises all frames"
+                        " together, long videos in windows of 97 frames, and MAGI-1 four chunks at a time."
+                    ),
                 ),
                 SettingsType.Input("settings", optional=True, tooltip="From SCOPE Settings; replaces the preset."),
                 io.Combo.Input(
@@ -233,7 +250,10 @@ class ScopeSamplerSelect(io.ComfyNode):
                 io.String.Input(
                     "report_name",
                     default="scope_run",
-                    tooltip="The trace is written to output/scope under this name; SCOPE Timeline can open it. Empty writes nothing.",
+                    tooltip=(
+                        "The trace is written to output/scope under this name; SCOPE Timeline can open it. Empty writes"
+                        " nothing."
+                    ),
                 ),
             ],
             outputs=[io.Sampler.Output(tooltip="For SamplerCustomAdvanced.")],

@@ -23,7 +23,7 @@ class ScheduleNode(io.ComfyNode):
 
     @classmethod
     def unroll(cls, widgets: dict[str, Any], start: Tensor | None, end: Tensor | None) -> tuple[Unrolling, int]:
-        """What the widgets stand for with these known frames, and the latent frames of the video. Raises ScheduleError."""
+        """What the widgets stand for with these known frames, and the video's latent frames. Raises ScheduleError."""
         raise NotImplementedError
 
 
@@ -36,8 +36,11 @@ class ARScheduleNode(ScheduleNode):
             node_id="SCOPE_ARSchedule",
             display_name="AR Schedule",
             category="SCOPE",
-            description="How a video is unrolled: its size, the window the model sees at once, the chunks that follow each other through the noise "
-            "levels, and the frames it starts from or leads to. Lengths are in frames and are rounded up to what fits.",
+            description=(
+                "How a video is unrolled: its size, the window the model sees at once, the chunks that follow each"
+                " other through the noise levels, and the frames it starts from or leads to. Lengths are in frames and"
+                " are rounded up to what fits."
+            ),
             search_aliases=[
                 "diffusion forcing",
                 "long video",
@@ -70,7 +73,10 @@ class ARScheduleNode(ScheduleNode):
                     min=1,
                     max=8193,
                     step=4,
-                    tooltip="Frames of the whole video, at 24 per second. Longer than the window: made in segments that overlap.",
+                    tooltip=(
+                        "Frames of the whole video, at 24 per second. Longer than the window: made in segments that"
+                        " overlap."
+                    ),
                 ),
                 io.Int.Input(
                     "batch_size", default=1, min=1, max=64, tooltip="Videos made together, each from its own noise."
@@ -89,29 +95,39 @@ class ARScheduleNode(ScheduleNode):
                     min=1,
                     max=513,
                     step=4,
-                    tooltip="Frames a segment takes over from the one before it. 17 as published; 37 keeps motion steadier.",
+                    tooltip=(
+                        "Frames a segment takes over from the one before it. 17 as published; 37 keeps motion steadier."
+                    ),
                 ),
                 io.Int.Input(
                     "chunk",
                     default=5,
                     min=1,
                     max=256,
-                    tooltip="Latent frames (4 frames each) that are denoised together. Only matters when ar_step is above 0 or attention is causal.",
+                    tooltip=(
+                        "Latent frames (4 frames each) that are denoised together. Only matters when ar_step is above 0"
+                        " or attention is causal."
+                    ),
                 ),
                 io.Int.Input(
                     "ar_step",
                     default=0,
                     min=0,
                     max=100,
-                    tooltip="How many steps each chunk lags behind the one before it. 0 denoises all chunks together (the published default); 5 "
-                    "with chunk 5 is the published asynchronous setting, more consistent over time and slower.",
+                    tooltip=(
+                        "How many steps each chunk lags behind the one before it. 0 denoises all chunks together (the"
+                        " published default); 5 with chunk 5 is the published asynchronous setting, more consistent"
+                        " over time and slower."
+                    ),
                 ),
                 io.Boolean.Input(
                     "causal",
                     default=False,
                     advanced=True,
-                    tooltip="Block-causal attention: a chunk sees itself and what lies before it. Makes selective computation exact. The released "
-                    "models were run without it.",
+                    tooltip=(
+                        "Block-causal attention: a chunk sees itself and what lies before it. Makes selective"
+                        " computation exact. The released models were run without it."
+                    ),
                 ),
                 io.Float.Input(
                     "condition_noise",
@@ -120,12 +136,18 @@ class ARScheduleNode(ScheduleNode):
                     max=200,
                     step=1,
                     advanced=True,
-                    tooltip="Noise mixed into known frames before the model sees them, in thousandths. 20 as published; 0 trusts them fully.",
+                    tooltip=(
+                        "Noise mixed into known frames before the model sees them, in thousandths. 20 as published; 0"
+                        " trusts them fully."
+                    ),
                 ),
                 io.Latent.Input(
                     "start",
                     optional=True,
-                    tooltip="Known first frames, from VAE Encode: an image to animate, or the last frames of a video to continue. They are part of `length`.",
+                    tooltip=(
+                        "Known first frames, from VAE Encode: an image to animate, or the last frames of a video to"
+                        " continue. They are part of `length`."
+                    ),
                 ),
                 io.Latent.Input(
                     "end",
@@ -135,8 +157,11 @@ class ARScheduleNode(ScheduleNode):
                 io.Vae.Input(
                     "vae",
                     optional=True,
-                    tooltip="Connect to decode and re-encode the overlap between segments as published. Without it the overlap stays latent, "
-                    "which is faster and loses less, but is not what the model was trained on.",
+                    tooltip=(
+                        "Connect to decode and re-encode the overlap between segments as published. Without it the"
+                        " overlap stays latent, which is faster and loses less, but is not what the model was"
+                        " trained on."
+                    ),
                 ),
             ],
             outputs=[

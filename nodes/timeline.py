@@ -1,7 +1,7 @@
 """Timeline: what the sampler decided, step by step."""
 
 import json
-import os
+from pathlib import Path
 
 from comfy_api.latest import io
 
@@ -17,8 +17,10 @@ class Timeline(io.ComfyNode):
             node_id="SCOPE_Timeline",
             display_name="SCOPE Timeline",
             category="SCOPE",
-            description="Draws which step of which chunk was recomputed, predicted or taken from the cache, and why, with the evaluations saved and "
-            "the time measured.",
+            description=(
+                "Draws which step of which chunk was recomputed, predicted or taken from the cache, and why, with the"
+                " evaluations saved and the time measured."
+            ),
             search_aliases=["scope report", "heat map", "speedup", "trace"],
             is_output_node=True,
             inputs=[
@@ -33,7 +35,10 @@ class Timeline(io.ComfyNode):
                 io.Latent.Input(
                     "after",
                     optional=True,
-                    tooltip="With report_name: connect the latent of the advanced sampler, so that its report is read after the run.",
+                    tooltip=(
+                        "With report_name: connect the latent of the advanced sampler, so that its report is read after"
+                        " the run."
+                    ),
                 ),
             ],
             outputs=[],
@@ -48,14 +53,15 @@ class Timeline(io.ComfyNode):
     def execute(cls, trace=None, report_name: str = "", after=None) -> io.NodeOutput:
         if trace is None and not report_name:
             raise ValueError(
-                "Timeline has nothing to draw: connect the trace of SCOPE Sampler, or name a report of SCOPE Sampler (Advanced)"
+                "Timeline has nothing to draw: connect the trace of SCOPE Sampler, or name a report of SCOPE Sampler"
+                " (Advanced)"
             )
         if trace is None:
             path = report_path(report_name)
             if not path.exists():
                 raise ValueError(
-                    f"there is no report {report_name!r} in {os.path.join('output', 'scope')}; run SCOPE Sampler (Advanced) with this "
-                    "report_name first, and connect its latent to `after`"
+                    f"there is no report {report_name!r} in {Path('output', 'scope')}; run SCOPE Sampler"
+                    " (Advanced) with this report_name first, and connect its latent to `after`"
                 )
             trace = json.loads(path.read_text())
         return io.NodeOutput(ui={"scope_trace": [trace]})

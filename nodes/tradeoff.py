@@ -19,8 +19,9 @@ RunsType = io.Custom("SCOPE_RUNS")
 PointType = io.Custom("SCOPE_POINT")
 CONNECTED = tuple(f"settings_{i}" for i in range(1, 9))
 PASSED_ON = {"raw_link": True, "lazy": True}
-"""How a sweep is connected. It has to expand before any other node runs, for ComfyUI makes room after every node by forgetting
-what the prompt has not asked for yet: hence lazy sockets (dynamic inputs cannot be lazy) and an `async` execute, which goes first."""
+"""How a sweep is connected. It has to expand before any other node runs, for ComfyUI makes room after every node by
+forgetting what the prompt has not asked for yet: hence lazy sockets (dynamic inputs cannot be lazy) and an `async`
+execute, which goes first."""
 FPS = 24
 FIGURES = {name: figure for name, figure in METRICS.items() if name != "difference"}
 
@@ -67,8 +68,11 @@ class Sweep(io.ComfyNode):
             node_id="SCOPE_Sweep",
             display_name="SCOPE Trade-off Sweep",
             category="SCOPE",
-            description="Makes the same video without SCOPE and at several settings, and measures each against the first. Every run is kept: adding a setting runs only "
-            "that one, and a sweep that was stopped goes on where it stopped.",
+            description=(
+                "Makes the same video without SCOPE and at several settings, and measures each against the first. Every"
+                " run is kept: adding a setting runs only that one, and a sweep that was stopped goes on where it"
+                " stopped."
+            ),
             search_aliases=["xy plot", "grid", "compare settings", "pareto", "benchmark"],
             enable_expand=True,
             inputs=[
@@ -77,7 +81,10 @@ class Sweep(io.ComfyNode):
                     "vae",
                     optional=True,
                     **PASSED_ON,
-                    tooltip="To measure PSNR and SSIM on the frames and to keep clips for A/B. Without it only the error of the latents is measured.",
+                    tooltip=(
+                        "To measure PSNR and SSIM on the frames and to keep clips for A/B. Without it only the error of"
+                        " the latents is measured."
+                    ),
                 ),
                 io.Int.Input(
                     "spread",
@@ -103,7 +110,8 @@ class Sweep(io.ComfyNode):
 
     @classmethod
     def fingerprint_inputs(cls, **kwargs) -> float:
-        """Always expand: runs that are kept cost nothing then, while ComfyUI forgets those of a sweep that did not expand."""
+        """Always expand: runs that are kept cost nothing then, while ComfyUI forgets those of a sweep that did not
+        expand."""
         return float("nan")
 
     @classmethod
@@ -151,7 +159,10 @@ class SweepPoint(io.ComfyNode):
             node_id="SCOPE_SweepPoint",
             display_name="SCOPE Sweep Point",
             category="SCOPE",
-            description="One point of a trade-off sweep: decodes a run and compares it with the baseline. Made by SCOPE Trade-off Sweep.",
+            description=(
+                "One point of a trade-off sweep: decodes a run and compares it with the baseline. Made by SCOPE"
+                " Trade-off Sweep."
+            ),
             is_dev_only=True,
             inputs=[
                 io.String.Input("sweep", tooltip="Id of the sweep that shows the point."),
@@ -234,7 +245,8 @@ class SweepRuns(io.ComfyNode):
         notes = [] if "clip" not in baseline else [quality.perceptual()[1]]
         if baseline["start_up_seconds"] > 0.05 * baseline["seconds"]:
             notes.append(
-                f"The run without SCOPE came first and contains {baseline['start_up_seconds']:.1f} s of start-up, so speed-ups by the clock are a little too high."
+                f"The run without SCOPE came first and contains {baseline['start_up_seconds']:.1f} s of start-up, so"
+                " speed-ups by the clock are a little too high."
             )
         return io.NodeOutput(runs_of(baseline["model"], [baseline, *points], [note for note in notes if note]))
 
@@ -246,8 +258,10 @@ class TradeoffChart(io.ComfyNode):
             node_id="SCOPE_TradeoffChart",
             display_name="SCOPE Trade-off Chart",
             category="SCOPE",
-            description="Draws speed against fidelity for the runs of a sweep: which settings are worth having, and what each costs. A click applies a setting to the "
-            "sampler or plays it against the run without SCOPE.",
+            description=(
+                "Draws speed against fidelity for the runs of a sweep: which settings are worth having, and what each"
+                " costs. A click applies a setting to the sampler or plays it against the run without SCOPE."
+            ),
             search_aliases=["pareto", "quality curve", "speed quality", "plot"],
             is_output_node=True,
             inputs=[RunsType.Input("runs", tooltip="From SCOPE Trade-off Sweep.")],

@@ -1,6 +1,8 @@
-"""Everything that decides speed and fidelity: a method, the safety rules around it, what is forwarded; and named operating points.
+"""Everything that decides speed and fidelity: a method, the safety rules around it, what is forwarded; and named
+operating points.
 
-How widgets become settings and back is derived from the knobs that methods, gate and settings declare (`methods.knobs`).
+How widgets become settings and back is derived from the knobs that methods, gate and settings declare
+(`methods.knobs`).
 """
 
 from __future__ import annotations
@@ -31,14 +33,14 @@ class Settings:
     """Safety rules; the method's usual ones unless given."""
     selective: str = choice(
         "auto",
-        "Leave out frames that have not started yet. auto: only where that cannot change the result (causal attention). paper: "
-        "always, as the paper does. full: never.",
+        "Leave out frames that have not started yet. auto: only where that cannot change the result (causal attention)."
+        " paper: always, as the paper does. full: never.",
         SELECTIVE,
     )
     joint: bool = switch(
         False,
-        "MAGI-1: one decision for all chunks that are denoised at a time, instead of one for each. Needs less memory with base "
-        "models. SkyReels always decides so.",
+        "MAGI-1: one decision for all chunks that are denoised at a time, instead of one for each. Needs less memory"
+        " with base models. SkyReels always decides so.",
         advanced=True,
         late=True,
     )
@@ -93,7 +95,8 @@ RULES = ("selective", "joint")
 
 
 def knobs(method: type[Method]) -> list[Knob]:
-    """What users set to run a method, in the order of its node: its own knobs, and of the rules for all those that its node has."""
+    """What users set to run a method, in the order of its node: its own knobs, and of the rules for all those that its
+    node has."""
     own = method.knobs()
     usual = asdict(method.gate)
     rules = [replace(knob, default=usual[knob.field], **method.looks.get(knob.name, {})) for knob in knobs_of(Gate)]
@@ -104,7 +107,8 @@ def knobs(method: type[Method]) -> list[Knob]:
 
 
 def read(name: str, widgets: Mapping[str, Any]) -> Settings:
-    """Settings of a method's widgets by name, a `preset` among them: unless that is custom, its numbers win. Raises ValueError out of range."""
+    """Settings of a method's widgets by name, a `preset` among them: unless that is custom, its numbers win. Raises
+    ValueError out of range."""
     method = METHODS[name]
     preset = widgets.get("preset") or CUSTOM
     if preset != CUSTOM:
@@ -117,7 +121,8 @@ def read(name: str, widgets: Mapping[str, Any]) -> Settings:
 
 
 def write(settings: Settings) -> dict[str, Any] | None:
-    """Values of the method's widgets at which `read` gives these settings; None where they cannot express them. Off is SCOPE with its dial at 0."""
+    """Values of the method's widgets at which `read` gives these settings; None where they cannot express them. Off is
+    SCOPE with its dial at 0."""
     method = Scope() if settings.off else settings.method
     values = {**method.to_knobs(), **asdict(settings.gate), "selective": settings.selective, "joint": settings.joint}
     if settings.off:
@@ -142,13 +147,14 @@ CALIBRATED = PRESETS["balanced"]
 
 
 def spread(count: int) -> list[Settings]:
-    """Operating points from careful to fast, the most telling ones first, so that a longer list begins like a shorter one."""
+    """Operating points from careful to fast, the most telling ones first, so that a longer list begins like a shorter
+    one."""
     return [Settings(Scope(), Gate(max_skip)) for max_skip in (2, 4, 1, 6, 3, 8, 5, 10, 12, 7, 9, 11)[:count]]
 
 
 def name_of(settings: Settings) -> str:
-    """A preset's name, or what distinguishes the settings from the usual ones: of SCOPE all that differs, of another method its first knob and what
-    else of it differs."""
+    """A preset's name, or what distinguishes the settings from the usual ones: of SCOPE all that differs, of another
+    method its first knob and what else of it differs."""
     for name, preset in PRESETS.items():
         if settings == preset or (settings.off and preset.off):
             return name

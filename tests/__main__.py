@@ -32,7 +32,8 @@ STAGES = {
 
 
 def run_pytest(python: Path, root: Path, name: str, *selection: str) -> int:
-    """Each stage is a process of its own, started outside the repository: its folder `nodes` would hide ComfyUI's module."""
+    """Each stage is a process of its own, started outside the repository: its folder `nodes` would hide ComfyUI's
+    module."""
     environment = {
         **os.environ,
         "SCOPE_COMFYUI": str(root),

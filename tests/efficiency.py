@@ -1,8 +1,8 @@
 """What the sampling loop itself costs: `python -m tests.efficiency`.
 
-On a model of a few hundred million random parameters: measured speed-up against the speed-up in floating-point operations,
-the share of the loop that is not the network, what is kept in memory, and the unaccelerated loop against diffusers'
-pipeline on the same weights. Every figure is a ratio within one run; prints and writes JSON.
+On a model of a few hundred million random parameters: measured speed-up against the speed-up in floating-point
+operations, the share of the loop that is not the network, what is kept in memory, and the unaccelerated loop against
+diffusers' pipeline on the same weights. Every figure is a ratio within one run; prints and writes JSON.
 """
 
 import argparse
@@ -24,7 +24,8 @@ EAGER = {
     "magcache": {"threshold": NEVER, "retention": 0.0, "ratios": (1.0, 1.0)},
     "bwcache": {"threshold": NEVER, "tail_ratio": 0.0},
 }
-"""Knobs by which methods skip whatever random weights make of their signals; by default a threshold that is never reached."""
+"""Knobs by which methods skip whatever random weights make of their signals; by default a threshold that is never
+reached."""
 
 
 def measure(out: Path, readme: bool) -> None:
@@ -150,12 +151,15 @@ def measure(out: Path, readme: bool) -> None:
         ratios = [row["time x / FLOP x"] for row in others if row["output"]]
         into_readme(
             "efficiency",
-            f"The loop itself (`python -m tests.efficiency`, {report['parameters'] / 1e6:.0f} million random parameters, two of three steps skipped, "
-            f"which random weights need a fixed cadence for): {balanced['time x']:.2f}x faster by the clock and {balanced['FLOP x']:.2f}x by operations, a ratio of "
-            f"{balanced['time x / FLOP x']:.2f}, and {min(ratios):.2f} to {max(ratios):.2f} with the other methods that reuse the output; what is not the network took "
-            f"{balanced[outside]:.2%} of the full run's time, with the other methods at most {max(row[outside] for row in others):.2%}. Without acceleration it took "
-            f"{report['unaccelerated loop / diffusers pipeline']:.2f} times the time of diffusers' pipeline. At 257 frames of 544x960 SCOPE keeps at most "
-            f"{report['bytes kept at 257 frames, 544x960, fp32, three velocities'] / 1e6:.0f} MB.",
+            f"The loop itself (`python -m tests.efficiency`, {report['parameters'] / 1e6:.0f} million random"
+            " parameters, two of three steps skipped, which random weights need a fixed cadence for):"
+            f" {balanced['time x']:.2f}x faster by the clock and {balanced['FLOP x']:.2f}x by operations, a ratio of"
+            f" {balanced['time x / FLOP x']:.2f}, and {min(ratios):.2f} to {max(ratios):.2f} with the other methods"
+            f" that reuse the output; what is not the network took {balanced[outside]:.2%} of the full run's time, with"
+            f" the other methods at most {max(row[outside] for row in others):.2%}. Without acceleration it took"
+            f" {report['unaccelerated loop / diffusers pipeline']:.2f} times the time of diffusers' pipeline. At 257"
+            " frames of 544x960 SCOPE keeps at most"
+            f" {report['bytes kept at 257 frames, 544x960, fp32, three velocities'] / 1e6:.0f} MB.",
         )
     out.mkdir(parents=True, exist_ok=True)
     (out / "efficiency.json").write_text(json.dumps(report, indent=1))

@@ -1,9 +1,11 @@
-"""What skipping gains by the clock on a GPU: `python -m tests.gpu_check`, with a Python that has torch, such as ComfyUI's.
+"""What skipping gains by the clock on a GPU: `python -m tests.gpu_check`, with a Python that has torch, such as
+ComfyUI's.
 
-SkyReels-V2 DF 1.3B (257 frames of 544x960) and MAGI-1 4.5B (240 frames of 480x480) in bf16, of full size but with random weights and captions, which
-cost the same as the released ones. Every way of skipping follows the same script, two of three iterations skipped, so that only its own cost differs;
-what matters is the speed-up by the clock over that in floating-point operations. Of the SkyReels video the first of three windows is made: the others
-forward the same 25 latent frames. Neither text encoder nor autoencoder runs. Prints, and writes gpu_check.json and gpu_check.md.
+SkyReels-V2 DF 1.3B (257 frames of 544x960) and MAGI-1 4.5B (240 frames of 480x480) in bf16, of full size but with
+random weights and captions, which cost the same as the released ones. Every way of skipping follows the same script,
+two of three iterations skipped, so that only its own cost differs; what matters is the speed-up by the clock over that
+in floating-point operations. Of the SkyReels video the first of three windows is made: the others forward the same 25
+latent frames. Neither text encoder nor autoencoder runs. Prints, and writes gpu_check.json and gpu_check.md.
 """
 
 import argparse
@@ -82,8 +84,8 @@ def settings(way: str, schedule: ARSchedule) -> Settings:
 
 
 class Counted:
-    """A network that counts its calls, and the blocks they ran, by shape. One forward of each shape without any block and one with a single block then
-    tell the floating-point operations of all."""
+    """A network that counts its calls, and the blocks they ran, by shape. One forward of each shape without any block
+    and one with a single block then tell the floating-point operations of all."""
 
     def __init__(self) -> None:
         self.calls, self.ran = Counter(), Counter()
@@ -281,7 +283,8 @@ def measure(network: SkyReels | Magi, steps: int) -> list[dict[str, Any]]:
         row["ratio"] = row["time_x"] / row["flop_x"]
         rows.append(row)
         print(
-            f"  {network.title}, {way}: {row['seconds']:.2f} s, {row['time_x']:.2f}x, operations {row['flop_x']:.2f}x, ratio {row['ratio']:.3f}",
+            f"  {network.title}, {way}: {row['seconds']:.2f} s, {row['time_x']:.2f}x, operations {row['flop_x']:.2f}x,"
+            f" ratio {row['ratio']:.3f}",
             flush=True,
         )
     return rows
@@ -291,8 +294,11 @@ def markdown(report: dict[str, Any]) -> str:
     lines = [
         f"# Speed-up by the clock and by operations on {report['device']}",
         "",
-        f"torch {report['torch']}, {report['dtype']}, random weights. Two of three iterations are skipped in each way; *ratio* is time x over FLOP x, "
-        f"at least {GOAL} where the output is reused. MAGI-1's chunks are decided one by one there, and together where blocks are reused.",
+        (
+            f"torch {report['torch']}, {report['dtype']}, random weights. Two of three iterations are skipped in each"
+            f" way; *ratio* is time x over FLOP x, at least {GOAL} where the output is reused. MAGI-1's chunks are"
+            " decided one by one there, and together where blocks are reused."
+        ),
         "",
     ]
     for model in report["models"]:
@@ -307,8 +313,9 @@ def markdown(report: dict[str, Any]) -> str:
         for row in model["rows"]:
             peak = "" if row["peak_bytes"] is None else f"{row['peak_bytes'] / 1e9:.2f}"
             lines.append(
-                f"| {WAYS.get(row['way'], 'nothing: all are computed')} | {row['computed']} of {row['of']} | {row['seconds']:.2f} | {row['flops'] / 1e15:.3g} "
-                f"| {row['time_x']:.2f} | {row['flop_x']:.2f} | {row['ratio']:.3f} | {peak} | {row['kept_bytes'] / 1e9:.3f} |"
+                f"| {WAYS.get(row['way'], 'nothing: all are computed')} | {row['computed']} of {row['of']} |"
+                f" {row['seconds']:.2f} | {row['flops'] / 1e15:.3g} | {row['time_x']:.2f} | {row['flop_x']:.2f} |"
+                f" {row['ratio']:.3f} | {peak} | {row['kept_bytes'] / 1e9:.3f} |"
             )
         lines.append("")
     return "\n".join(lines)
@@ -337,9 +344,9 @@ def main() -> int:
         "torch": torch.__version__,
         "dtype": str(dtype).removeprefix("torch."),
         "tiny": args.tiny,
-        "device": torch.cuda.get_device_name(device)
-        if device.type == "cuda"
-        else platform.processor() or platform.machine(),
+        "device": (
+            torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or platform.machine()
+        ),
         "models": [],
     }
     for name in args.models:

@@ -1,4 +1,5 @@
-"""A method in one file, as docs/adding-a-method.md tells it: computes every n-th step, and the others with the velocity's mean over time.
+"""A method in one file, as docs/adding-a-method.md tells it: computes every n-th step, and the others with the
+velocity's mean over time.
 
 Tests load it into the package of methods under their feet (`load`), as if it lay there.
 """

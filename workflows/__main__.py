@@ -89,8 +89,8 @@ def _find(name: str) -> Path:
 def set_widget(change: str, prompt: dict):
     """Put `NODE.WIDGET=VALUE` into the prompt; the node is named by its title, its type or its id."""
     target, _, text = change.partition("=")
-    for id, node in prompt.items():
-        for name in (node["_meta"]["title"], node["class_type"], id):
+    for key, node in prompt.items():
+        for name in (node["_meta"]["title"], node["class_type"], key):
             widget = target.removeprefix(f"{name}.")
             if widget in node["inputs"] and widget != target:
                 node["inputs"][widget] = _parse(text, node["inputs"][widget])
@@ -114,7 +114,8 @@ def _parse(text: str, present):
 
 
 def require_models(workflow: dict, prompt: dict, host: Host, server: Server):
-    """Raise `WorkflowError` for model files of the workflow that the prompt names and ComfyUI does not have, with where to get and put them."""
+    """Raise `WorkflowError` for model files of the workflow that the prompt names and ComfyUI does not have, with where
+    to get and put them."""
     named = {value for node in prompt.values() for value in node["inputs"].values() if isinstance(value, str)}
     missing = []
     for node in workflow["nodes"]:

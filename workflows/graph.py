@@ -18,14 +18,14 @@ class WorkflowError(Exception):
 def to_prompt(workflow: dict, object_info: dict) -> dict:
     """Convert a saved graph to ComfyUI's API format, as the browser does when Run is pressed.
 
-    `object_info` is the server's answer to `GET /object_info`. Muted nodes are left out and bypassed ones passed through.
-    Raises `WorkflowError` for a node type that the server does not have.
+    `object_info` is the server's answer to `GET /object_info`. Muted nodes are left out and bypassed ones passed
+    through. Raises `WorkflowError` for a node type that the server does not have.
     """
     nodes = {node["id"]: node for node in workflow["nodes"]}
     links = {link[0]: link for link in workflow["links"]}
     running = {
-        str(id): node
-        for id, node in nodes.items()
+        str(key): node
+        for key, node in nodes.items()
         if node["type"] not in VIRTUAL_NODES and node.get("mode") not in (MUTED, BYPASSED)
     }
     unknown = sorted({node["type"] for node in running.values()} - object_info.keys())
@@ -33,7 +33,7 @@ def to_prompt(workflow: dict, object_info: dict) -> dict:
         raise WorkflowError(f"ComfyUI has no node of type {', '.join(unknown)}. A pack is missing, or failed to load.")
 
     prompt = {}
-    for id, node in running.items():
+    for key, node in running.items():
         info = object_info[node["type"]]
         inputs = widget_values(info["input"], _value_reader(node.get("widgets_values") or []))
         for slot in node.get("inputs", []):
@@ -42,12 +42,13 @@ def to_prompt(workflow: dict, object_info: dict) -> dict:
                 inputs[slot["name"]] = source
         inputs = {name: value for name, value in inputs.items() if not isinstance(value, list) or value[0] in running}
         title = node.get("title") or info["display_name"] or node["type"]
-        prompt[id] = {"class_type": node["type"], "inputs": inputs, "_meta": {"title": title}}
+        prompt[key] = {"class_type": node["type"], "inputs": inputs, "_meta": {"title": title}}
     return prompt
 
 
 def _value_reader(values: list | dict) -> Callable[[str, Any], Any]:
-    """`read(name, default)` over saved widget values: by name, or one after the other in the order the browser draws them."""
+    """`read(name, default)` over saved widget values: by name, or one after the other in the order the browser draws
+    them."""
     if isinstance(values, dict):
         return values.get
     remaining = iter(values)
@@ -55,10 +56,11 @@ def _value_reader(values: list | dict) -> Callable[[str, Any], Any]:
 
 
 def widget_values(inputs: dict, read: Callable[[str, Any], Any], prefix: str = "") -> dict:
-    """The widgets of a node (or of one option of a dynamic combo, whose name is then the prefix) with the values that `read(name, default)` gives."""
+    """The widgets of a node (or of one option of a dynamic combo, whose name is then the prefix) with the values that
+    `read(name, default)` gives."""
     found = {}
-    for name, spec in {**inputs.get("required", {}), **inputs.get("optional", {})}.items():
-        name, options = prefix + name, spec[1] if len(spec) > 1 else {}
+    for short, spec in {**inputs.get("required", {}), **inputs.get("optional", {})}.items():
+        name, options = prefix + short, spec[1] if len(spec) > 1 else {}
         kind = "COMBO" if isinstance(spec[0], list) else options.get("widgetType", spec[0])
         if kind not in WIDGET_TYPES or options.get("forceInput"):
             continue
@@ -81,7 +83,8 @@ def _default(declared: str | list, kind: str, options: dict) -> Any:
 
 
 def _control_widgets(name: str, kind: str, options: dict) -> list[str]:
-    """The widgets that the browser adds and saves after this one, and does not send: what to do with a seed after each run."""
+    """The widgets that the browser adds and saves after this one, and does not send: what to do with a seed after each
+    run."""
     if not options.get("control_after_generate", kind == "INT" and name in ("seed", "noise_seed")):
         return []
     return ["control_after_generate", "control_filter_list"] if kind == "COMBO" else ["control_after_generate"]

@@ -1,4 +1,5 @@
-"""The ComfyUI that runs a workflow: found on this machine or built for the purpose, started on a free port, stopped afterwards."""
+"""The ComfyUI that runs a workflow: found on this machine or built for the purpose, started on a free port, stopped
+afterwards."""
 
 import base64
 import hashlib
@@ -49,9 +50,11 @@ class HostError(Exception):
 
 
 def find_or_build(comfyui: Path | None = None, extras: tuple[str, ...] = ()) -> "Host":
-    """The ComfyUI to use: `comfyui`, else COMFYUI_PATH, else the one this pack is installed in, else a private one in the cache.
+    """The ComfyUI to use: `comfyui`, else COMFYUI_PATH, else the one this pack is installed in, else a private one in
+    the cache.
 
-    `extras` are further pip requirements. A private host gets what it lacks; for a user's own the missing ones are only named.
+    `extras` are further pip requirements. A private host gets what it lacks; for a user's own the missing ones are only
+    named.
     """
     chosen = comfyui or os.environ.get("COMFYUI_PATH")
     parent = PACK.parent.parent
@@ -193,7 +196,10 @@ class Host:
 
     def missing(self, requirements: list[str]) -> list[str]:
         """Those requirements of which no version is installed."""
-        probe = "from importlib.metadata import distributions; print(*(found.metadata['Name'] for found in distributions()))"
+        probe = (
+            "from importlib.metadata import distributions; print(*(found.metadata['Name'] for found in"
+            " distributions()))"
+        )
         installed = subprocess.run([self.python, "-c", probe], env=_environment(), capture_output=True, text=True)
         if installed.returncode:
             raise HostError(f"{self.python} does not run: {installed.stderr.strip()}")
@@ -211,8 +217,9 @@ class Host:
     ) -> Iterator["Server"]:
         """Run the server for the length of a `with` block, with this pack, core's nodes and no other pack.
 
-        Everything it writes goes to `output` and `log`, or else to a temporary folder: a user's installation is only read.
-        `arguments` go to ComfyUI last, so they override. `patience` is the number of seconds it may take to start.
+        Everything it writes goes to `output` and `log`, or else to a temporary folder: a user's installation is only
+        read. `arguments` go to ComfyUI last, so they override. `patience` is the number of seconds it may take to
+        start.
         """
         with tempfile.TemporaryDirectory(prefix="scope-comfyui-", ignore_cleanup_errors=True) as folder:
             base = Path(folder)
@@ -233,7 +240,7 @@ class Host:
                 needed.mkdir(parents=True, exist_ok=True)
             _link_pack(base / "custom_nodes")
 
-            with open(log, "wb") as log_file:
+            with Path(log).open("wb") as log_file:
                 streams = {"stdin": subprocess.DEVNULL, "stdout": log_file, "stderr": subprocess.STDOUT}
                 process = subprocess.Popen([*command, *arguments], cwd=base, env=_environment(), **streams)
             server = Server(port, log)
@@ -308,8 +315,9 @@ class Server:
     ) -> dict:
         """Run an API-format prompt to its end and return its history entry (`outputs`, `status`).
 
-        `on_event(type, data)` sees each websocket message of this run. `workflow`, the saved graph, is stored in the files written.
-        Raises `WorkflowError` if ComfyUI refuses the prompt or a node fails, `HostError` if the server dies.
+        `on_event(type, data)` sees each websocket message of this run. `workflow`, the saved graph, is stored in the
+        files written. Raises `WorkflowError` if ComfyUI refuses the prompt or a node fails, `HostError` if the server
+        dies.
         """
         client_id = client_id or uuid.uuid4().hex
         embedded = {"extra_pnginfo": {"workflow": workflow}} if workflow else {}
@@ -359,8 +367,8 @@ def _event_stream(port: int, client_id: str) -> Iterator[BinaryIO]:
     key = base64.b64encode(os.urandom(16)).decode()
     with socket.create_connection(("127.0.0.1", port)) as connection, connection.makefile("rb") as stream:
         connection.sendall(
-            f"GET /ws?clientId={client_id} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-            f"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}\r\n\r\n".encode()
+            f"GET /ws?clientId={client_id} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nUpgrade: websocket\r\nConnection:"
+            f" Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}\r\n\r\n".encode()
         )
         status = stream.readline().decode().strip()
         if " 101 " not in status:
@@ -371,7 +379,8 @@ def _event_stream(port: int, client_id: str) -> Iterator[BinaryIO]:
 
 
 def _events(stream: BinaryIO) -> Iterator[tuple[str, dict]]:
-    """The JSON messages of the websocket (RFC 6455 frames, which a server sends unmasked); previews, which are binary, are skipped."""
+    """The JSON messages of the websocket (RFC 6455 frames, which a server sends unmasked); previews, which are binary,
+    are skipped."""
     while len(head := stream.read(2)) == 2:
         opcode, length = head[0] & 0x0F, head[1] & 0x7F
         if length >= 126:

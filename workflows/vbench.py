@@ -1,7 +1,8 @@
 """Videos for VBench: every prompt of a file, several times, at each setting of a table: `python -m workflows.vbench`.
 
-They become FOLDER/<row>/{prompt}-{index}.mp4, the names that VBench's standard mode looks for. VBench takes the ending of all videos from any
-one file of the folder, so nothing else may lie there; settings and times are FOLDER/<row>.json and FOLDER/<row>.jsonl.
+They become FOLDER/<row>/{prompt}-{index}.mp4, the names that VBench's standard mode looks for. VBench takes the ending
+of all videos from any one file of the folder, so nothing else may lie there; settings and times are FOLDER/<row>.json
+and FOLDER/<row>.jsonl.
 """
 
 import argparse
@@ -21,13 +22,15 @@ from .graph import WorkflowError, widget_values
 from .launcher import HostError, find_or_build
 
 Graph = dict[str, tuple[str, dict[str, Any]]]
-"""Nodes by name: type, and the inputs that are not at their defaults. A list is a link: name of a node, number of its output."""
+"""Nodes by name: type, and the inputs that are not at their defaults. A list is a link: name of a node, number of its
+output."""
 
 OURS = {"quality": {"preset": "quality"}, "balanced": {"preset": "balanced"}, "fast": {"preset": "fast"}}
 SKYREELS_ROWS = {
     "Original": {"preset": "off"},
     "Delta-DiT": {"settings": {"method": "delta_dit"}},
-    # The paper does not print its thresholds. These are the default and the advice of the SkyReels-V2 release, with its `use_ret_steps`.
+    # The paper does not print its thresholds. These are the default and the advice of the SkyReels-V2 release, with its
+    # `use_ret_steps`.
     "TeaCache-slow": {
         "settings": {
             "method": "teacache",
@@ -77,10 +80,12 @@ MAGI_ROWS = {
     **OURS,
 }
 ROWS: dict[str, dict[str, dict[str, Any]]] = {"skyreels": SKYREELS_ROWS, "magi": MAGI_ROWS, "demo": SKYREELS_ROWS}
-"""The paper's Table 1 by model, and our presets: `preset` of SCOPE Sampler, or the inputs of a SCOPE Settings node that are not at their defaults."""
+"""The paper's Table 1 by model, and our presets: `preset` of SCOPE Sampler, or the inputs of a SCOPE Settings node that
+are not at their defaults."""
 
 NEGATIVE = (
-    "色调艳丽，过曝，静态，细节模糊不清，字幕，风格，作品，画作，画面，静止，整体发灰，最差质量，低质量，JPEG压缩残留，丑陋的，残缺的，多余的手指，画得不好的手部，"
+    "色调艳丽，过曝，静态，细节模糊不清，字幕，风格，作品，画作，画面，静止，整体发灰，最差质量，低质量，JPEG压缩残留，"
+    "丑陋的，残缺的，多余的手指，画得不好的手部，"
     "画得不好的脸部，畸形的，毁容的，形态畸形的肢体，手指融合，静止不动的画面，杂乱的背景，三条腿，背景人很多，倒着走"
 )
 """That of the SkyReels-V2 release."""
@@ -134,7 +139,8 @@ def skyreels(text: str, files: Files) -> Graph:
 
 
 def magi(text: str, files: Files) -> Graph:
-    """MAGI-1 4.5B distilled as in the paper: 240 frames of 480x480, each chunk attending to all before it, whose keys and values take 7.6 GB."""
+    """MAGI-1 4.5B distilled as in the paper: 240 frames of 480x480, each chunk attending to all before it, whose keys
+    and values take 7.6 GB."""
     return {
         "model": ("SCOPE_LoadModel", {"model_name": files.model}),
         "clip": ("CLIPLoader", {"clip_name": files.text_encoder, "type": "pixart"}),
@@ -344,7 +350,7 @@ def render(options: argparse.Namespace) -> None:
                 progress.close()
             saved, totals = outputs["save"]["images"][0], outputs["timeline"]["scope_trace"][0]["totals"]
             Path(work, saved["subfolder"], saved["filename"]).replace(file)
-            with open(options.out / f"{row}.jsonl", "a", encoding="utf-8") as log:
+            with (options.out / f"{row}.jsonl").open("a", encoding="utf-8") as log:
                 log.write(
                     json.dumps(
                         {
@@ -362,14 +368,15 @@ def render(options: argparse.Namespace) -> None:
                 )
             left = (time.monotonic() - began) / done * (len(todo) - done)
             print(
-                f"  {done} of {len(todo)}, {left / 3600:.1f} h left: {row}/{file.name}, {totals['computed']} of {totals['iterations']} computed, "
-                f"{totals['seconds']:.1f} s",
+                f"  {done} of {len(todo)}, {left / 3600:.1f} h left: {row}/{file.name}, {totals['computed']} of"
+                f" {totals['iterations']} computed, {totals['seconds']:.1f} s",
                 flush=True,
             )
 
 
 def read_prompts(prompts: Path, names: Path | None, samples: int, limit: int | None) -> dict[str, str]:
-    """Prompts by the names of their videos. Raises `WorkflowError` for files that do not fit together, and names that cannot be those of files."""
+    """Prompts by the names of their videos. Raises `WorkflowError` for files that do not fit together, and names that
+    cannot be those of files."""
     try:
         texts, titles = (
             [line.strip() for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
@@ -390,8 +397,11 @@ def read_prompts(prompts: Path, names: Path | None, samples: int, limit: int | N
         raise WorkflowError(
             "\n  ".join(
                 [
-                    f"VBench finds videos by their prompts, and these cannot be file names here (at most 255 bytes, none of {' '.join(UNFIT)}). Where they are longer "
-                    "versions of VBench's prompts, give those as --names:",
+                    (
+                        "VBench finds videos by their prompts, and these cannot be file names here (at most 255 bytes,"
+                        f" none of {' '.join(UNFIT)}). Where they are longer versions of VBench's prompts, give those"
+                        " as --names:"
+                    ),
                     *refused,
                 ]
             )
@@ -427,29 +437,34 @@ def complete(graph: Graph, row: dict[str, Any], seed: int) -> Graph:
 
 
 def to_api(graph: Graph, object_info: dict) -> dict:
-    """ComfyUI's API format, with the defaults that its nodes declare. Raises `WorkflowError` for a node type that the server does not have."""
+    """ComfyUI's API format, with the defaults that its nodes declare. Raises `WorkflowError` for a node type that the
+    server does not have."""
     if unknown := sorted({kind for kind, _ in graph.values()} - object_info.keys()):
         raise WorkflowError(f"ComfyUI has no node of type {', '.join(unknown)}. A pack is missing, or failed to load.")
     return {
         name: {
             "class_type": kind,
             "_meta": {"title": name},
-            "inputs": widget_values(object_info[kind]["input"], inputs.get)
-            | {key: value for key, value in inputs.items() if isinstance(value, list)},
+            "inputs": (
+                widget_values(object_info[kind]["input"], inputs.get)
+                | {key: value for key, value in inputs.items() if isinstance(value, list)}
+            ),
         }
         for name, (kind, inputs) in graph.items()
     }
 
 
 def keep_settings(file: Path, settings: dict, environment: dict) -> None:
-    """Write a row's settings, and every environment that its videos are made in. Raises `WorkflowError` where videos of other settings are there."""
+    """Write a row's settings, and every environment that its videos are made in. Raises `WorkflowError` where videos of
+    other settings are there."""
     environments = []
     if file.exists():
         known = json.loads(file.read_text(encoding="utf-8"))
         environments = known.pop("environments")
         if known != settings:
             raise WorkflowError(
-                f"{file.with_suffix('')} holds videos made with other settings, which {file} tells. Choose another --out."
+                f"{file.with_suffix('')} holds videos made with other settings, which {file} tells. Choose another"
+                " --out."
             )
     if environment not in environments:
         environments.append(environment)

@@ -22,11 +22,15 @@ def calibrations() -> Calibrations:
 
 
 def keep(calibration: Calibration) -> str:
-    """Save a calibration for later runs; says where. The run that taught it must not be lost to a folder that cannot be written."""
+    """Save a calibration for later runs; says where. The run that taught it must not be lost to a folder that cannot be
+    written."""
     try:
         return f"Kept as {calibrations().save(calibration).name} in user/scope/calibration"
     except OSError as error:
-        return f"Not kept for later runs, because ComfyUI's user folder cannot be written ({error}); connect the settings output"
+        return (
+            f"Not kept for later runs, because ComfyUI's user folder cannot be written ({error}); connect the settings"
+            " output"
+        )
 
 
 def identity(features: Features, model) -> str:
@@ -55,5 +59,6 @@ def tensors(patch: Any) -> Iterator[Tensor]:
 
 
 def with_ratios(settings: Settings, *circumstances: Circumstances) -> Settings:
-    """Settings with the ratios calibrated for a run, which is in one of these circumstances. Raises CalibrationError where there are none."""
+    """Settings with the ratios calibrated for a run, which is in one of these circumstances. Raises CalibrationError
+    where there are none."""
     return settings.calibrated(calibrations().find(*circumstances).ratios)

@@ -1,8 +1,8 @@
 """Small clips for the browser to compare, in ComfyUI's temp folder."""
 
-import os
 from collections.abc import Iterable
 from fractions import Fraction
+from pathlib import Path
 
 import av
 import folder_paths
@@ -29,7 +29,7 @@ def write_frames(frames: Iterable[Tensor], shape: tuple[int, ...], fps: float, n
         f"scope/{name}", folder_paths.get_temp_directory()
     )
     file = f"{name}_{counter:05}_.mp4"
-    with av.open(os.path.join(folder, file), "w", options={"movflags": "faststart"}) as container:
+    with av.open(Path(folder, file), "w", options={"movflags": "faststart"}) as container:
         stream = container.add_stream(
             "libx264", rate=Fraction(fps).limit_denominator(1000), options={"crf": "10", "preset": "veryfast"}
         )

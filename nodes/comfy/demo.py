@@ -126,7 +126,8 @@ def load_demo_clip() -> comfy.sd.CLIP:
     with safe_open(TEXT, framework="pt") as file:
         if tuple(json.loads(file.metadata()["words"])) != WORDS:
             raise ValueError(
-                f"{TEXT.name} was trained on other words than scope_core.demo.words lists; run `python -m scope_core.demo.training.train` again"
+                f"{TEXT.name} was trained on other words than scope_core.demo.words lists; run `python -m"
+                " scope_core.demo.training.train` again"
             )
     return comfy.sd.CLIP(target, state_dict=[load_file(TEXT)], disable_dynamic=True)
 

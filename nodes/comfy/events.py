@@ -16,7 +16,8 @@ def send(kind: str, payload: dict[str, Any]) -> None:
 
 
 def send_step(node_id: str | None, trace: SegmentTrace) -> None:
-    """One small message per step: the newest one; with the segment's header and what the rules' letters mean if it is its first."""
+    """One small message per step: the newest one; with the segment's header and what the rules' letters mean if it is
+    its first."""
     first = len(trace.steps) == 1
     segment, rules = (trace.header, {"rules": dict(RULES.values())}) if first else (trace.header["index"], {})
     send("scope.step", {"node": node_id, "segment": segment, "step": trace.steps[-1], **rules})

@@ -1,4 +1,5 @@
-"""The families of models as they live in the host. Everything else here asks the object that owns a MODEL, never which family it is of."""
+"""The families of models as they live in the host. Everything else here asks the object that owns a MODEL, never which
+family it is of."""
 
 from abc import ABC, abstractmethod
 from typing import Any, Protocol

@@ -1,4 +1,4 @@
-"""Load AR video models as standard MODELs: any key layout, single files and shards, SkyReels-V2's fps branch folded in."""
+"""Load AR video models as standard MODELs: any key layout, single files and shards. The fps branch is folded in."""
 
 import logging
 import re
@@ -54,9 +54,9 @@ def model_paths(name: str) -> list[str]:
     path = folder_paths.get_full_path_or_raise("diffusion_models", name)
     if not path.endswith((".safetensors", ".sft")):
         raise ModelFileError(
-            f"{name} is not a safetensors file. A {Path(path).suffix} file may run code when it is opened, so it is not read; "
-            "download the .safetensors version of the model. GGUF files: load them with their own loader and connect its "
-            "MODEL to this node's `model` input."
+            f"{name} is not a safetensors file. A {Path(path).suffix} file may run code when it is opened, so it is not"
+            " read; download the .safetensors version of the model. GGUF files: load them with their own loader and"
+            " connect its MODEL to this node's `model` input."
         )
     shard = SHARD.match(path)
     if shard is None:
@@ -66,8 +66,8 @@ def model_paths(name: str) -> list[str]:
     missing = [Path(s).name for s in shards if not Path(s).exists()]
     if missing:
         raise ModelFileError(
-            f"{name} is one of {total} files, but {len(missing)} of them are missing beside it: {', '.join(missing[:4])}"
-            f"{' ...' if len(missing) > 4 else ''}. Download them into the same folder."
+            f"{name} is one of {total} files, but {len(missing)} of them are missing beside it:"
+            f" {', '.join(missing[:4])}{' ...' if len(missing) > 4 else ''}. Download them into the same folder."
         )
     return shards
 
@@ -78,7 +78,7 @@ def read_header(paths: list[str]) -> dict[str, tuple[int, ...]]:
     for path in paths:
         try:
             with safe_open(path, framework="pt") as file:
-                shapes |= {official_key(key): tuple(file.get_slice(key).get_shape()) for key in file.keys()}
+                shapes |= {official_key(key): tuple(file.get_slice(key).get_shape()) for key in file}
         except (SafetensorError, OSError) as error:
             raise ModelFileError(
                 f"{Path(path).name} cannot be read ({error}). The file is damaged or its download was cut off; "
@@ -97,7 +97,8 @@ def read_state(paths: list[str]) -> tuple[dict[str, torch.Tensor], dict[str, str
 
 
 def load_ar_model(paths: list[str], fps: int, model_options: dict, kind: str = "auto", disable_dynamic: bool = False):
-    """A prepared ModelPatcher of the files at `paths`. `kind` (see KINDS) matters to MAGI-1. Raises NotARVideoModel, ModelFileError."""
+    """A prepared ModelPatcher of the files at `paths`. `kind` (see KINDS) matters to MAGI-1. Raises
+    NotARVideoModelError, ModelFileError."""
     name = Path(paths[0]).name
     shapes = read_header(paths)
     if config := magi_network.config_of(shapes):
@@ -110,7 +111,8 @@ def load_ar_model(paths: list[str], fps: int, model_options: dict, kind: str = "
     patcher = comfy.sd.load_diffusion_model_state_dict(state, model_options, metadata, disable_dynamic)
     if patcher is None:
         raise ModelFileError(
-            f"{name} has the keys of {model_name} but shapes that ComfyUI does not know; is it a finetune with another architecture?"
+            f"{name} has the keys of {model_name} but shapes that ComfyUI does not know; is it a finetune with another"
+            " architecture?"
         )
     if warning := suspicion(model_name, name):
         logging.warning("SCOPE: %s", warning)
@@ -127,7 +129,8 @@ def load_magi(
     distilled = is_distilled(paths[0], config, kind)
     if config.quantised and "dtype" in model_options:
         raise ModelFileError(
-            f"weight_dtype cannot change {name}: its layers are stored in fp8 with scales of their own. Set it to default"
+            f"weight_dtype cannot change {name}: its layers are stored in fp8 with scales of their own. Set it to"
+            " default"
         )
     try:
         patcher = magi.make_patcher(
@@ -136,8 +139,8 @@ def load_magi(
     except KeyError as error:
         missing = error.args
         raise ModelFileError(
-            f"{name} lacks {len(missing)} weights of MAGI-1, such as {missing[0]}. A part of the model is missing: choose the first file of "
-            "the complete set, or download it again"
+            f"{name} lacks {len(missing)} weights of MAGI-1, such as {missing[0]}. A part of the model is missing:"
+            " choose the first file of the complete set, or download it again"
         ) from error
     sizes = {magi_network.MAGI_4_5B.hidden: "4.5B", magi_network.MAGI_24B.hidden: "24B"}
     patcher.set_attachments(
@@ -150,8 +153,8 @@ def load_magi(
 
 
 def is_distilled(path: str, config: magi_network.MagiConfig, kind: str) -> bool:
-    """Base and distilled files have the same keys; `kind` tells, or the names of the file and the folders that the release puts it in.
-    Raises ModelFileError where these contradict each other."""
+    """Base and distilled files have the same keys; `kind` tells, or the names of the file and the folders that the
+    release puts it in. Raises ModelFileError where these contradict each other."""
     named = " ".join(Path(path).parts[-4:]).lower()
     clues = {
         "distilled": "distill" in named or config.quantised,
@@ -161,19 +164,21 @@ def is_distilled(path: str, config: magi_network.MagiConfig, kind: str) -> bool:
     if kind != "auto" and clues[other[kind]] and not clues[kind]:
         why = "it is an fp8 file, and those are distilled" if config.quantised else "its name says otherwise"
         raise ModelFileError(
-            f"kind is {kind!r}, but {Path(path).name} is a {other[kind]} model: {why}. Set kind to auto, or to {other[kind]}"
+            f"kind is {kind!r}, but {Path(path).name} is a {other[kind]} model: {why}. Set kind to auto, or to"
+            f" {other[kind]}"
         )
     if kind == "auto" and not any(clues.values()):
         logging.warning(
-            "SCOPE: nothing in the name of %s says whether it is a base or a distilled MAGI-1; it is taken as base. Set kind if that is wrong.",
+            "SCOPE: nothing in the name of %s says whether it is a base or a distilled MAGI-1; it is taken as base. Set"
+            " kind if that is wrong.",
             path,
         )
     return kind == "distilled" or (kind == "auto" and clues["distilled"])
 
 
 def complete_model(patcher, paths: list[str] | None, fps: int):
-    """Prepare a MODEL that another loader made: its fps branch, which other loaders drop, comes from `paths` or from the
-    file that the loader remembers."""
+    """Prepare a MODEL that another loader made: its fps branch, which other loaders drop, comes from `paths` or from
+    the file that the loader remembers."""
     patcher = patcher.clone()
     model = patcher.model.diffusion_model
     shapes = {
@@ -189,8 +194,8 @@ def complete_model(patcher, paths: list[str] | None, fps: int):
         offset = fps_offset(read_tensors(paths, FPS_KEYS), fps)
         if offset.shape[0] != 6 * model.dim:
             raise ModelFileError(
-                f"{Path(paths[0]).name} belongs to a model of width {offset.shape[0] // 6}, the connected model has width "
-                f"{model.dim}; choose the file it was made from"
+                f"{Path(paths[0]).name} belongs to a model of width {offset.shape[0] // 6}, the connected model has"
+                f" width {model.dim}; choose the file it was made from"
             )
         patcher.add_patches({f"diffusion_model.{FPS_TARGET}": ("diff", (offset,))})
     prepare(patcher, model_name)
@@ -202,5 +207,5 @@ def read_tensors(paths: list[str], keys: tuple[str, ...]) -> dict[str, torch.Ten
     found = {}
     for path in paths:
         with safe_open(path, framework="pt") as file:
-            found |= {official_key(key): file.get_tensor(key) for key in file.keys() if official_key(key) in keys}
+            found |= {official_key(key): file.get_tensor(key) for key in file if official_key(key) in keys}
     return found

@@ -1,7 +1,7 @@
 """MAGI-1 as a model of the host: its transformer behind a BaseModel, called chunk by chunk through the user's guider.
 
-What a call is about (chunks, times, ranges, cache) travels in the transformer options, where hooks and wrappers of other nodes
-leave it alone. LoRA, fp8 storage, offload and attention backends are the host's.
+What a call is about (chunks, times, ranges, cache) travels in the transformer options, where hooks and wrappers of
+other nodes leave it alone. LoRA, fp8 storage, offload and attention backends are the host's.
 """
 
 from collections.abc import Callable
@@ -35,7 +35,8 @@ from .unrolling import Unrolling, check_frames
 
 KEY = "scope_chunks"
 GRID = MAPPED_STEPS
-"""Levels of the table that the host's schedulers pick from; `simple` gives the released levels for all steps that divide it."""
+"""Levels of the table that the host's schedulers pick from; `simple` gives the released levels for all steps that
+divide it."""
 NULL_TOKENS = 50
 """Rows of the null caption that are shown."""
 
@@ -114,6 +115,7 @@ class HostFp8Linear(Fp8Linear, comfy.ops.CastWeightBiasOp):
         if return_weight:
             return weight
         self.weight = torch.nn.Parameter(weight, requires_grad=False)
+        return None
 
 
 class Operations(comfy.ops.manual_cast):
@@ -155,8 +157,8 @@ class MagiModel(comfy.model_base.BaseModel):
         call: ChunkCall | None = transformer_options.get(KEY)
         if call is None:
             raise NotByChunksError(
-                "MAGI-1 goes through the noise levels chunk by chunk, which this sampler cannot do. Sample it with SCOPE Sampler, or with "
-                "SCOPE Sampler (Advanced) in SamplerCustomAdvanced"
+                "MAGI-1 goes through the noise levels chunk by chunk, which this sampler cannot do. Sample it with"
+                " SCOPE Sampler, or with SCOPE Sampler (Advanced) in SamplerCustomAdvanced"
             )
         network: MagiTransformer = self.diffusion_model
         if call.around is None:
@@ -183,8 +185,8 @@ class MagiModel(comfy.model_base.BaseModel):
         width = self.diffusion_model.config.caption_dim
         if text.shape[-1] != width:
             raise NotByChunksError(
-                f"the prompt was encoded into {text.shape[-1]} features, this model takes {width}. MAGI-1 needs T5-v1.1-XXL: CLIPLoader with "
-                "type pixart, then MAGI-1 Prompt"
+                f"the prompt was encoded into {text.shape[-1]} features, this model takes {width}. MAGI-1 needs"
+                " T5-v1.1-XXL: CLIPLoader with type pixart, then MAGI-1 Prompt"
             )
         mask = kwargs.get("attention_mask")
         mask = torch.ones(text.shape[:2]) if mask is None else mask.reshape(text.shape[0], -1)[:, : text.shape[1]]
@@ -199,7 +201,8 @@ class MagiModel(comfy.model_base.BaseModel):
         return kwargs.get("magi_sizes", {})
 
     def memory_required(self, input_shape, cond_shapes: dict = {}) -> float:
-        """Bytes beside the weights. Where a sampler said what its calls are like (`with_sizes`), that counts; else all frames at once."""
+        """Bytes beside the weights. Where a sampler said what its calls are like (`with_sizes`), that counts; else all
+        frames at once."""
         batch, frames, height, width = (
             cond_shapes["magi_call"][0] if "magi_call" in cond_shapes else (input_shape[0], *input_shape[2:])
         )
@@ -219,8 +222,8 @@ def with_sizes(
     dtype: torch.dtype,
     kv_bytes_kept: float,
 ) -> list:
-    """Conditioning that tells `memory_required` what the calls of a run are like: the window, one chunk more that is shown clean and
-    one that is shown twice, and the keys and values that stay on the GPU."""
+    """Conditioning that tells `memory_required` what the calls of a run are like: the window, one chunk more that is
+    shown clean and one that is shown twice, and the keys and values that stay on the GPU."""
     batch, _, frames, height, width = noise.shape
     chunks = frames // CHUNK
     kept = min(chunks, max(reach.noisy) + 1 if reach.noisy else chunks)
@@ -247,8 +250,9 @@ def captions(
 ) -> tuple[Tensor, Tensor]:
     """Caption of every chunk [B, r, L, D] and the tokens to attend to [B, r, L].
 
-    Special tokens come first, that of the duration before all others; together at most as many as the null caption has. A prompt without
-    a token is the null caption. docs/magi1.md 2.4; for `negative` tokens on the null caption, the same.
+    Special tokens come first, that of the duration before all others; together at most as many as the null caption has.
+    A prompt without a token is the null caption. docs/magi1.md 2.4; for `negative` tokens on the null caption, the
+    same.
     """
     batch, most = len(text), len(null)
     null_rows = (
@@ -266,9 +270,10 @@ def captions(
         rows += [] if special is None else [special]
         first = torch.cat(rows).to(null).float() if rows else null.new_zeros(0, null.shape[1]).float()
         known = torch.ones(batch, len(first), dtype=torch.bool, device=null.device)
-        return torch.cat([first.expand(batch, -1, -1), text.to(null).float()], 1)[:, :most], torch.cat(
-            [known, mask.to(null.device).bool()], 1
-        )[:, :most]
+        return (
+            torch.cat([first.expand(batch, -1, -1), text.to(null).float()], 1)[:, :most],
+            torch.cat([known, mask.to(null.device).bool()], 1)[:, :most],
+        )
 
     parts = [told(chunk) for chunk in call.text]
     longest = max(rows.shape[1] for rows, _ in parts)
@@ -365,8 +370,8 @@ def make_patcher(
     dtype: torch.dtype | None,
     disable_dynamic: bool = False,
 ):
-    """ModelPatcher of weights in the published layout. `dtype` stores the linears of the blocks; by default as in the file. Raises KeyError
-    with the names of weights that are missing."""
+    """ModelPatcher of weights in the published layout. `dtype` stores the linears of the blocks; by default as in the
+    file. Raises KeyError with the names of weights that are missing."""
     management = comfy.model_management
     load_device, offload_device = management.get_torch_device(), management.unet_offload_device()
     supported = MagiSettings.supported_inference_dtypes
@@ -424,13 +429,13 @@ class ChunkWindow(Unrolling):
     def check_size(self, latent: Tensor) -> None:
         if latent.shape[2] % CHUNK:
             raise ScheduleError(
-                f"the video has {latent.shape[2]} latent frames, and a chunk of MAGI-1 has {CHUNK}; connect the latent of "
-                f"MAGI-1 Schedule, which has whole chunks, or one of {self.whole(latent.shape[2])}"
+                f"the video has {latent.shape[2]} latent frames, and a chunk of MAGI-1 has {CHUNK}; connect the latent"
+                f" of MAGI-1 Schedule, which has whole chunks, or one of {self.whole(latent.shape[2])}"
             )
         if any(side % 2 for side in latent.shape[3:]):
             raise ScheduleError(
-                f"the video is {latent.shape[4]} x {latent.shape[3]} in latent pixels, and MAGI-1 puts 2 x 2 of them together; "
-                "choose a width and a height that are multiples of 16 pixels"
+                f"the video is {latent.shape[4]} x {latent.shape[3]} in latent pixels, and MAGI-1 puts 2 x 2 of them"
+                " together; choose a width and a height that are multiples of 16 pixels"
             )
         check_frames("start", self.start, latent)
 
@@ -451,8 +456,8 @@ def unroll_chunks(
     """What the widgets of MAGI-1 Schedule stand for, and the latent frames that fit. Raises ScheduleError."""
     if kv_chunks and noisy:
         raise ScheduleError(
-            f"kv_chunks is {kv_chunks}, but chunks here look back {noisy[0]} chunks at most, which keeps keys and values few "
-            "without it; set look_back to all, or kv_chunks to 0"
+            f"kv_chunks is {kv_chunks}, but chunks here look back {noisy[0]} chunks at most, which keeps keys and"
+            " values few without it; set look_back to all, or kv_chunks to 0"
         )
     compress = Compression(kv_chunks) if kv_chunks else None
     plan = ChunkWindow(window, Reach(noisy), f"magi {shortcut}", kv_gb * 1e9, compress, start, vae)
@@ -460,9 +465,10 @@ def unroll_chunks(
     frames = plan.whole(asked)
     plan.schedule(asked, 4 * window)
     fits = MAGI.pixel_frames(frames)
-    return replace(
-        plan, note=f"{length} frames became {fits}: a chunk has {CHUNK * STRIDE}" if fits != length else ""
-    ), frames
+    return (
+        replace(plan, note=f"{length} frames became {fits}: a chunk has {CHUNK * STRIDE}" if fits != length else ""),
+        frames,
+    )
 
 
 class HostMagi(HostFamily):

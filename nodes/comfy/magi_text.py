@@ -1,4 +1,5 @@
-"""Prompts for MAGI-1 (docs/magi1.md 2.4): caption cleaning, T5 features of any of the host's clip types, learned special tokens."""
+"""Prompts for MAGI-1 (docs/magi1.md 2.4): caption cleaning, T5 features of any of the host's clip types, learned
+special tokens."""
 
 import html
 import re
@@ -87,8 +88,8 @@ class WrongEncoderError(ValueError):
 
 
 def clean(caption: str) -> str:
-    """A prompt as MAGI-1's captions were cleaned: DeepFloyd's rules, applied twice as published (docs/magi1.md 2.4). Lower case, no links, markup, names, ids,
-    file names, brackets or CJK characters."""
+    """A prompt as MAGI-1's captions were cleaned: DeepFloyd's rules, applied twice as published (docs/magi1.md 2.4).
+    Lower case, no links, markup, names, ids, file names, brackets or CJK characters."""
     for _ in range(2):
         caption = unquote_plus(caption).strip().lower().replace("<person>", "person")
         caption = substitute(LINKS, caption)
@@ -107,19 +108,20 @@ def substitute(rules: tuple[tuple[str, str], ...], text: str) -> str:
 
 
 def encode(clip, text: str) -> Tensor:
-    """T5 features [1, L, 4096] of the cleaned text, 1 <= L <= 800 with the end token. Clip types pad differently; features here are those of the text without
-    padding, as MAGI-1 uses them. Raises WrongEncoderError."""
+    """T5 features [1, L, 4096] of the cleaned text, 1 <= L <= 800 with the end token. Clip types pad differently;
+    features here are those of the text without padding, as MAGI-1 uses them. Raises WrongEncoderError."""
     tokens = clip.tokenize(clean(text))
     if list(tokens) != ["t5xxl"]:
         raise WrongEncoderError(
-            f"this CLIP encodes with {', '.join(tokens)}, MAGI-1 with T5-v1.1-XXL alone. Load t5xxl with Load CLIP, type pixart; "
-            "the umt5_xxl of Wan and SkyReels is another encoder"
+            f"this CLIP encodes with {', '.join(tokens)}, MAGI-1 with T5-v1.1-XXL alone. Load t5xxl with Load CLIP,"
+            " type pixart; the umt5_xxl of Wan and SkyReels is another encoder"
         )
     words = [(token, weight) for token, weight in tokens["t5xxl"][0] if token > EOS]
     features = clip.encode_from_tokens({"t5xxl": [[*words[: MAX_TOKENS - 1], (EOS, 1.0)]]})
     if features.shape[2] != WIDTH:
         raise WrongEncoderError(
-            f"this T5 makes features of width {features.shape[2]}, MAGI-1 needs {WIDTH}: T5-v1.1-XXL, not the older T5 of Cosmos"
+            f"this T5 makes features of width {features.shape[2]}, MAGI-1 needs {WIDTH}: T5-v1.1-XXL, not the older T5"
+            " of Cosmos"
         )
     return features
 
@@ -133,8 +135,9 @@ def special_tokens_path() -> str:
 
 
 def special_tokens(options: Collection[str]) -> Tensor:
-    """Rows [n, 4096] fp32 of the options in TOKEN_ROWS, in the order in which they stand before the text; `duration` gives 8 rows, row k for the chunk that k
-    chunks follow (7: or more). Rounded to fp16 as published (docs/magi1.md 2.4). Raises MissingTokensError."""
+    """Rows [n, 4096] fp32 of the options in TOKEN_ROWS, in the order in which they stand before the text; `duration`
+    gives 8 rows, row k for the chunk that k chunks follow (7: or more). Rounded to fp16 as published (docs/magi1.md
+    2.4). Raises MissingTokensError."""
     path = special_tokens_path()
     try:
         with np.load(path, allow_pickle=False) as file:
@@ -152,7 +155,8 @@ def special_tokens(options: Collection[str]) -> Tensor:
 
 def missing_tokens(trouble: str) -> MissingTokensError:
     return MissingTokensError(
-        f"{TOKEN_FILE} {trouble}. It holds MAGI-1's learned tokens for quality, length and style and is not part of the checkpoint. Download "
-        f"example/assets/{TOKEN_FILE} (3.3 MB) of the GitHub repository SandAI-org/MAGI-1 into models/text_encoders, or switch off the options that use it: "
-        "high_quality, duration, borders and avoid_overlays off, first_frames and style on any"
+        f"{TOKEN_FILE} {trouble}. It holds MAGI-1's learned tokens for quality, length and style and is not part of the"
+        f" checkpoint. Download example/assets/{TOKEN_FILE} (3.3 MB) of the GitHub repository SandAI-org/MAGI-1 into"
+        " models/text_encoders, or switch off the options that use it: high_quality, duration, borders and"
+        " avoid_overlays off, first_frames and style on any"
     )

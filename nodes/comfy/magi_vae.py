@@ -19,7 +19,9 @@ from .loading import ModelFileError, read_header
 FIRST_KEY = "encoder.cls_token"
 OTHER_FILES = {
     "videodit_blocks.": "the transformer of MAGI-1; put it in models/diffusion_models",
-    "head.modulation": "a transformer of the Wan family; put it in models/diffusion_models and load it with Load AR Video Model",
+    "head.modulation": (
+        "a transformer of the Wan family; put it in models/diffusion_models and load it with Load AR Video Model"
+    ),
     "shared.weight": "a text encoder; put it in models/text_encoders and load it with core's Load CLIP",
     "decoder.middle.0.residual.0.gamma": "the VAE of Wan, which SkyReels-V2 uses; load it with core's Load VAE",
     "decoder.": "the VAE of another model; load it with core's Load VAE",
@@ -28,8 +30,9 @@ OTHER_FILES = {
 
 
 class StreamedMagiVAE(MagiVAE):
-    """The network behind the host's interface for models that take pixels piece by piece (`comfy_has_chunked_io`) and tile by
-    themselves: only twelve frames at a time are on the device, so a long video needs no more of its memory than a short one."""
+    """The network behind the host's interface for models that take pixels piece by piece (`comfy_has_chunked_io`) and
+    tile by themselves: only twelve frames at a time are on the device, so a long video needs no more of its memory than
+    a short one."""
 
     comfy_has_chunked_io = True
 
@@ -42,7 +45,8 @@ class StreamedMagiVAE(MagiVAE):
         return torch.cat(latents, 2)
 
     def decode(self, latents: Tensor, output_buffer: Tensor) -> None:
-        """Write the video of latents [B, 16, F, h, w] into `output_buffer` [B, 3, 4F, 8h, 8w], of any dtype, on any device."""
+        """Write the video of latents [B, 16, F, h, w] into `output_buffer` [B, 3, 4F, 8h, 8w], of any dtype, on any
+        device."""
         for part, pixels in zip(latents.split(TILE_FRAMES, 2), output_buffer.split(TIME * TILE_FRAMES, 2)):
             comfy.model_management.throw_exception_if_processing_interrupted()
             pixels.copy_(super().decode(part))
@@ -63,7 +67,8 @@ class StreamedMagiVAE(MagiVAE):
 
 
 class MagiVideoVAE(comfy.sd.VAE):
-    """Works in core's VAE Encode, VAE Decode and their tiled forms, which give the same: the network has tiles of its own.
+    """Works in core's VAE Encode, VAE Decode and their tiled forms, which give the same: the network has tiles of its
+    own.
 
     `state` in the published layout. 4n frames are n latent frames and back; one image is one latent frame.
     """
@@ -94,12 +99,14 @@ class MagiVideoVAE(comfy.sd.VAE):
         self.audio_sample_rate = 44100
 
     def vae_encode_crop_pixels(self, pixels: Tensor) -> Tensor:
-        """Images [frames, H, W, channels], cut to sides that are multiples of 8 and to one image or a multiple of 4 frames."""
+        """Images [frames, H, W, channels], cut to sides that are multiples of 8 and to one image or a multiple of 4
+        frames."""
         frames = len(pixels)
         kept = max(1, frames - frames % TIME)
         if kept != frames:
             logging.warning(
-                "SCOPE: the MAGI-1 VAE takes one image or a multiple of %d frames; of %d frames the first %d are encoded.",
+                "SCOPE: the MAGI-1 VAE takes one image or a multiple of %d frames; of %d frames the first %d are"
+                " encoded.",
                 TIME,
                 frames,
                 kept,
@@ -107,8 +114,8 @@ class MagiVideoVAE(comfy.sd.VAE):
         return super().vae_encode_crop_pixels(pixels[:kept])
 
     def memory_used_encode(self, shape: torch.Size, dtype: torch.dtype) -> int:
-        """Bytes on the device for video [B, 3, frames, H, W], for an item of the batch: one tile, and the video, which the host
-        loads as a whole in tiled encoding."""
+        """Bytes on the device for video [B, 3, frames, H, W], for an item of the batch: one tile, and the video, which
+        the host loads as a whole in tiled encoding."""
         frames, height, width = shape[2:]
         return (
             self.tile_bytes(ceil(frames / TIME), height // SPACE, width // SPACE, dtype, 15)
@@ -116,8 +123,8 @@ class MagiVideoVAE(comfy.sd.VAE):
         )
 
     def memory_used_decode(self, shape: torch.Size, dtype: torch.dtype) -> int:
-        """Bytes on the device for latents [B, 16, F, h, w], for an item of the batch: one tile beside the others of its twelve
-        frames, or these as tiles, blended tiles and rows; and the whole result if it stays there."""
+        """Bytes on the device for latents [B, 16, F, h, w], for an item of the batch: one tile beside the others of its
+        twelve frames, or these as tiles, blended tiles and rows; and the whole result if it stays there."""
         frames, height, width = shape[2:]
         pixels = 3 * TIME * SPACE**2 * frames * height * width
         part = pixels * min(frames, TILE_FRAMES) // frames * dtype.itemsize
@@ -125,9 +132,10 @@ class MagiVideoVAE(comfy.sd.VAE):
         return max(self.tile_bytes(frames, height, width, dtype, 13) + 2 * part, 6 * part) + result
 
     def tile_bytes(self, frames: int, height: int, width: int, dtype: torch.dtype, copies: int) -> int:
-        """Bytes for one tile of latents of this size. At its widest, at the end of attention, the decoder holds 13 `copies` of [tokens, dim]:
-        its tokens and their positions, q, k, v before, while and after they are normalised, the result and its projection. The
-        encoder still has its patches, and the results of the tiles before amount to less than one more."""
+        """Bytes for one tile of latents of this size. At its widest, at the end of attention, the decoder holds 13
+        `copies` of [tokens, dim]: its tokens and their positions, q, k, v before, while and after they are normalised,
+        the result and its projection. The encoder still has its patches, and the results of the tiles before amount to
+        less than one more."""
         tokens = min(frames, TILE_FRAMES) * min(height, TILE) * min(width, TILE) + 1
         return copies * tokens * self.first_stage_model.config.dim * dtype.itemsize
 
@@ -142,12 +150,14 @@ def vae_path(name: str) -> str:
 
 
 def load_magi_vae(path: str) -> MagiVideoVAE:
-    """The VAE in the safetensors file at `path`, in the published layout with or without a prefix. Raises ModelFileError."""
+    """The VAE in the safetensors file at `path`, in the published layout with or without a prefix. Raises
+    ModelFileError."""
     name = Path(path).name
     if not path.endswith((".safetensors", ".sft")):
         raise ModelFileError(
-            f"{name} is not a safetensors file. The MAGI-1 VAE is published as one: ckpt/vae/diffusion_pytorch_model.safetensors of "
-            "sand-ai/MAGI-1. Other VAEs: load them with core's Load VAE."
+            f"{name} is not a safetensors file. The MAGI-1 VAE is published as one:"
+            " ckpt/vae/diffusion_pytorch_model.safetensors of sand-ai/MAGI-1. Other VAEs: load them with core's Load"
+            " VAE."
         )
     shapes = read_header([path])
     prefix = next((key.removesuffix(FIRST_KEY) for key in shapes if key.endswith(FIRST_KEY)), "")

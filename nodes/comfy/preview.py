@@ -15,7 +15,8 @@ THUMBNAIL = 160
 
 
 class FilmstripPreview:
-    """Reports progress for every iteration, skipped ones too, with the filmstrip where the user wants previews (`vae`: always).
+    """Reports progress for every iteration, skipped ones too, with the filmstrip where the user wants previews (`vae`:
+    always).
 
     With a `vae`, chunks are decoded as soon as they are finished, and shown as they will be.
     """

@@ -1,6 +1,5 @@
 """Reports and traces in ComfyUI's output folder."""
 
-import os
 from pathlib import Path
 
 import folder_paths
@@ -18,7 +17,8 @@ def report_path(name: str) -> Path:
 
 
 def save_texts(prefix: str, texts: dict[str, str]) -> tuple[list[str], list[dict[str, str]]]:
-    """Write texts by ending under the next free number of `prefix`; their names, and the files as the browser asks for them.
+    """Write texts by ending under the next free number of `prefix`; their names, and the files as the browser asks for
+    them.
 
     The host refuses prefixes that lead out of the output folder.
     """
@@ -28,4 +28,4 @@ def save_texts(prefix: str, texts: dict[str, str]) -> tuple[list[str], list[dict
     ]
     for file, text in zip(files, texts.values()):
         Path(folder, file["filename"]).write_text(text, encoding="utf-8")
-    return [os.path.join(subfolder, file["filename"]) for file in files], files
+    return [str(Path(subfolder, file["filename"])) for file in files], files

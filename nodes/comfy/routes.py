@@ -1,4 +1,4 @@
-"""POST /scope/plan: the plan of a node of the graph in the browser. Reads the graph and small files, touches no model."""
+"""POST /scope/plan: the plan of a node of the graph in the browser. Touches no model."""
 
 import asyncio
 import json
@@ -9,7 +9,7 @@ from aiohttp import web
 from server import PromptServer
 
 from ...scope_core.signals.maps import SignalMaps
-from ..graph import Graph
+from ..graph import Graph, GraphError
 from .sampling import knowledge
 
 MOST_BYTES = 1_000_000
@@ -21,7 +21,7 @@ def serve_plans(plan: Callable[[str, Graph, SignalMaps], dict[str, Any]]) -> Non
     def answer(body: bytes) -> dict[str, Any]:
         request = json.loads(body)
         if not isinstance(request, dict) or not isinstance(request.get("node"), str):
-            raise ValueError('a plan needs {"node": id, "prompt": graph}')
+            raise GraphError('a plan needs {"node": id, "prompt": graph}')
         return plan(request["node"], Graph.of(request.get("prompt")), knowledge())
 
     one_at_a_time = asyncio.Lock()

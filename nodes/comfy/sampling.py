@@ -1,7 +1,6 @@
 """Samplers of the host that own SCOPE's loop, and a whole run from a MODEL to latents and a trace."""
 
 import logging
-import os
 import platform
 from collections.abc import Callable
 from pathlib import Path
@@ -38,16 +37,18 @@ class UnsuitableError(ValueError):
 
 
 class HostRun:
-    """One run of a sampler: made for it, gone with it. Progress, interruption and what is learnt for later plans, around the core's run."""
+    """One run of a sampler: made for it, gone with it. Progress, interruption and what is learnt for later plans,
+    around the core's run."""
 
     def __init__(self, run: Run, unrolling: Unrolling, on_step: OnStep, key: str = ""):
-        """`run.on_step` is set here. `key`: identity of the graph behind the model, under which its signals are remembered; empty where no graph is
-        known."""
+        """`run.on_step` is set here. `key`: identity of the graph behind the model, under which its signals are
+        remembered; empty where no graph is known."""
         self.run, self.unrolling, self.on_step, self.key = run, unrolling, on_step, key
         self.done = 0
         """Iterations done, over all segments."""
         self.finished: Tensor | None = None
-        """Units of the segment in work that are done, where the family makes them one by one, in the model's latent space."""
+        """Units of the segment in work that are done, where the family makes them one by one, in the model's latent
+        space."""
 
     def segment(self, guider, extra_args: dict, segment: Segment, noise: Tensor, known: Tensor) -> Tensor:
         """Denoise one segment in the model's latent space."""
@@ -102,7 +103,8 @@ class SegmentSampler(comfy.samplers.Sampler):
 
 
 class VideoSampler(comfy.samplers.Sampler):
-    """The whole video in one call, for SamplerCustomAdvanced. Length and noise levels come from the host's latent and sigmas."""
+    """The whole video in one call, for SamplerCustomAdvanced. Length and noise levels come from the host's latent and
+    sigmas."""
 
     def __init__(self, unrolling: Unrolling | None, settings: Settings, solver: str, on_trace: Callable[[Trace], None]):
         """The overlap of segments stays latent here, since no VAE may run in between. None: what suits the model."""
@@ -120,9 +122,11 @@ class VideoSampler(comfy.samplers.Sampler):
         levels = tuple(float(s) for s in sigmas)
         schedule = unrolling.schedule(noise.shape[2], len(levels) - 1, levels=levels)
         start, end = (
-            None
-            if z is None
-            else guider.inner_model.process_latent_in(z.to(noise)).expand(noise.shape[0], -1, -1, -1, -1)
+            (
+                None
+                if z is None
+                else guider.inner_model.process_latent_in(z.to(noise)).expand(noise.shape[0], -1, -1, -1, -1)
+            )
             for z in (known_start(unrolling, schedule), unrolling.end)
         )
         trace = begin_trace(patcher, schedule, self.settings, self.solver)
@@ -149,7 +153,8 @@ def knowledge() -> SignalMaps:
 
 
 def remember(learn: Callable, *what) -> None:
-    """Teach the maps something for later plans. No run depends on it, so a folder that cannot be written is only reported."""
+    """Teach the maps something for later plans. No run depends on it, so a folder that cannot be written is only
+    reported."""
     try:
         learn(knowledge(), *what)
     except OSError as error:
@@ -167,12 +172,14 @@ def empty_latent(batch: int, frames: int, height: int, width: int) -> dict[str, 
 
 
 def start_noise(model, latent: dict[str, Any], seed: int, unrolling: Unrolling) -> Tensor:
-    """Noise [B, C, L, H, W] for an empty LATENT, adapted to the model and to whole chunks. Raises UnsuitableError for other latents."""
+    """Noise [B, C, L, H, W] for an empty LATENT, adapted to the model and to whole chunks. Raises UnsuitableError for
+    other latents."""
     if "noise_mask" in latent:
         raise UnsuitableError(NO_MASK)
     if latent["samples"].count_nonzero():
         raise UnsuitableError(
-            "the latent is not empty. To continue or animate known frames, connect them to the schedule node as `start`, and its LATENT here"
+            "the latent is not empty. To continue or animate known frames, connect them to the schedule node as"
+            " `start`, and its LATENT here"
         )
     samples = comfy.sample.fix_empty_latent_channels(model, latent["samples"], latent.get("downscale_ratio_spacial"))
     samples = torch.nn.functional.pad(samples, (0, 0, 0, 0, 0, unrolling.whole(samples.shape[2]) - samples.shape[2]))
@@ -191,10 +198,12 @@ def sample_video(
     key: str = "",
     bridge: Bridge | None = None,
 ) -> Tensor:
-    """Run a schedule on a prepared MODEL: noise [B, C, L, H, W] -> latents of the VAE; the trace and what decided are the run's.
+    """Run a schedule on a prepared MODEL: noise [B, C, L, H, W] -> latents of the VAE; the trace and what decided are
+    the run's.
 
-    `key` names the model where plans look it up. Each segment is one call of a CFGGuider, so memory is estimated for a window and VAE work can
-    happen in between. Raises UnsuitableError, NotPreparedError; an exception on the way leaves with `finished` set to the latents made before it.
+    `key` names the model where plans look it up. Each segment is one call of a CFGGuider, so memory is estimated for a
+    window and VAE work can happen in between. Raises UnsuitableError, NotPreparedError; an exception on the way leaves
+    with `finished` set to the latents made before it.
     """
     check_model(model, run.settings)
     schedule = run.schedule
@@ -233,24 +242,27 @@ def sample_video(
 
 
 def known_start(unrolling: Unrolling, schedule: ARSchedule) -> Tensor | None:
-    """The known frames that are not denoised at all; frames of a chunk that has to be completed go another way (`Model.field`)."""
+    """The known frames that are not denoised at all; frames of a chunk that has to be completed go another way
+    (`Model.field`)."""
     return unrolling.start[:, :, : schedule.prefix] if schedule.prefix else None
 
 
 def keep_finished(error: Exception) -> None:
-    """Write the segments that were finished before an error to a .latent file that core's Load Latent reads, and say so."""
+    """Write the segments that were finished before an error to a .latent file that core's Load Latent reads, and say
+    so."""
     finished = getattr(error, "finished", None)
     if finished is None:
         return
     folder, name, counter, _, _ = folder_paths.get_save_image_path(
         "scope/unfinished", folder_paths.get_output_directory()
     )
-    path = os.path.join(folder, f"{name}_{counter:05}_.latent")
+    path = str(Path(folder, f"{name}_{counter:05}_.latent"))
     comfy.utils.save_torch_file(
         {"latent_tensor": finished.contiguous(), "latent_format_version_0": torch.tensor([])}, path
     )
     logging.warning(
-        "SCOPE: the %d latent frames made before the error are in %s; copy it to the input folder and open it with Load Latent.",
+        "SCOPE: the %d latent frames made before the error are in %s; copy it to the input folder and open it with Load"
+        " Latent.",
         finished.shape[2],
         path,
     )
@@ -274,8 +286,8 @@ def check_model(model, settings: Settings) -> None:
     family_of(model).check(model)
     if "easycache" in model.model_options.get("transformer_options", {}) and not settings.off:
         raise UnsuitableError(
-            "EasyCache or LazyCache is applied to this MODEL. They look at the whole window at once and would reuse steps "
-            "behind SCOPE's back; remove the node, or set the preset to off"
+            "EasyCache or LazyCache is applied to this MODEL. They look at the whole window at once and would reuse"
+            " steps behind SCOPE's back; remove the node, or set the preset to off"
         )
 
 
@@ -301,7 +313,8 @@ def warnings(schedule: ARSchedule, settings: Settings, solver: str) -> list[str]
     found, gate = [], settings.gate
     if not settings.off and schedule.steps < 15:
         found.append(
-            f"{schedule.steps} steps leave little to skip; SCOPE is meant for 30 to 64, and for models that are not distilled to few steps."
+            f"{schedule.steps} steps leave little to skip; SCOPE is meant for 30 to 64, and for models that are not"
+            " distilled to few steps."
         )
     if not settings.off and gate.warm_up + gate.tail >= schedule.steps:
         found.append(f"warm_up {gate.warm_up} and tail {gate.tail} leave none of the {schedule.steps} steps to skip.")

@@ -1,7 +1,7 @@
 """SkyReels-V2 diffusion forcing on the host's own WanModel: a noise level per frame, through the user's guider.
 
-Three hooks, all of them supported ones (docs/skyreels.md 2.4): a model_sampling that understands [B, F] noise levels, an
-APPLY_MODEL wrapper that hands them to the model, and a sampler that owns the loop. A guider only ever sees a scalar.
+Three hooks, all of them supported ones (docs/skyreels.md 2.4): a model_sampling that understands [B, F] noise levels,
+an APPLY_MODEL wrapper that hands them to the model, and a sampler that owns the loop. A guider only ever sees a scalar.
 """
 
 from collections.abc import Callable
@@ -111,7 +111,8 @@ class HostTerm(Term):
 
 
 def block_causal_override(blocks: tuple[slice, ...], frames: int, chained: Callable | None) -> Callable:
-    """An attention override that makes self-attention block-causal and leaves cross-attention and other packs' overrides alone."""
+    """An attention override that makes self-attention block-causal and leaves cross-attention and other packs'
+    overrides alone."""
 
     def override(attend: Callable, q: Tensor, k: Tensor, v: Tensor, *args, **kwargs) -> Tensor:
         def call(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
@@ -194,8 +195,8 @@ class Windows(Unrolling):
 
 
 def overlap_bridge(vae: Any, window: int, overlap: int) -> Bridge | None:
-    """Decode the end of the video made so far and encode it again, as published; None, without a VAE, keeps the overlap latent.
-    Lengths in latent frames."""
+    """Decode the end of the video made so far and encode it again, as published; None, without a VAE, keeps the overlap
+    latent. Lengths in latent frames."""
     if vae is None:
         return None
 
@@ -225,7 +226,8 @@ def unroll(
         if (value - 1) % STRIDE:
             low = value - (value - 1) % STRIDE
             raise ScheduleError(
-                f"{name} is {value} frames; frames come in groups of four after the first, so use {low} or {low + STRIDE}"
+                f"{name} is {value} frames; frames come in groups of four after the first, so use {low} or"
+                f" {low + STRIDE}"
             )
     unrolling = Windows(
         SKYREELS.latent_frames(window),
@@ -260,8 +262,8 @@ class HostSkyReels(HostFamily):
     def check(self, patcher: Any) -> None:
         if not is_prepared(patcher):
             raise NotPreparedError(
-                "another node has replaced how this MODEL understands noise levels, so that it knows none per frame any more; "
-                "remove the ModelSampling node behind Load AR Video Model"
+                "another node has replaced how this MODEL understands noise levels, so that it knows none per frame any"
+                " more; remove the ModelSampling node behind Load AR Video Model"
             )
 
     def set_shift(self, patcher: Any, shift: float) -> None:

@@ -1,4 +1,5 @@
-"""How a video is unrolled, as the schedule nodes hand it to the samplers; a sampler adds length, steps and shift. Lengths in latent frames."""
+"""How a video is unrolled, as the schedule nodes hand it to the samplers; a sampler adds length, steps and shift.
+Lengths in latent frames."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -54,6 +55,7 @@ def check_frames(name: str, frames: Tensor | None, latent: Tensor) -> None:
         frames.ndim != 5 or frames.shape[1] != latent.shape[1] or frames.shape[3:] != latent.shape[3:]
     ):
         raise ScheduleError(
-            f"`{name}` has latents of shape {list(frames.shape)}, the video has {list(latent.shape)} (batch, channels, frames, "
-            "height, width). Scale the image to the video's width and height before VAE Encode, with the model's own VAE"
+            f"`{name}` has latents of shape {list(frames.shape)}, the video has {list(latent.shape)} (batch, channels,"
+            " frames, height, width). Scale the image to the video's width and height before VAE Encode, with the"
+            " model's own VAE"
         )

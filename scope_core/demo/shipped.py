@@ -57,7 +57,8 @@ class Demo(ABC):
 
     @abstractmethod
     def shorter(self, schedule: ARSchedule) -> list[ARSchedule]:
-        """Schedules of fewer steps that cost about a half, a third and a fifth. Chunks stay as far apart in noise, so the lag shrinks with the steps."""
+        """Schedules of fewer steps that cost about a half, a third and a fifth. Chunks stay as far apart in noise, so
+        the lag shrinks with the steps."""
 
     @abstractmethod
     def model(self, tokens: Tensor, schedule: ARSchedule) -> Model:
@@ -133,9 +134,12 @@ class MagiDemo(Demo):
 
 
 class Captioned(ChunkModel):
-    """A distilled MAGI-1 with one caption a clip: `words` [B, L, caption_dim], `known` [B, L]. A prompt without a known word is the null caption."""
+    """A distilled MAGI-1 with one caption a clip: `words` [B, L, caption_dim], `known` [B, L]. A prompt without a known
+    word is the null caption."""
 
-    def __init__(self, transformer: MagiTransformer, words: Tensor, known: Tensor, steps: int, reach: Reach = Reach()):
+    def __init__(
+        self, transformer: MagiTransformer, words: Tensor, known: Tensor, steps: int, reach: Reach = ChunkModel.reach
+    ):
         null = transformer.y_embedder.null_caption_embedding
         rest, empty = len(null) - words.shape[1], ~known.any(1)[:, None]
         self.transformer, self.steps, self.reach, self.layers = transformer, steps, reach, len(transformer.blocks)

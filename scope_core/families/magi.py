@@ -1,7 +1,9 @@
-"""MAGI-1: chunks of six latent frames go through the noise levels one after the other, each attending to those before it.
+"""MAGI-1: chunks of six latent frames go through the noise levels one after the other, each attending to those before
+it.
 
-The schedule is a staircase like that of SkyReels-V2; what differs is how the network is called. A finished chunk is forwarded
-once more, clean, so that later chunks read its keys and values. What is exact, and against what it was checked: docs/magi1.md.
+The schedule is a staircase like that of SkyReels-V2; what differs is how the network is called. A finished chunk is
+forwarded once more, clean, so that later chunks read its keys and values. What is exact, and against what it was
+checked: docs/magi1.md.
 """
 
 import math
@@ -101,9 +103,11 @@ class Magi(Family):
         shift: float = 3.0,
         levels: tuple[float, ...] | None = None,
     ) -> ARSchedule:
-        """Staircase of a video of at least `frames` latent frames, `prefix` known ones included, with `window` chunks in the works at a time.
+        """Staircase of a video of at least `frames` latent frames, `prefix` known ones included, with `window` chunks
+        in the works at a time.
 
-        Whole known chunks are the schedule's prefix; the rest of the known frames is put back at every step (`ChunkField`).
+        Whole known chunks are the schedule's prefix; the rest of the known frames is put back at every step
+        (`ChunkField`).
         """
         if reach.noisy and steps % len(reach.noisy):
             raise ScheduleError(
@@ -112,8 +116,8 @@ class Magi(Family):
             )
         if not 1 <= window <= steps or steps % window:
             raise ScheduleError(
-                f"{steps} steps cannot be spread over a window of {window} chunks; use a window that divides them, such as "
-                f"{', '.join(str(w) for w in range(1, 9) if steps % w == 0)}"
+                f"{steps} steps cannot be spread over a window of {window} chunks; use a window that divides them, such"
+                f" as {', '.join(str(w) for w in range(1, 9) if steps % w == 0)}"
             )
         if prefix >= frames:
             raise ScheduleError(
@@ -170,7 +174,10 @@ class Magi(Family):
         if solver == self.defaults.solver:
             return []
         return [
-            f"the solver is {solver}; MAGI-1 was released with {self.defaults.solver}, and what it makes with another was not compared."
+            (
+                f"the solver is {solver}; MAGI-1 was released with {self.defaults.solver}, what it makes with another"
+                " was not compared."
+            )
         ]
 
 
@@ -189,8 +196,8 @@ def times(steps: int, table: str, shift: float) -> np.ndarray:
 
 
 def step_size(steps: int, table: str = "magi 8,16,16", within: int = 0) -> float:
-    """What a distilled model is told about its steps: half their number, and for the short-cuts how long step `within` of a stage is
-    (docs/magi1.md 3.2)."""
+    """What a distilled model is told about its steps: half their number, and for the short-cuts how long step `within`
+    of a stage is (docs/magi1.md 3.2)."""
     if steps != 12:
         return steps / 2
     return 8 / TABLES[table].lengths[within % 3]
@@ -211,7 +218,8 @@ class ChunkModel:
     """Chunks forwarded so far, in all branches; where blocks are reused only the share of blocks that ran."""
     reach: Reach = Reach()
     text_scale: float | None = None
-    """Guidance of a base model in its first three stages, released with 7.5; None for distilled models, which have none."""
+    """Guidance of a base model in its first three stages, released with 7.5; None for distilled models, which have
+    none."""
     kv_bytes: float = math.inf
     """Keys and values beyond wait in the CPU's memory."""
     compress: Compression | None = None
@@ -231,8 +239,8 @@ class ChunkModel:
         dropped: bool,
         around: Callable | None,
     ) -> Tensor:
-        """Velocity clean - noise [B, C, 6r, H, W] of r chunks (see MagiTransformer.forward); `text`: the chunk whose caption is
-        told, None for the null caption."""
+        """Velocity clean - noise [B, C, 6r, H, W] of r chunks (see MagiTransformer.forward); `text`: the chunk whose
+        caption is told, None for the null caption."""
 
     @abstractmethod
     def features(self, name: str, sigma: np.ndarray) -> Tensor:
@@ -279,8 +287,8 @@ class ChunkField:
     def __init__(
         self, model: ChunkModel, segment: Segment, schedule: ARSchedule, start: Tensor | None = None, apart: bool = True
     ):
-        """`start` [B, C, P, H, W]: known first frames, of which those behind the last whole chunk are put back at every step. `apart`: chunks may be
-        left out of calls."""
+        """`start` [B, C, P, H, W]: known first frames, of which those behind the last whole chunk are put back at every
+        step. `apart`: chunks may be left out of calls."""
         self.model, self.reach, self.segment, self.start, self.apart = model, model.reach, segment, start, apart
         self.steps, self.table, self.layers = schedule.steps, schedule.table, model.layers
         self.first = segment.prefix // CHUNK
@@ -288,7 +296,8 @@ class ChunkField:
         self.times = (1 - segment.sigmas).astype(np.float32)
         self.cache = ChunkCache(model.kv_bytes, compress=model.compress)
         self.text_cache = ChunkCache(model.kv_bytes, behind=self.cache)
-        """Of the branch with text, for chunks that are left out of a call; finished chunks are read from `cache` by all."""
+        """Of the branch with text, for chunks that are left out of a call; finished chunks are read from `cache` by
+        all."""
 
     @property
     def guided(self) -> bool:
@@ -311,7 +320,8 @@ class ChunkField:
         )
 
     def due(self, step: Step) -> bool:
-        """A chunk was finished: it has to be shown clean. Others are in the works than before, so nothing is reused inside the network."""
+        """A chunk was finished: it has to be shown clean. Others are in the works than before, so nothing is reused
+        inside the network."""
         return step.index % self.segment.ar_step == 0 and step.active[0].index > 0
 
     def velocity(self, shown: Any, step: Step, columns: slice, units: list[Unit], around: BlockPass | None) -> Tensor:
@@ -385,7 +395,8 @@ class ChunkField:
         dropped: bool = False,
         alone: Sequence[Shown] = (),
     ) -> Tensor:
-        """Velocity of the chunks shown, then of those shown `alone`. `keep`: whose keys and values are kept, by default all."""
+        """Velocity of the chunks shown, then of those shown `alone`. `keep`: whose keys and values are kept, by default
+        all."""
         beyond = self.segment.frames // CHUNK
         copies = [
             Shown(beyond + i, entry.time, (beyond + i, beyond + i + 1), entry.text) for i, entry in enumerate(alone)

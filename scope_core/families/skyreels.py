@@ -99,8 +99,9 @@ class SkyReels(Family):
         found = []
         if selective == "paper" and not schedule.causal:
             found.append(
-                "selective is 'paper' under full attention: frames that have not started are left out although others would attend "
-                "to them, which changes the picture. 'auto' does it only under causal attention, where it is exact."
+                "selective is 'paper' under full attention: frames that have not started are left out although others"
+                " would attend to them, which changes the picture. 'auto' does it only under causal attention, where it"
+                " is exact."
             )
         if selective == "paper" and not schedule.asynchronous:
             found.append(
@@ -115,9 +116,9 @@ SKYREELS = SkyReels()
 def snap_length(pixels: int, *, window: int, overlap: int, block: int, prefix: int = 0) -> tuple[int, str]:
     """A valid length of at least `pixels` pixel frames, and why it differs (empty if it does not).
 
-    Valid is what fills latent frames (4n + 1) and, where that needs no further segment, ends with a full block; otherwise the
-    last block is a short one. The released code drops remaining frames silently. `window`, `overlap`, `block` and `prefix`
-    in latent frames.
+    Valid is what fills latent frames (4n + 1) and, where that needs no further segment, ends with a full block;
+    otherwise the last block is a short one. The released code drops remaining frames silently. `window`, `overlap`,
+    `block` and `prefix` in latent frames.
     """
     reasons = []
     latents = SKYREELS.latent_frames(pixels)
@@ -140,20 +141,22 @@ def timesteps(sigma: np.ndarray) -> np.ndarray:
 
 
 class Term:
-    """The right-hand side of the ODE: a guided velocity model whose frames stand at their own levels (`loop.sample.Model`). The host's model
-    is one, behind the user's guider; so is any plain network."""
+    """The right-hand side of the ODE: a guided velocity model whose frames stand at their own levels
+    (`loop.sample.Model`). The host's model is one, behind the user's guider; so is any plain network."""
 
     family = SKYREELS
     layers: int
     """Transformer blocks of the network."""
     forwards: float = 0.0
-    """Forward passes so far, one for each guidance branch; of those that reuse blocks only the share of blocks that ran."""
+    """Forward passes so far, one for each guidance branch; of those that reuse blocks only the share of blocks that
+    ran."""
 
     @abstractmethod
     def velocity(
         self, x: Tensor, timestep: np.ndarray, attended: tuple[slice, ...] | None, around: BlockPass | None
     ) -> Tensor:
-        """Velocity after guidance [B, C, F, H, W] of latents x at `timestep` [F] (1000 sigma, truncated as in the release).
+        """Velocity after guidance [B, C, F, H, W] of latents x at `timestep` [F] (1000 sigma, truncated as in the
+        release).
 
         `attended` are the columns of the blocks of block-causal attention, None for full attention. `around`, where
         given, is called around every transformer block.
@@ -198,7 +201,8 @@ class DiffusionForcing:
 def condition(
     x: Tensor, segment: Segment, schedule: ARSchedule, step: Step, noise: torch.Generator
 ) -> tuple[Tensor, np.ndarray]:
-    """What the model is shown: latents and timesteps [F]. Clean prefix frames get a little fresh noise (docs/skyreels.md 4.3)."""
+    """What the model is shown: latents and timesteps [F]. Clean prefix frames get a little fresh noise
+    (docs/skyreels.md 4.3)."""
     t = timesteps(step.sigma)
     if not segment.prefix or not schedule.condition_noise:
         return x, t
@@ -222,10 +226,11 @@ def widen(v: Tensor, x: Tensor) -> Tensor:
 
 
 class Guided(Term):
-    """Classifier-free guidance over a plain network `model(x, t, context, mask, around)` such as `networks.wan.WanTransformer`."""
+    """Classifier-free guidance over a plain network `model(x, t, context, mask, around)` such as
+    `networks.wan.WanTransformer`."""
 
     def __init__(self, model: Any, positive: Tensor, negative: Tensor | None = None, cfg: float = 1.0):
-        """`positive`, `negative`: text features [B or 1, L, text_dim]. Guidance is off at cfg 1 or without a negative."""
+        """`positive`, `negative`: text features [B or 1, L, text_dim]. No guidance at cfg 1 or without a negative."""
         self.model, self.positive, self.negative, self.cfg = model, positive, negative, cfg
         self.layers = len(model.blocks)
 

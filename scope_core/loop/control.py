@@ -51,8 +51,9 @@ class Control:
         joint: bool = True,
         part_frames: int | None = None,
     ):
-        """`columns`: what each iteration forwards, `layouts`: what its hidden states are made of, see `schedule.Family`. `joint`: one forward
-        computes all units or none. `part_frames`: frames of hidden states that belong together, by default all that are forwarded."""
+        """`columns`: what each iteration forwards, `layouts`: what its hidden states are made of, see
+        `schedule.Family`. `joint`: one forward computes all units or none. `part_frames`: frames of hidden states that
+        belong together, by default all that are forwarded."""
         self.method, self.gate, self.signal, self.joint = method, gate, signal, joint
         self.columns, self.layouts, self.part_frames = columns, layouts, part_frames
         self.memory = Memory(method.depth, method.latents)
@@ -74,7 +75,8 @@ class Control:
         return dict(zip((unit.index for unit in step.active), couple(wanted) if self.joint else wanted))
 
     def around(self, step: Step, fresh: list[Unit], layers: int) -> BlockPass | None:
-        """What to call around the blocks of a network of so many layers, for methods that reuse inside it; the unit furthest on tells."""
+        """What to call around the blocks of a network of so many layers, for methods that reuse inside it; the unit
+        furthest on tells."""
         furthest = step.active[0]
         skip = self.method.skip(self.states[furthest.index], furthest, layers)
         if skip is None:
@@ -103,7 +105,8 @@ class Control:
         v: Tensor | None,
         around: BlockPass | None = None,
     ) -> Tensor | None:
-        """Take in what the network made [B, C, F, H, W] of latents x for the units computed (both None in a dry run); returns it put into v."""
+        """Take in what the network made [B, C, F, H, W] of latents x for the units computed (both None in a dry run);
+        returns it put into v."""
         columns, self.recorded = self.columns[step.index], self.layouts[step.index]
         watched = None if around is None else self.watched(around, columns)
         for unit in step.units if self.joint else fresh:

@@ -1,6 +1,7 @@
 """What is kept between steps: computed velocities of every unit, and what some methods reuse inside the network.
 
-A memory belongs to one segment of one run and holds computed values only; predictions never enter (docs/architecture.md law 3).
+A memory belongs to one segment of one run and holds computed values only; predictions never enter (docs/architecture.md
+law 3).
 """
 
 from collections import deque

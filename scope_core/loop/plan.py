@@ -1,6 +1,7 @@
 """The timeline of a run before it runs: the same decisions, without a single tensor.
 
-Exact where the signal depends on the schedule alone, which is every signal that does not look at the content; see `signals.maps`.
+Exact where the signal depends on the schedule alone, which is every signal that does not look at the content; see
+`signals.maps`.
 """
 
 import numpy as np
@@ -13,10 +14,11 @@ from .trace import Trace
 
 
 def plan(schedule: ARSchedule, settings: Settings, table: np.ndarray | None = None) -> Trace:
-    """Trace of the run to come, with no seconds in it. `table` [S + 1] holds the signal's change at each own step (`signals.change_table`);
-    only 'sigma' can do without. Segments of one shape have one plan.
+    """Trace of the run to come, with no seconds in it. `table` [S + 1] holds the signal's change at each own step
+    (`signals.change_table`); only 'sigma' can do without. Segments of one shape have one plan.
 
-    Raises ValueError for a signal that looks at the content and has no table, and for a method that decides from what the network returns.
+    Raises ValueError for a signal that looks at the content and has no table, and for a method that decides from what
+    the network returns.
 
     >>> from scope_core import METHODS, SKYREELS, Settings, plan
     >>> made = plan(SKYREELS.schedule(25, steps=50), Settings(METHODS["taylorseer"](interval=5)))

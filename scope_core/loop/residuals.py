@@ -1,7 +1,8 @@
-"""The change that spans of transformer blocks make to the hidden states: kept at computed steps, put back at skipped ones.
+"""The change that spans of transformer blocks make to the hidden states: kept at computed steps, put back at skipped
+ones.
 
-Methods that reuse inside the network (TeaCache, Delta-DiT, FBCache and others) tell what they want with a `Skip`; a network calls
-a `BlockPass` around every block. It never touches modules.
+Methods that reuse inside the network (TeaCache, Delta-DiT, FBCache and others) tell what they want with a `Skip`; a
+network calls a `BlockPass` around every block. It never touches modules.
 """
 
 from collections.abc import Callable, Hashable, Sequence
@@ -37,10 +38,11 @@ class Residuals:
 
 
 class BlockPass:
-    """The forwards of one iteration. Call it around every block: `around(i, x, run, keys)`, with x [B, tokens, dim], `run(x)` the block
-    and `keys` one for each equal part of x along `dim`, so that guidance branches (parts of the batch) and chunks (parts of the tokens) never
-    mix. Of a part whose key is None nothing is kept, and a part of which nothing was kept, as of a conditioning that begins later, is
-    computed. The last `copies` parts show a chunk a second time and are not watched.
+    """The forwards of one iteration. Call it around every block: `around(i, x, run, keys)`, with x [B, tokens, dim],
+    `run(x)` the block and `keys` one for each equal part of x along `dim`, so that guidance branches (parts of the
+    batch) and chunks (parts of the tokens) never mix. Of a part whose key is None nothing is kept, and a part of which
+    nothing was kept, as of a conditioning that begins later, is computed. The last `copies` parts show a chunk a second
+    time and are not watched.
     """
 
     def __init__(self, kept: Residuals, skip: Skip, skipping: bool, frames: int):
@@ -63,8 +65,8 @@ class BlockPass:
         return ran
 
     def seen(self) -> tuple[Tensor, Tensor] | None:
-        """Relative change of the blocks' outputs, mean over blocks, and mean over tokens of |R_k| / |R_k-1|; both [parts * frames]. None
-        at a first step or where nothing was watched."""
+        """Relative change of the blocks' outputs, mean over blocks, and mean over tokens of |R_k| / |R_k-1|; both
+        [parts * frames]. None at a first step or where nothing was watched."""
         return (torch.stack(self.changes).mean(0), torch.cat(self.growths)) if self.changes and self.growths else None
 
     def __call__(
@@ -117,8 +119,8 @@ class BlockPass:
             stored[key, span] = (change, *kept)[: len(self.skip.weights) if span in self.skip.record else 1]
 
     def judge(self, changes: dict[Key, Tensor], dim: int) -> None:
-        """Decide once an iteration, from the first call; where guidance branches are batched in it, from the one with text, so that the
-        decision depends neither on whether they are nor on their order."""
+        """Decide once an iteration, from the first call; where guidance branches are batched in it, from the one with
+        text, so that the decision depends neither on whether they are nor on their order."""
         span, threshold = self.skip.probe
         looked = [min(changes, key=lambda key: key[0])] if dim == 0 else list(changes)
         if self.may_skip and self.score is None and all((key, span) in self.kept.stored for key in looked):

@@ -27,8 +27,8 @@ class Field(Protocol):
     """Transformer blocks of the network."""
 
     def show(self, x: Tensor, step: Step) -> tuple[Tensor, Any]:
-        """Called at every iteration, skipped ones too: the latents that the solver steps from, which differ from x where the family puts
-        known frames back, and what the network would be shown of them."""
+        """Called at every iteration, skipped ones too: the latents that the solver steps from, which differ from x
+        where the family puts known frames back, and what the network would be shown of them."""
         ...
 
     def due(self, step: Step) -> bool:
@@ -38,7 +38,8 @@ class Field(Protocol):
     def velocity(self, shown: Any, step: Step, columns: slice, units: list[Unit], around: BlockPass | None) -> Tensor:
         """Velocity after guidance [B, C, F, H, W] of the frames of `units`, anything finite elsewhere.
 
-        `shown` is what `show` prepared, `columns` the frames to forward. `around`, where given, is called around every block.
+        `shown` is what `show` prepared, `columns` the frames to forward. `around`, where given, is called around every
+        block.
         """
         ...
 
@@ -54,7 +55,8 @@ def rollout(
 ) -> Tensor:
     """Denoise one segment: x [B, C, F, H, W] holds noise in the free columns and clean latents in the others.
 
-    `on_step(step, x0)` sees the estimate of the clean latents after every iteration, skipped ones too. Raises NotFiniteError.
+    `on_step(step, x0)` sees the estimate of the clean latents after every iteration, skipped ones too. Raises
+    NotFiniteError.
     """
     for step, columns in zip(segment.iterations, control.columns):
         began = perf_counter()

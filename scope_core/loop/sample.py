@@ -1,4 +1,5 @@
-"""A whole run: a model, noise, a schedule and settings in, latents and a trace out. Every run is assembled here, the host's too."""
+"""A whole run: a model, noise, a schedule and settings in, latents and a trace out. Every run is assembled here, the
+host's too."""
 
 from collections.abc import Callable
 from typing import NamedTuple, Protocol
@@ -19,15 +20,16 @@ OnStep = Callable[[Segment, Step, Tensor, SegmentTrace], None]
 
 
 class Model(Features, Protocol):
-    """A network with its prompts, as a family runs it: it answers for signals, and makes the velocity field of a segment."""
+    """A network with its prompts, as a family runs it: it answers for signals, and makes the velocity field of a
+    segment."""
 
     family: Family
     forwards: float
     """Forward passes through all transformer blocks so far, counted at the network."""
 
     def field(self, segment: Segment, schedule: ARSchedule, seed: int, apart: bool, start: Tensor | None) -> Field:
-        """`seed`: of noise that the family mixes in. `apart`: units may be left out of forwards one by one. `start` [B, C, P, H, W]: known first
-        frames of the video, in the model's latent space."""
+        """`seed`: of noise that the family mixes in. `apart`: units may be left out of forwards one by one. `start` [B,
+        C, P, H, W]: known first frames of the video, in the model's latent space."""
         ...
 
 
@@ -55,7 +57,8 @@ class Run:
     def segment(
         self, model: Model, segment: Segment, noise: Tensor, known: Tensor, start: Tensor | None = None
     ) -> Tensor:
-        """Denoise one segment: all its columns [B, C, F, H, W], from noise and known latents of that size (`rollout.compose`)."""
+        """Denoise one segment: all its columns [B, C, F, H, W], from noise and known latents of that size
+        (`rollout.compose`)."""
         control = make_control(self.settings, self.schedule, segment, model)
         self.controls.append(control)
         field = model.field(segment, self.schedule, self.seed, not control.joint, start)
@@ -115,8 +118,8 @@ def sample(
         bridge: turns the latents made so far into the prefix of the next segment; by default their last frames.
         on_step: called after every iteration, skipped ones too, with the clean estimate.
 
-    Returns latents [B, C, L, H, W], the trace, and what decided. Raises NotFiniteError where the network returns NaN or infinity,
-    and ValueError where model and schedule are of different families.
+    Returns latents [B, C, L, H, W], the trace, and what decided. Raises NotFiniteError where the network returns NaN or
+    infinity, and ValueError where model and schedule are of different families.
 
     >>> import torch
     >>> from scope_core import PRESETS, SKYREELS, sample
@@ -130,7 +133,8 @@ def sample(
     """
     if model.family is not schedule.family:
         raise ValueError(
-            f"the schedule is one of {schedule.family.title} and the model one of {model.family.title}; make it with the model's family"
+            f"the schedule is one of {schedule.family.title} and the model one of {model.family.title}; make it with"
+            " the model's family"
         )
     run = Run(schedule, settings, solver, seed, on_step=on_step)
     whole = start[:, :, : schedule.prefix] if start is not None and schedule.prefix else None

@@ -15,7 +15,7 @@ class Solver(Protocol):
     """Takes the step of every frame that advances; leaves the others as they are."""
 
     def step(self, x: Tensor, v: Tensor, k: np.ndarray, update: np.ndarray, predicted: np.ndarray) -> Tensor:
-        """x, v [B, C, F, H, W]; k [F] step index, update [F] bool, predicted [F] bool: v was not computed by the model."""
+        """x, v [B, C, F, H, W]; k [F] step index, update [F] bool, predicted [F] bool: v was not computed."""
         ...
 
 
@@ -81,8 +81,8 @@ class UniPC:
     """UniPC of order 2 (B(h) = e^h - 1, x0 prediction, lower order in the last step), the host solver of SkyReels-V2.
 
     The corrector looks back with the model's newest output, so it is applied only where that output was computed
-    (docs/scope.md C11). `match_reference` repeats a quirk of the released code, in which the first corrector starts from
-    the already updated sample.
+    (docs/scope.md C11). `match_reference` repeats a quirk of the released code, in which the first corrector starts
+    from the already updated sample.
     """
 
     def __init__(self, sigmas: np.ndarray, match_reference: bool = True):

@@ -1,5 +1,6 @@
 """What happened, step by step, as versioned JSON. Everything that is drawn or reported is rebuilt from it."""
 
+import itertools
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -25,7 +26,8 @@ class SegmentTrace:
     """Trace of one segment while it is being made."""
 
     def __init__(self, segment: Segment, by_chunk: bool = False):
-        """`by_chunk`: chunks are forwarded on their own, and counted as such; otherwise an iteration forwards its whole interval."""
+        """`by_chunk`: chunks are forwarded on their own, and counted as such; otherwise an iteration forwards its whole
+        interval."""
         self.header: dict[str, Any] = {
             "index": segment.index,
             "start": segment.start,
@@ -82,7 +84,8 @@ class Trace:
     by_chunk: bool = False
     """See SegmentTrace."""
     forwards: float = 0
-    """Forward passes through all transformer blocks, counted at the model, one for each guidance branch (and for each chunk)."""
+    """Forward passes through all transformer blocks, counted at the model, one for each guidance branch (and for each
+    chunk)."""
     memory: int = 0
     """Most bytes that the method held between steps."""
 
@@ -152,7 +155,8 @@ class Trace:
 
 
 def pixel_chunks(trace: dict[str, Any] | None, frames: int) -> list[list[int]]:
-    """Chunks of a trace as ranges of pixel frames of a video that has `frames`, without gaps; one range where there is no trace.
+    """Chunks of a trace as ranges of pixel frames of a video that has `frames`, without gaps; one range where there is
+    no trace.
 
     An autoencoder that makes four frames of every latent one, as MAGI-1's, gives a length that is a multiple of four.
     """
@@ -162,4 +166,4 @@ def pixel_chunks(trace: dict[str, Any] | None, frames: int) -> list[list[int]]:
     lacking = 0 if frames % PIXELS_PER_LATENT == 0 else PIXELS_PER_LATENT - 1
     firsts = [max(0, unit * PIXELS_PER_LATENT - lacking) for unit in units]
     edges = sorted({0, frames, *(first for first in firsts if first < frames)})
-    return [list(pair) for pair in zip(edges, edges[1:])]
+    return [list(pair) for pair in itertools.pairwise(edges)]

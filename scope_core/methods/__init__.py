@@ -1,4 +1,5 @@
-"""Methods that decide, per unit and step, whether the network has to run: one file each, one protocol, a registry by name.
+"""Methods that decide, per unit and step, whether the network has to run: one file each, one protocol, a registry by
+name.
 
 The order of the imports is that in which they are offered.
 """

@@ -1,8 +1,8 @@
 """What every method is: a frozen set of settings that decides, per unit and step, whether the network has to run.
 
-Its state belongs to one unit of one segment, is made by `init` and passed from step to step; it never touches modules, and tensors
-only through what it is given. The safety rules that all methods share are in `gate`, what units and signals are in `schedule` and
-`signals`. How to add one: docs/adding-a-method.md.
+Its state belongs to one unit of one segment, is made by `init` and passed from step to step; it never touches modules,
+and tensors only through what it is given. The safety rules that all methods share are in `gate`, what units and signals
+are in `schedule` and `signals`. How to add one: docs/adding-a-method.md.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -27,7 +27,8 @@ class Speed(NamedTuple):
     fast: float
 
     def values(self, whole: bool, count: int = 32) -> tuple[float, ...]:
-        """Values to try, slow ones first: all of them where the knob is a whole number, else evenly or, above 0, by equal factors."""
+        """Values to try, slow ones first: all of them where the knob is a whole number, else evenly or, above 0, by
+        equal factors."""
         if whole:
             way = 1 if self.fast > self.slow else -1
             return tuple(map(float, range(int(self.slow), int(self.fast) + way, way)))
@@ -38,8 +39,8 @@ class Speed(NamedTuple):
 class Method:
     """A method that reuses the output: the last computed velocity. What differs is overridden.
 
-    A subclass is a frozen dataclass whose knobs (see `knobs`) are fields. Methods that reuse inside the network return a Skip and keep no
-    velocities (`depth` 0); for them one decision holds for all units.
+    A subclass is a frozen dataclass whose knobs (see `knobs`) are fields. Methods that reuse inside the network return
+    a Skip and keep no velocities (`depth` 0); for them one decision holds for all units.
     """
 
     name: ClassVar[str]
@@ -54,7 +55,8 @@ class Method:
     usual_point: ClassVar[str] = CUSTOM
     """The point that its selector stands at first; custom: the knobs decide."""
     points_help: ClassVar[str] = (
-        "A published operating point, or custom: the knobs below decide. They were published for other models and schedules."
+        "A published operating point, or custom: the knobs below decide. They were published for other models and"
+        " schedules."
     )
     points_came_later: ClassVar[bool] = False
     """Its selector was shipped without the points, so they come last there."""
@@ -125,19 +127,20 @@ class Method:
         raise NotImplementedError
 
     def settle(self, state: Any, unit: Unit, change: float, decision: Decision) -> Any:
-        """State after the decision that was carried out, which the gate or other units may have turned into RECOMPUTE."""
+        """State after the decision that was carried out, which gate or other units may have turned into RECOMPUTE."""
         return state
 
     def value(self, state: Any, unit: Unit, decision: Decision, history: Sequence[Entry], x: Tensor) -> Tensor:
-        """Velocity of a unit at latents x that is not computed, from its history (computed steps only, newest first)."""
+        """Velocity of a unit at latents x that is not computed, from its history (computed steps, newest first)."""
         return history[0].value
 
     def observe(self, state: Any, unit: Unit, history: Sequence[Entry], seen: Seen | None) -> Any:
-        """State after the network computed a step (`seen` is None in a dry run); `history` is what was known before it."""
+        """State after the network computed a step (`seen` is None in a dry run); `history` is what was known before."""
         return state
 
     def skip(self, state: Any, unit: Unit, layers: int) -> Skip | None:
-        """What is reused inside a network of `layers` transformer blocks, told by the unit furthest on; None for methods that reuse its output."""
+        """What is reused inside a network of `layers` transformer blocks, told by the unit furthest on; None for
+        methods that reuse its output."""
         return None
 
 

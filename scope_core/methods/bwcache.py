@@ -1,14 +1,17 @@
-"""BWCache: once the blocks' outputs hardly change, reuse at a fixed pace, and compute the last steps (arXiv 2509.13789v3).
+"""BWCache: once the blocks' outputs hardly change, reuse at a fixed pace, and compute the last steps (arXiv
+2509.13789v3).
 
-The mean over the blocks of the relative change of their outputs since the step before is measured at computed steps; the first time it is below the
-threshold, the unit's schedule is fixed: R steps are reused, one is computed, and so on, until of the steps that remained then the last half is left,
-which is computed. All blocks are skipped together, so one residual of all of them is kept. Facts: docs/methods.md, BWCache.
+The mean over the blocks of the relative change of their outputs since the step before is measured at computed steps;
+the first time it is below the threshold, the unit's schedule is fixed: R steps are reused, one is computed, and so on,
+until of the steps that remained then the last half is left, which is computed. All blocks are skipped together, so one
+residual of all of them is kept. Facts: docs/methods.md, BWCache.
 
-Read where the paper is silent or unclear: the tail is half of the steps remaining at the trigger (`tail`); R is a share of the steps; R is counted from
-the unit's last computed step, so that one that another chunk asked for starts a new count instead of losing step with it. Outputs are compared averaged over
-the tokens of a frame, which takes thousands of times less memory than the outputs; changes of means are smaller, so the published thresholds, which are
-of the outputs themselves, begin to reuse earlier here. Every unit has its own trigger; in a joint forward nothing is reused before
-all units that advance have had theirs, and on a staircase that is rarely before the first of them is in its tail.
+Read where the paper is silent or unclear: the tail is half of the steps remaining at the trigger (`tail`); R is a share
+of the steps; R is counted from the unit's last computed step, so that one that another chunk asked for starts a new
+count instead of losing step with it. Outputs are compared averaged over the tokens of a frame, which takes thousands of
+times less memory than the outputs; changes of means are smaller, so the published thresholds, which are of the outputs
+themselves, begin to reuse earlier here. Every unit has its own trigger; in a joint forward nothing is reused before all
+units that advance have had theirs, and on a staircase that is rarely before the first of them is in its tail.
 """
 
 from collections.abc import Sequence
@@ -75,8 +78,8 @@ class BWCache(Method):
         if not schedule.asynchronous:
             return ""
         return (
-            "BWCache reuses little where chunks follow each other: it waits until all chunks of an iteration have settled, "
-            "and by then the first ones are in their tails."
+            "BWCache reuses little where chunks follow each other: it waits until all chunks of an iteration have"
+            " settled, and by then the first ones are in their tails."
         )
 
     def init(self) -> State:

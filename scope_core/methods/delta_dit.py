@@ -1,12 +1,15 @@
-"""Delta-DiT: early steps reuse the change that the rear blocks make, later ones that of the front blocks (arXiv 2406.01125).
+"""Delta-DiT: early steps reuse the change that the rear blocks make, later ones that of the front blocks (arXiv
+2406.01125).
 
-The outline of a picture is made early and mostly by the front blocks, its details late and by the rear ones; so before step b the rear
-blocks are skipped, afterwards the front blocks, and every N steps all are computed. Facts: docs/methods.md, Delta-DiT; there is no official code.
+The outline of a picture is made early and mostly by the front blocks, its details late and by the rear ones; so before
+step b the rear blocks are skipped, afterwards the front blocks, and every N steps all are computed. Facts:
+docs/methods.md, Delta-DiT; there is no official code.
 
-Read where the paper is silent: both spans are kept at every computed step, so that the change of sides at b needs no extra one; N is counted
-from the last computed step, so that one that the gate or another chunk asked for starts a new count; skips within a span are told apart by
-each unit's own step, never by a counter of calls. One joint forward has one side: on a staircase the chunk furthest on tells it, so chunks
-behind it change to the front blocks up to a staircase's length early.
+Read where the paper is silent: both spans are kept at every computed step, so that the change of sides at b needs no
+extra one; N is counted from the last computed step, so that one that the gate or another chunk asked for starts a new
+count; skips within a span are told apart by each unit's own step, never by a counter of calls. One joint forward has
+one side: on a staircase the chunk furthest on tells it, so chunks behind it change to the front blocks up to a
+staircase's length early.
 """
 
 from collections.abc import Sequence

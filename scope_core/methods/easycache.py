@@ -1,11 +1,13 @@
-"""EasyCache: skip while the change of the velocity, guessed from how far the latents moved, adds up to little (docs/methods.md, EasyCache).
+"""EasyCache: skip while the change of the velocity, guessed from how far the latents moved, adds up to little
+(docs/methods.md, EasyCache).
 
-a += k mean|x_n - x_n-1| / mean|v|, with k = |v_n - v_m| / |x_n - x_m| of the last two computed steps. The latents' movement is summed over all steps, as in
-the paper and unlike ComfyUI's node, which adds up growing distances to the last compute; and k is unknown, not 0, until a unit was computed twice, which is
-the bug by which that node skips everything after a change of shape.
+a += k mean|x_n - x_n-1| / mean|v|, with k = |v_n - v_m| / |x_n - x_m| of the last two computed steps. The latents'
+movement is summed over all steps, as in the paper and unlike ComfyUI's node, which adds up growing distances to the
+last compute; and k is unknown, not 0, until a unit was computed twice, which is the bug by which that node skips
+everything after a change of shape.
 
-The paper puts back v = x + (v - x)_cached: the cached velocity and, on top, how far the latents have moved since it was computed. That is no part of the
-velocity's change, so `form` velocity, which holds the velocity, is offered as well.
+The paper puts back v = x + (v - x)_cached: the cached velocity and, on top, how far the latents have moved since it was
+computed. That is no part of the velocity's change, so `form` velocity, which holds the velocity, is offered as well.
 """
 
 from collections.abc import Sequence

@@ -1,11 +1,13 @@
-"""FBCache and DBCache: run the first blocks; where their change is like that of the last computed step, reuse that of the blocks behind.
+"""FBCache and DBCache: run the first blocks; where their change is like that of the last computed step, reuse that of
+the blocks behind.
 
-FBCache (ParaAttention, no paper) runs one block, DBCache (cache-dit) more, and always the last ones as well. The change of the first blocks is
-compared with that of the last step computed, not summed up. Facts: docs/methods.md, FBCache and DBCache.
+FBCache (ParaAttention, no paper) runs one block, DBCache (cache-dit) more, and always the last ones as well. The change
+of the first blocks is compared with that of the last step computed, not summed up. Facts: docs/methods.md, FBCache and
+DBCache.
 
-The branch of guidance that is called first decides for both, so they are never at different steps. State is kept per branch and dropped when the window
-changes; in the published ones it outlives the run or depends on the order of calls. With `front` or `back` too large for the network, one block remains to
-be skipped.
+The branch of guidance that is called first decides for both, so they are never at different steps. State is kept per
+branch and dropped when the window changes; in the published ones it outlives the run or depends on the order of calls.
+With `front` or `back` too large for the network, one block remains to be skipped.
 """
 
 from collections.abc import Sequence

@@ -1,4 +1,5 @@
-"""The safety rules common to every method, so that methods are compared fairly. They may only turn a decision into RECOMPUTE."""
+"""The safety rules common to every method, so that methods are compared fairly. They may only turn a decision into
+RECOMPUTE."""
 
 from dataclasses import dataclass
 

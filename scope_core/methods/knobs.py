@@ -1,7 +1,8 @@
-"""Knobs: what a user can set. One line beside the field that it sets gives range, default and words; node widgets, their reading and writing, plans,
-error messages and reports are all derived from it.
+"""Knobs: what a user can set. One line beside the field that it sets gives range, default and words; node widgets,
+their reading and writing, plans, error messages and reports are all derived from it.
 
-A knob is declared as the default of a dataclass field: `threshold: float = number(0.2, "Change below which ...", high=10.0)`.
+A knob is declared as the default of a dataclass field: `threshold: float = number(0.2, "Change below which ...",
+high=10.0)`.
 """
 
 from __future__ import annotations
@@ -47,10 +48,12 @@ class Knob:
         if self.options is not None:
             if not self.free and value not in self.options.values():
                 raise ValueError(f"{owner}{self.name} is {value!r}; choose one of {', '.join(self.options)}")
-        elif not self.text and not isinstance(value, bool):
-            if not (self.least <= value <= self.most and value > self.above):
-                hint = f", {self.usual}" if self.usual else ""
-                raise ValueError(f"{owner}{self.name} is {value:g}; it must {self.allowed()}{hint}")
+            return
+        if self.text or isinstance(value, bool):
+            return
+        if not (self.least <= value <= self.most and value > self.above):
+            hint = f", {self.usual}" if self.usual else ""
+            raise ValueError(f"{owner}{self.name} is {value:g}; it must {self.allowed()}{hint}")
 
     def allowed(self) -> str:
         if self.above > -inf:

@@ -1,11 +1,14 @@
-"""MagCache: reuse the residual of all blocks while the measured growth of its size says that it hardly changed (arXiv 2506.09045).
+"""MagCache: reuse the residual of all blocks while the measured growth of its size says that it hardly changed (arXiv
+2506.09045).
 
-gamma_k, how much larger the residual is at step k than at step k - 1, is a property of the model that one recorded run shows; so the
-schedule is fixed by it, by the threshold and by K. Facts, ratios and operating points: docs/methods.md, MagCache.
+gamma_k, how much larger the residual is at step k than at step k - 1, is a property of the model that one recorded run
+shows; so the schedule is fixed by it, by the threshold and by K. Facts, ratios and operating points: docs/methods.md,
+MagCache.
 
-gamma is looked up by each unit's own step, nearest index where the number of steps differs, so a chunk that starts late begins at its own first
-ratio; the published ports index by calls of the network. One table serves both guidance branches, because one forward decides for both: as published
-that of the branch with text, as measured by `Record` their mean.
+gamma is looked up by each unit's own step, nearest index where the number of steps differs, so a chunk that starts late
+begins at its own first ratio; the published ports index by calls of the network. One table serves both guidance
+branches, because one forward decides for both: as published that of the branch with text, as measured by `Record` their
+mean.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -72,7 +75,8 @@ WAN_1_3B = (
     0.8682,
     0.8184,
 )
-"""gamma of Wan 2.1 T2V-1.3B as published, 50 steps, branch with text. For SkyReels-V2 a first guess; for MAGI-1 there is none."""
+"""gamma of Wan 2.1 T2V-1.3B as published, 50 steps, branch with text. For SkyReels-V2 a first guess; for MAGI-1 there
+is none."""
 
 
 RATIOS: dict[str, tuple[float, ...]] = {"calibrated": (), "Wan 1.3B": WAN_1_3B}
@@ -119,8 +123,8 @@ class MagCache(Method):
     )
     ratios: tuple[float, ...] = choice(
         (),
-        "How the residual grows from step to step. calibrated: as SCOPE Calibrate measured it for this model, steps, shift, guidance and "
-        "schedule. Wan 1.3B: as published, a first guess for SkyReels.",
+        "How the residual grows from step to step. calibrated: as SCOPE Calibrate measured it for this model, steps,"
+        " shift, guidance and schedule. Wan 1.3B: as published, a first guess for SkyReels.",
         RATIOS,
         free=True,
     )
@@ -166,7 +170,8 @@ class MagCache(Method):
         """The state if this step is skipped."""
         if not self.ratios:
             raise ValueError(
-                "MagCache has no ratios for this run. Run SCOPE Calibrate once with this model and these settings, or choose published ratios"
+                "MagCache has no ratios for this run. Run SCOPE Calibrate once with this model and these settings, or"
+                " choose published ratios"
             )
         nearest = round((unit.step - 1) * (len(self.ratios) - 1) / (unit.steps - 1))
         growth = state.growth * self.ratios[nearest]
@@ -218,8 +223,9 @@ class Record(Method):
 
 
 def measured(states: Iterable[dict[int, float]], steps: int) -> tuple[float, ...]:
-    """gamma at each own step from the units' states (`Control.states`) after a run of `Record`: their mean, the first one 1. A step at which all
-    units' hidden states had another layout than before, as where a chunk enters in MAGI-1, is filled in from its neighbours."""
+    """gamma at each own step from the units' states (`Control.states`) after a run of `Record`: their mean, the first
+    one 1. A step at which all units' hidden states had another layout than before, as where a chunk enters in MAGI-1,
+    is filled in from its neighbours."""
     seen: dict[int, list[float]] = {}
     for state in states:
         for step, growth in state.items():

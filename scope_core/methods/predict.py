@@ -25,7 +25,8 @@ def taylor1(target: float, nodes: Sequence[float]) -> Weights:
 
 
 def taylor2_paper(target: float, nodes: Sequence[float]) -> Weights:
-    """Paper Eq. 7 as printed. It is not of second order: on a quadratic a s^2 it is off by a D_k D_{k-1} (docs/scope.md C7)."""
+    """Paper Eq. 7 as printed. It is not of second order: on a quadratic a s^2 it is off by a D_k D_{k-1} (docs/scope.md
+    C7)."""
     s0, s1, s2 = nodes[:3]
     d0, d1, d2 = target - s0, s0 - s1, s1 - s2
     curve = d0**2 / (d1 + d2)
@@ -83,7 +84,8 @@ def norm(v: Tensor) -> Tensor:
 
 def clip(predicted: Tensor, target: float, nodes: Sequence[float], velocities: Sequence[Tensor]) -> Tensor:
     """Limit how far a prediction leaves the last computed velocity: at most 1.5 times the linear change, and half of
-    that velocity's norm; hold it where the prediction is not finite (docs/scope.md C14). Samples of a batch are independent."""
+    that velocity's norm; hold it where the prediction is not finite (docs/scope.md C14). Samples of a batch are
+    independent."""
     last, before = velocities[:2]
     change = predicted - last
     ratio = abs((target - nodes[0]) / (nodes[0] - nodes[1]))

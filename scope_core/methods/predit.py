@@ -1,8 +1,10 @@
-"""PrediT: forecast the velocity by Adams-Bashforth, over a horizon that shrinks where it changes fast (arXiv 2602.18093; docs/methods.md, PrediT).
+"""PrediT: forecast the velocity by Adams-Bashforth, over a horizon that shrinks where it changes fast (arXiv
+2602.18093; docs/methods.md, PrediT).
 
-A re-derivation from second-hand descriptions: the full text and code were not reachable. With f = dv/dsigma, order 1 continues the last slope and order 2
-is Adams-Bashforth 2 over uneven gaps of the noise level. delta_n is the relative change |v_n - v_n-1| / |v_n-1| of the last two computed velocities, not
-divided by the steps between them. The corrector is a compute. Every unit has its own horizon; one joint forward follows the shortest.
+A re-derivation from second-hand descriptions: the full text and code were not reachable. With f = dv/dsigma, order 1
+continues the last slope and order 2 is Adams-Bashforth 2 over uneven gaps of the noise level. delta_n is the relative
+change |v_n - v_n-1| / |v_n-1| of the last two computed velocities, not divided by the steps between them. The corrector
+is a compute. Every unit has its own horizon; one joint forward follows the shortest.
 """
 
 from collections.abc import Sequence
@@ -49,7 +51,8 @@ class PrediT(Method):
         return self.order + 1
 
     def decide(self, state: float | None, unit: Unit, change: float, history: Sequence[Entry]) -> Decision:
-        """`state`: (delta_n + eps)^(1 / (order + 1)), once two velocities are known. The score is the steps to reach over, in its measure."""
+        """`state`: (delta_n + eps)^(1 / (order + 1)), once two velocities are known. The score is the steps to reach
+        over, in its measure."""
         if state is None:
             return Decision(Mode.RECOMPUTE, 0.0, "history")
         reach = unit.step - history[0].step

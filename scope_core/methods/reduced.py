@@ -1,7 +1,9 @@
-"""Reduced steps: compute some of each unit's steps, spread evenly, and hold the velocity in between. The baseline of every caching method.
+"""Reduced steps: compute some of each unit's steps, spread evenly, and hold the velocity in between. The baseline of
+every caching method.
 
-Holding the velocity with Euler is Euler on the computed steps alone (docs/methods.md, Holding a velocity with Euler is taking fewer steps), so whatever a method adds has to beat this at the same number of
-forwards. Steps are counted since the unit was last computed, with the remainder carried on: where one joint forward computes all units, those fall into
+Holding the velocity with Euler is Euler on the computed steps alone (docs/methods.md, Holding a velocity with Euler is
+taking fewer steps), so whatever a method adds has to beat this at the same number of forwards. Steps are counted since
+the unit was last computed, with the remainder carried on: where one joint forward computes all units, those fall into
 step with each other instead of asking for it in turn, as units on fixed grids of their own would.
 """
 
@@ -33,7 +35,8 @@ class Reduced(Method):
         usual="for example 25 of 50",
     )
     steps: tuple[int, ...] = steps_text(
-        "Steps to compute instead, for example 1, 3, 6, 10: a grid of your own, or that of another method. Empty: evenly spread."
+        "Steps to compute instead, for example 1, 3, 6, 10: a grid of your own, or that of another method. Empty:"
+        " evenly spread."
     )
 
     def __post_init__(self) -> None:

@@ -59,13 +59,14 @@ class Scope(Method):
         "paper_magi_slow": {**PAPER, "cache_threshold": 0.02, "predict_threshold": 0.05, "signal": "latent"},
         "paper_magi_fast": {**PAPER, "cache_threshold": 0.03, "predict_threshold": 0.08, "signal": "latent"},
     }
-    """`paper_*` are the operating points printed in arXiv 2604.02979 for SkyReels-V2 and for MAGI-1, with the readings of docs/scope.md. The others
-    reuse a velocity only where the noise level hardly changed, predict along a line otherwise, and let the score grow after a prediction."""
+    """`paper_*` are the operating points printed in arXiv 2604.02979 for SkyReels-V2 and for MAGI-1, with the readings
+    of docs/scope.md. The others reuse a velocity only where the noise level hardly changed, predict along a line
+    otherwise, and let the score grow after a prediction."""
     usual_point = "balanced"
     points_help = (
-        "off: exactly the model, every step computed. quality, balanced, fast: how many steps may be skipped. paper_slow, paper_fast: the "
-        "operating points printed in the SCOPE paper for SkyReels-V2, paper_magi_... those for MAGI-1. custom: the sliders below decide; "
-        "otherwise the preset does, and moves them."
+        "off: exactly the model, every step computed. quality, balanced, fast: how many steps may be skipped."
+        " paper_slow, paper_fast: the operating points printed in the SCOPE paper for SkyReels-V2, paper_magi_... those"
+        " for MAGI-1. custom: the sliders below decide; otherwise the preset does, and moves them."
     )
     speed = Speed("max_skip", 1, 12)
     tuned = True
@@ -106,7 +107,8 @@ class Scope(Method):
 
     tau_c: float = number(
         0.01,
-        "tau_c: below it the last velocity is reused as it is. Absolute; 0 takes it from the threshold dial. Paper: 0.18.",
+        "tau_c: below it the last velocity is reused as it is. Absolute; 0 takes it from the threshold dial. Paper:"
+        " 0.18.",
         name="cache_threshold",
         high=10.0,
         decimals=0.001,
@@ -124,7 +126,8 @@ class Scope(Method):
     )
     decay: float = number(
         0.75,
-        "How the accumulated change is scaled after a predicted step (predict_decay). 1 leaves it alone; see decay_mode.",
+        "How the accumulated change is scaled after a predicted step (predict_decay). 1 leaves it alone; see"
+        " decay_mode.",
         above=0.0,
         most=1.0,
         low=0.05,
@@ -137,16 +140,16 @@ class Scope(Method):
     """lambda"""
     decay_mode: str = choice(
         "inverse",
-        "paper: multiply the accumulated change by decay after a prediction, as printed, which puts the next computed step off. "
-        "inverse: divide, which brings it closer, as the paper's text intends. none: neither.",
+        "paper: multiply the accumulated change by decay after a prediction, as printed, which puts the next computed"
+        " step off. inverse: divide, which brings it closer, as the paper's text intends. none: neither.",
         DECAYS,
         advanced=True,
     )
     """docs/scope.md C4"""
     predictor: str = choice(
         "taylor1",
-        "How a skipped step's velocity is extrapolated. taylor1: a line (paper Eq. 6). taylor2_paper: Eq. 7 as printed. newton2: a "
-        "parabola. ab2: momentum. hold: not at all. auto: whichever erred least so far.",
+        "How a skipped step's velocity is extrapolated. taylor1: a line (paper Eq. 6). taylor2_paper: Eq. 7 as printed."
+        " newton2: a parabola. ab2: momentum. hold: not at all. auto: whichever erred least so far.",
         [*PREDICTORS, AUTO],
         advanced=True,
     )
@@ -156,15 +159,16 @@ class Scope(Method):
     """Predictions are limited (docs/scope.md C14)."""
     signal: str = choice(
         "modulation",
-        "What the change is measured on. modulation, embedding: the model's view of the noise level. sigma: the noise level "
-        "itself. latent: the video, which costs a read-back per step.",
+        "What the change is measured on. modulation, embedding: the model's view of the noise level. sigma: the noise"
+        " level itself. latent: the video, which costs a read-back per step.",
         ["modulation", "embedding", "sigma", "latent"],
         advanced=True,
         free=True,
     )
     aggregate: str = choice(
         "max",
-        "How chunks at different noise levels decide together. max: the neediest decides. mean_active, mean_all: their mean.",
+        "How chunks at different noise levels decide together. max: the neediest decides. mean_active, mean_all: their"
+        " mean.",
         ["max", "mean_active", "mean_all"],
         advanced=True,
     )
@@ -173,8 +177,8 @@ class Scope(Method):
         super().__post_init__()
         if self.tau_c > self.tau_p:
             raise ValueError(
-                f"SCOPE's cache_threshold is {self.tau_c:g} and predict_threshold {self.tau_p:g}; the first must not be "
-                "above the second, for example 0.18 and 0.42 (the paper's)"
+                f"SCOPE's cache_threshold is {self.tau_c:g} and predict_threshold {self.tau_p:g}; the first must not be"
+                " above the second, for example 0.18 and 0.42 (the paper's)"
             )
 
     @classmethod

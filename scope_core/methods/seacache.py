@@ -1,8 +1,10 @@
-"""SeaCache: skip by the change of the latents behind a Wiener filter, which sees content and not noise (arXiv 2602.18993; docs/methods.md, SeaCache).
+"""SeaCache: skip by the change of the latents behind a Wiener filter, which sees content and not noise (arXiv
+2602.18993; docs/methods.md, SeaCache).
 
-The filtered change (signal `sea`) is summed since the last compute; below the threshold, and for two steps at most, the residual of all blocks is continued along
-a line through the last two. The coordinate of that line is not described: here it is the unit's own step. A unit with one record reuses it, as does a window
-that grew. The site `output` extrapolates the velocity instead, which lets chunks of MAGI-1 decide on their own.
+The filtered change (signal `sea`) is summed since the last compute; below the threshold, and for two steps at most, the
+residual of all blocks is continued along a line through the last two. The coordinate of that line is not described:
+here it is the unit's own step. A unit with one record reuses it, as does a window that grew. The site `output`
+extrapolates the velocity instead, which lets chunks of MAGI-1 decide on their own.
 """
 
 from collections.abc import Sequence

@@ -1,12 +1,15 @@
-"""TaylorSeer: compute at a fixed cadence and forecast in between by a Taylor series in steps (arXiv 2503.06923; docs/methods.md, TaylorSeer).
+"""TaylorSeer: compute at a fixed cadence and forecast in between by a Taylor series in steps (arXiv 2503.06923;
+docs/methods.md, TaylorSeer).
 
-The published derivatives divide by the gap between the last two computes, which is wrong as soon as gaps differ (another unit's or the gate's recompute);
-here each divides by the gap it spans, which is the same on even gaps. Steps are each unit's own and counted since its own last compute: a counter shared
-by frames at different levels is what made it collapse on SkyReels-V2.
+The published derivatives divide by the gap between the last two computes, which is wrong as soon as gaps differ
+(another unit's or the gate's recompute); here each divides by the gap it spans, which is the same on even gaps. Steps
+are each unit's own and counted since its own last compute: a counter shared by frames at different levels is what made
+it collapse on SkyReels-V2.
 
-The published method forecasts every module m of every block and adds them up, gated: sum_m g_m sum_i w_i F_m,i with weights w_i that the steps alone
-decide. Exchange the sums and put the gates of the recorded steps in the place of fresh ones: sum_i w_i sum_m g_m,i F_m,i, the forecast of the residual of
-all blocks, at a hundredth of the memory. That is the site `residual`; `output` is TaylorSeer-Lite, which forecasts the velocity.
+The published method forecasts every module m of every block and adds them up, gated: sum_m g_m sum_i w_i F_m,i with
+weights w_i that the steps alone decide. Exchange the sums and put the gates of the recorded steps in the place of fresh
+ones: sum_i w_i sum_m g_m,i F_m,i, the forecast of the residual of all blocks, at a hundredth of the memory. That is the
+site `residual`; `output` is TaylorSeer-Lite, which forecasts the velocity.
 """
 
 from collections.abc import Sequence
@@ -61,7 +64,8 @@ class TaylorSeer(Method):
     """E"""
     site: str = choice(
         "output",
-        "What is forecast: the velocity (Lite), or the change across all blocks, which is the sum of what the modules add.",
+        "What is forecast: the velocity (Lite), or the change across all blocks, which is the sum of what the modules"
+        " add.",
         SITES,
     )
 

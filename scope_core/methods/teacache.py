@@ -1,7 +1,7 @@
 """TeaCache: reuse the transformer's residual while the accumulated, rescaled change of the timestep embedding is small.
 
-arXiv 2411.19108; facts, coefficients and pitfalls: docs/methods.md, TeaCache. The polynomial is valid only where it was fitted, so its
-input is clamped to that range and its output to non-negative values.
+arXiv 2411.19108; facts, coefficients and pitfalls: docs/methods.md, TeaCache. The polynomial is valid only where it was
+fitted, so its input is clamped to that range and its output to non-negative values.
 """
 
 from collections.abc import Iterator, Sequence
@@ -26,7 +26,8 @@ POLYNOMIALS: dict[tuple[str, str], tuple[tuple[float, ...], tuple[float, float]]
     ("14B", "embedding"): ((-5784.54975374, 5449.50911966, -1811.16591783, 256.27178429, -13.02252404), (0.130, 0.348)),
     ("14B", "modulation"): ((-303318.725, 49053.7029, -2655.30556, 58.7365115, -0.315583525), (0.0077, 0.066)),
 }
-"""(model, signal) -> coefficients, highest power first, and the range of inputs on which they are not negative and do not fall again."""
+"""(model, signal) -> coefficients, highest power first, and the range of inputs on which they are not negative and do
+not fall again."""
 
 
 MODELS = sorted({model for model, _ in POLYNOMIALS})
@@ -112,8 +113,8 @@ class TeaCache(Method):
         if self.polynomial == "none" or schedule.family.architecture == FITTED_TO:
             return ""
         return (
-            f"The polynomial {self.polynomial} was fitted to {FITTED_TO} and says nothing about {schedule.family.title}. "
-            "Set polynomial to none."
+            f"The polynomial {self.polynomial} was fitted to {FITTED_TO} and says nothing about"
+            f" {schedule.family.title}. Set polynomial to none."
         )
 
     def rescale(self, change: float) -> float:

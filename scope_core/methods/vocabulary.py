@@ -56,7 +56,8 @@ class Seen(NamedTuple):
     latent: Tensor
     """What it was computed at."""
     change: float | None = None
-    """Relative change of the blocks' outputs since the last computed step; only where the method watches (`Skip.watch`)."""
+    """Relative change of the blocks' outputs since the last computed step; only where the method watches
+    (`Skip.watch`)."""
     growth: float | None = None
     """How much larger the residual of all blocks became, mean of |R_k| / |R_k-1| over the tokens; likewise."""
 
@@ -69,9 +70,11 @@ class Skip(NamedTuple):
     replay: range
     """The one of them that is put back at skipped steps; blocks outside of it run."""
     weights: tuple[float, ...] = (1.0,)
-    """Of the changes kept last, newest first: extrapolation over more than one of them. Where fewer are kept the newest is put back as it is."""
+    """Of the changes kept last, newest first: extrapolation over more than one of them. Where fewer are kept the newest
+    is put back as it is."""
     probe: tuple[range, float] | None = None
-    """A span that runs first, and the relative change of its own change since the last computed step below which this one is skipped; else it
-    is computed after all."""
+    """A span that runs first, and the relative change of its own change since the last computed step below which this
+    one is skipped; else it is computed after all."""
     watch: bool = False
-    """Measure at computed steps how the blocks' outputs and the residual's size changed since the last one (`BlockResiduals.seen`)."""
+    """Measure at computed steps how the blocks' outputs and the residual's size changed since the last one
+    (`BlockResiduals.seen`)."""

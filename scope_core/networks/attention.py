@@ -17,7 +17,8 @@ def block_causal(
     blocks: tuple[slice, ...],
     frames: int,
 ) -> Tensor:
-    """Self-attention of q, k, v [B, tokens, channels], `frames` frames of equally many tokens each. `blocks` are columns."""
+    """Self-attention of q, k, v [B, tokens, channels], `frames` frames of equally many tokens each. `blocks` are
+    columns."""
     per_frame = q.shape[1] // frames
     return torch.cat(
         [

@@ -1,10 +1,13 @@
-"""Compression of MAGI-1's keys and values, as FlowCache has it (arXiv 2602.10825, after R-KV; docs/methods.md, FlowCache, docs/magi1.md 8.1).
+"""Compression of MAGI-1's keys and values, as FlowCache has it (arXiv 2602.10825, after R-KV; docs/methods.md,
+FlowCache, docs/magi1.md 8.1).
 
-With a long reach the keys and values of finished chunks grow with the video. Beyond a buffer of a few chunks only those tokens of finished chunks stay
-that matter to the queries at hand and are unlike the others. Keys carry their positions and attention has no mask, so every head may keep other tokens.
+With a long reach the keys and values of finished chunks grow with the video. Beyond a buffer of a few chunks only those
+tokens of finished chunks stay that matter to the queries at hand and are unlike the others. Keys carry their positions
+and attention has no mask, so every head may keep other tokens.
 
-Where the sources are silent: importance and redundancy are taken over the keys of finished chunks alone, and kept tokens stay in their order, which is what
-the maximum over neighbours goes by. The published "Query states not available" cannot happen, for it is done inside a call, with its own queries.
+Where the sources are silent: importance and redundancy are taken over the keys of finished chunks alone, and kept
+tokens stay in their order, which is what the maximum over neighbours goes by. The published "Query states not
+available" cannot happen, for it is done inside a call, with its own queries.
 """
 
 from dataclasses import dataclass
@@ -37,7 +40,8 @@ class Compression:
             raise ValueError(f"K/V compression asks {self.queries} tokens; it must be at least 1, published is 50")
 
     def keep(self, count: int, query: Tensor, key: Tensor, value: Tensor, groups: int) -> tuple[Tensor, Tensor]:
-        """The `count` best tokens of each group of heads: query [B, q, heads * head_dim], key and value [B, n, groups * head_dim]."""
+        """The `count` best tokens of each group of heads: query [B, q, heads * head_dim], key and value [B, n, groups *
+        head_dim]."""
         q, k, v = (x.unflatten(2, (groups, -1)).transpose(1, 2) for x in (query[:, -self.queries :], key, value))
         score = self.importance * importance(q, k) - (1 - self.importance) * redundancy(k)
         chosen = score.topk(count, -1).indices.sort(-1).values[..., None].expand(-1, -1, -1, k.shape[3])
@@ -45,8 +49,8 @@ class Compression:
 
 
 def importance(q: Tensor, k: Tensor) -> Tensor:
-    """Attention [B, groups, n] that the keys [B, groups, n, head_dim] get from the queries [B, groups, q, heads of a group * head_dim]: of the heads of a group
-    the largest logit, mean over queries, largest of the neighbours."""
+    """Attention [B, groups, n] that the keys [B, groups, n, head_dim] get from the queries [B, groups, q, heads of a
+    group * head_dim]: of the heads of a group the largest logit, mean over queries, largest of the neighbours."""
     q = q.unflatten(3, (-1, k.shape[3])).float()
     logits = torch.einsum("bgqhd,bgnd->bgqhn", q, k.float()).amax(3) / k.shape[3] ** 0.5
     return F.max_pool1d(logits.softmax(-1).mean(2), NEIGHBOURS, 1, NEIGHBOURS // 2)

@@ -1,7 +1,7 @@
 """The MAGI-1 diffusion transformer in plain torch, in the published key layout of the 4.5B, 24B and fp8 files.
 
-One call runs any list of chunks (6 latent frames each): a chunk attends to the chunks of its range, fresh where they are in
-the call and stored where they are not. Source: docs/magi1.md 2.2, 2.3 and 3.
+One call runs any list of chunks (6 latent frames each): a chunk attends to the chunks of its range, fresh where they
+are in the call and stored where they are not. Source: docs/magi1.md 2.2, 2.3 and 3.
 """
 
 import math
@@ -19,7 +19,8 @@ from torch.nn import functional as F
 from .compression import Compression
 
 MERGE_GROUPS = 8
-"""linear_proj reads self- and cross-attention alternately in this many parts of the heads, whatever the model's size."""
+"""linear_proj reads self- and cross-attention alternately in this many parts of the heads, whatever the model's size.
+"""
 TIME_FREQUENCIES = 128
 FP8_LIMIT = 448.0
 
@@ -56,8 +57,8 @@ MAGI_24B = MagiConfig(layers=48, hidden=6144, ffn=16384, heads=48, cond=1536, do
 
 
 def config_of(shapes: Mapping[str, Sequence[int]]) -> MagiConfig | None:
-    """The configuration of a checkpoint from the shapes of its weights (published keys), None if it is not MAGI-1 or lacks the parts
-    that tell.
+    """The configuration of a checkpoint from the shapes of its weights (published keys), None if it is not MAGI-1 or
+    lacks the parts that tell.
 
     A distilled file has the keys of a base one; only its name tells them apart.
     """
@@ -98,10 +99,12 @@ def config_of(shapes: Mapping[str, Sequence[int]]) -> MagiConfig | None:
 
 
 class ChunkCache:
-    """Keys and values of self-attention, after norm and rotation, by layer and chunk: [B, tokens, groups * head_dim] each.
+    """Keys and values of self-attention, after norm and rotation, by layer and chunk: [B, tokens, groups * head_dim]
+    each.
 
-    They stay on the device that made them up to `budget` bytes; the rest waits in the CPU's memory (KV offload) and `get` brings it to
-    the device that asks. What is not here is looked for in the cache `behind` this one. With `compress`, finished chunks lose tokens.
+    They stay on the device that made them up to `budget` bytes; the rest waits in the CPU's memory (KV offload) and
+    `get` brings it to the device that asks. What is not here is looked for in the cache `behind` this one. With
+    `compress`, finished chunks lose tokens.
     """
 
     def __init__(
@@ -125,9 +128,9 @@ class ChunkCache:
         return key.to(device), value.to(device)
 
     def shrink(self, layer: int, tokens: int, query: Tensor, groups: int) -> None:
-        """Compress the finished chunks of a layer to what the buffer leaves beside those in the works, a chunk's worth of `tokens` at least. `query`
-        [B, q, heads * head_dim] tells what matters. The tokens kept move to the newest finished chunk, which all later ones read: how many are left
-        of each chunk differs from head to head."""
+        """Compress the finished chunks of a layer to what the buffer leaves beside those in the works, a chunk's worth
+        of `tokens` at least. `query` [B, q, heads * head_dim] tells what matters. The tokens kept move to the newest
+        finished chunk, which all later ones read: how many are left of each chunk differs from head to head."""
         chunks = sorted(chunk for at, chunk in self.stored if at == layer)
         finished = [chunk for chunk in chunks if chunk < self.finished]
         count = tokens * max(1, self.compress.buffer - (len(chunks) - len(finished)))
@@ -149,9 +152,11 @@ class ChunkCache:
 
 
 class Fp8Linear(nn.Module):
-    """y = x8 W8' input_scale weight_scale with x8 = fp8(x / s), in bf16. s is `smooth_scale` where `smooth`, else `input_scale`.
+    """y = x8 W8' input_scale weight_scale with x8 = fp8(x / s), in bf16. s is `smooth_scale` where `smooth`, else
+    `input_scale`.
 
-    `input_scale` [in] of the plain kind repeats one number; the product takes its first entry. Source: docs/magi1.md 2.3.
+    `input_scale` [in] of the plain kind repeats one number; the product takes its first entry. Source: docs/magi1.md
+    2.3.
     """
 
     def __init__(self, inputs: int, outputs: int, smooth: bool, device: torch.device | None):
@@ -212,8 +217,8 @@ def kv_bytes(config: MagiConfig, tokens: int, dtype: torch.dtype) -> int:
 def forward_bytes(config: MagiConfig, tokens: int, keys: int, dtype: torch.dtype) -> int:
     """Most bytes that a forward of `tokens` holds beside weights and cache, a chunk attending to `keys` tokens.
 
-    A few copies of the hidden states; the larger of attention (queries, both outputs, and these merged in fp32) and MLP; linear_proj in
-    fp32; the keys and values of one layer.
+    A few copies of the hidden states; the larger of attention (queries, both outputs, and these merged in fp32) and
+    MLP; linear_proj in fp32; the keys and values of one layer.
     """
     c, size = config, dtype.itemsize
     width = c.heads * c.head_dim
@@ -228,7 +233,7 @@ def forward_bytes(config: MagiConfig, tokens: int, keys: int, dtype: torch.dtype
 
 
 class CentredLayerNorm(nn.Module):
-    """LayerNorm over the last dimension whose stored weight is the gain minus one; computes in the dtype of its input."""
+    """LayerNorm over the last dimension whose stored weight is the gain minus one; computes in its input's dtype."""
 
     def __init__(self, dim: int, **factory):
         super().__init__()
@@ -409,9 +414,9 @@ class MagiBlock(nn.Module):
 class MagiTransformer(nn.Module):
     """Velocity x0 - noise of chunks of latents at times t from 0 (noise) to 1 (clean).
 
-    `dtype` is that of the hidden states and of all weights but those the release holds in fp32 (docs/magi1.md 3.8); the release
-    uses bf16. The linears of the blocks may be stored in another one, `linear_dtype`. `operations` offers Linear, LayerNorm, Conv3d and
-    Fp8Linear; its Linear casts weights to the dtype of the input.
+    `dtype` is that of the hidden states and of all weights but those the release holds in fp32 (docs/magi1.md 3.8); the
+    release uses bf16. The linears of the blocks may be stored in another one, `linear_dtype`. `operations` offers
+    Linear, LayerNorm, Conv3d and Fp8Linear; its Linear casts weights to the dtype of the input.
     """
 
     def __init__(
@@ -458,8 +463,8 @@ class MagiTransformer(nn.Module):
     def condition(self, t: Tensor, dt: float | None = None, dropped: bool = False) -> Tensor:
         """Condition [..., cond] of times t [...]. It does not depend on the prompt.
 
-        `dt` is the step size a distilled model is told (half the number of steps), None for base models. `dropped` where
-        the guidance branch is without text.
+        `dt` is the step size a distilled model is told (half the number of steps), None for base models. `dropped`
+        where the guidance branch is without text.
         """
         null = self.y_embedder.null_caption_embedding[-1 if dropped else -2]
         condition = self.t_embedder(t, self.dtype) + self.y_embedder.y_proj_adaln(null.float())
@@ -469,8 +474,8 @@ class MagiTransformer(nn.Module):
 
     @torch.no_grad()
     def features(self, name: str, sigma: np.ndarray, dt: float | None = None) -> Tensor:
-        """What changes with the noise level alone (see signal.SIGNALS), at levels [N]: 'embedding', the condition [N, cond], or 'modulation',
-        the gates of the first block [N, 2 * hidden]."""
+        """What changes with the noise level alone (see signal.SIGNALS), at levels [N]: 'embedding', the condition [N,
+        cond], or 'modulation', the gates of the first block [N, 2 * hidden]."""
         condition = self.condition(torch.as_tensor(1 - sigma, dtype=torch.float32, device=self.rope.bands.device), dt)
         return condition if name == "embedding" else torch.cat(self.blocks[0].gates(condition), -1)
 
@@ -489,16 +494,18 @@ class MagiTransformer(nn.Module):
         around: Callable | None = None,
         attend: Attend | None = None,
     ) -> Tensor:
-        """Velocity [B, channels, 6r, H, W], fp32, of latents x [B, channels, 6r, H, W] (H, W even) of r chunks at times t [B, r].
+        """Velocity [B, channels, 6r, H, W], fp32, of latents x [B, channels, 6r, H, W] (H, W even) of r chunks at times
+        t [B, r].
 
-        `chunks` are r different numbers in the video, in any order. Chunk j attends to the chunks of `ranges[j]`, [start, end): fresh
-        ones where they are in this call, else those of `cache`; a KeyError where they are in neither. The K/V of the chunks in
-        `keep` go into the cache. `context` [B, r, L, caption_dim] and `mask` [B, r, L], True for the caption tokens to attend to, one at
-        least. `dt`, `dropped`: see `condition`. `around(i, hidden, block)`, where given, is called in place of block i.
-        `attend(q, k, v, heads)` is plain attention of [B, tokens, heads * head_dim], torch's unless given.
+        `chunks` are r different numbers in the video, in any order. Chunk j attends to the chunks of `ranges[j]`,
+        [start, end): fresh ones where they are in this call, else those of `cache`; a KeyError where they are in
+        neither. The K/V of the chunks in `keep` go into the cache. `context` [B, r, L, caption_dim] and `mask` [B, r,
+        L], True for the caption tokens to attend to, one at least. `dt`, `dropped`: see `condition`. `around(i, hidden,
+        block)`, where given, is called in place of block i. `attend(q, k, v, heads)` is plain attention of [B, tokens,
+        heads * head_dim], torch's unless given.
 
-        A second copy of a chunk that sees only itself (docs/magi1.md 4.5) goes in under a number n that is in no other range, with the range
-        (n, n + 1): positions are relative.
+        A second copy of a chunk that sees only itself (docs/magi1.md 4.5) goes in under a number n that is in no other
+        range, with the range (n, n + 1): positions are relative.
         """
         patches = self.patch_embedding(x)
         size = self.config.chunk_frames
@@ -527,13 +534,15 @@ class MagiTransformer(nn.Module):
 
 
 def add_gated(hidden: Tensor, change: Tensor, gate: Tensor, norm: nn.Module) -> Tensor:
-    """hidden + norm(change * gate) in fp32, for hidden and change [B, r * tokens, dim] and one gate a chunk [B, r, dim]."""
+    """hidden + norm(change * gate) in fp32, for hidden and change [B, r * tokens, dim] and one gate a chunk [B, r,
+    dim]."""
     change = change.float().unflatten(1, (gate.shape[1], -1)) * gate[:, :, None]
     return (norm(change.flatten(1, 2)) + hidden).type_as(hidden)
 
 
 def rotate(x: Tensor, angles: Tensor) -> Tensor:
-    """Rotate channels i and i + n, i < n, of x [B, tokens, heads, head_dim] by angles [tokens, n]; those from 2n on stay."""
+    """Rotate channels i and i + n, i < n, of x [B, tokens, heads, head_dim] by angles [tokens, n]; those from 2n on
+    stay."""
     n = angles.shape[1]
     a, b, rest = x.split([n, n, x.shape[3] - 2 * n], 3)
     cos, sin = angles.cos()[:, None], angles.sin()[:, None]
@@ -547,7 +556,8 @@ def attention(q: Tensor, k: Tensor, v: Tensor, heads: int) -> Tensor:
 
 
 def grouped_attention(attend: Attend, q: Tensor, k: Tensor, v: Tensor, groups: int) -> Tensor:
-    """Attention of q [B, tokens, heads * head_dim] over k, v [B, keys, groups * head_dim], neighbouring heads sharing a group.
+    """Attention of q [B, tokens, heads * head_dim] over k, v [B, keys, groups * head_dim], neighbouring heads sharing a
+    group.
 
     Without a mask the heads of a group may line up as further queries, so that no key is copied and any kernel serves.
     """

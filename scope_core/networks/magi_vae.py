@@ -1,6 +1,7 @@
 """The MAGI-1 autoencoder in plain torch, in the published key layout: 16 channels, 8x smaller in space, 4x in time.
 
-Encoder and decoder are plain vision transformers over tiles of 256 x 256 pixels and 12 frames. Source: docs/magi1.md 2.5.
+Encoder and decoder are plain vision transformers over tiles of 256 x 256 pixels and 12 frames. Source: docs/magi1.md
+2.5.
 """
 
 import re
@@ -36,7 +37,8 @@ class MagiVaeConfig:
 
 
 def config_of(shapes: Mapping[str, Sequence[int]]) -> MagiVaeConfig | None:
-    """The configuration of a checkpoint from the shapes of its weights (published keys), None if it is not the MAGI-1 VAE."""
+    """The configuration of a checkpoint from the shapes of its weights (published keys), None if it is not the MAGI-1
+    VAE."""
     if "encoder.cls_token" not in shapes or "decoder.proj_in.weight" not in shapes:
         return None
     dim, channels = shapes["decoder.proj_in.weight"]
@@ -130,10 +132,11 @@ class Decoder(Transformer):
 
 
 class MagiVAE(nn.Module):
-    """Video in [-1, 1], [B, 3, 4F, 8h, 8w], to and from latents [B, 16, F, h, w] of unit scale (the posterior's mean times 0.18215).
+    """Video in [-1, 1], [B, 3, 4F, 8h, 8w], to and from latents [B, 16, F, h, w] of unit scale (the posterior's mean
+    times 0.18215).
 
-    Every latent frame gives four pixel frames, also one that is left over for a tile of its own, of which the release makes a single
-    frame. Size and compute dtype are those of the weights.
+    Every latent frame gives four pixel frames, also one that is left over for a tile of its own, of which the release
+    makes a single frame. Size and compute dtype are those of the weights.
     """
 
     def __init__(self, config: MagiVaeConfig = MagiVaeConfig()):
@@ -142,7 +145,8 @@ class MagiVAE(nn.Module):
         self.encoder, self.decoder = Encoder(config), Decoder(config)
 
     def encode(self, video: Tensor) -> Tensor:
-        """A single image, [B, 3, 1, 8h, 8w], gives one latent frame. Raises ValueError at other lengths that are no multiple of 4."""
+        """A single image, [B, 3, 1, 8h, 8w], gives one latent frame. Raises ValueError at other lengths that are no
+        multiple of 4."""
         frames = video.shape[2]
         if frames == 1:
             video = video.expand(-1, -1, TIME, -1, -1)
@@ -166,11 +170,12 @@ class MagiVAE(nn.Module):
 
 
 def tiled(network: Callable[[Tensor], Tensor], x: Tensor, tile: int, overlap: int, blend: int, chained: bool) -> Tensor:
-    """`network` over square tiles of x [..., H, W] with sides `tile`, neighbours of which share `overlap` pixels, `blend` in the result.
+    """`network` over square tiles of x [..., H, W] with sides `tile`, neighbours of which share `overlap` pixels,
+    `blend` in the result.
 
-    A tile starts at every multiple of tile - overlap, so the last one of a row may be small. It fades in from the one above, then from
-    the one on its left: from what these became where `chained`, as in the release's encoder, else from what the network gave, as in its
-    decoder.
+    A tile starts at every multiple of tile - overlap, so the last one of a row may be small. It fades in from the one
+    above, then from the one on its left: from what these became where `chained`, as in the release's encoder, else from
+    what the network gave, as in its decoder.
     """
     stride = tile - overlap
     rows, columns = (range(0, size, stride) for size in x.shape[-2:])
@@ -188,7 +193,8 @@ def tiled(network: Callable[[Tensor], Tensor], x: Tensor, tile: int, overlap: in
 
 
 def fade_in(before: Tensor, after: Tensor, blend: int, dim: int) -> Tensor:
-    """`after`, where its first `blend` pixels along `dim`, or all that both have, go over linearly from the last ones of `before`."""
+    """`after`, where its first `blend` pixels along `dim`, or all that both have, go over linearly from the last ones
+    of `before`."""
     blend = min(blend, before.shape[dim], after.shape[dim])
     weight = torch.arange(blend, device=after.device, dtype=after.dtype) / blend
     weight = weight.view(-1, *[1] * (-1 - dim))

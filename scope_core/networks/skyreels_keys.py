@@ -46,7 +46,7 @@ DIFFUSERS_NAMES = [
 ]
 
 
-class NotARVideoModel(ValueError):
+class NotARVideoModelError(ValueError):
     """The file is not an autoregressive video model this pack can run. The message says what it is instead."""
 
 
@@ -70,19 +70,20 @@ def to_official(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 def identify(shapes: Mapping[str, tuple[int, ...]], name: str) -> str:
     """A name such as 'SkyReels-V2 DF 1.3B' for a checkpoint in the official layout.
 
-    Raises NotARVideoModel with what the file seems to be. A 14B diffusion-forcing checkpoint has exactly the keys of
-    Wan2.1 T2V 14B; only the file name can tell them apart, so no error is raised there (see `suspicion`).
+    Raises NotARVideoModelError with what the file seems to be. A 14B diffusion-forcing checkpoint has exactly the keys
+    of Wan2.1 T2V 14B; only the file name can tell them apart, so no error is raised there (see `suspicion`).
     """
     if "head.modulation" not in shapes or "patch_embedding.weight" not in shapes:
         if any(key.startswith(("encoder.", "decoder.")) for key in shapes):
-            raise NotARVideoModel(
-                f"{name} looks like a VAE or text encoder; put it in models/vae or models/text_encoders and load it with core's nodes"
+            raise NotARVideoModelError(
+                f"{name} looks like a VAE or text encoder; put it in models/vae or models/text_encoders and load it"
+                " with core's nodes"
             )
         if any(key.startswith("videodit_blocks.") for key in shapes):
-            raise NotARVideoModel(
+            raise NotARVideoModelError(
                 f"{name} is only a part of MAGI-1. Choose the first file of the complete set, or download it again"
             )
-        raise NotARVideoModel(
+        raise NotARVideoModelError(
             f"{name} is neither a SkyReels-V2 diffusion-forcing model, for it lacks the Wan transformer's keys "
             "(patch_embedding, head.modulation), nor MAGI-1. Choose a SkyReels-V2-DF or MAGI-1 file"
         )
@@ -94,16 +95,16 @@ def identify(shapes: Mapping[str, tuple[int, ...]], name: str) -> str:
     }
     for key, what in others.items():
         if key in shapes:
-            raise NotARVideoModel(
+            raise NotARVideoModelError(
                 f"{name} is {what}, which is not trained for diffusion forcing. Choose a SkyReels-V2-DF file"
             )
     if shapes["patch_embedding.weight"][1] != 16:
-        raise NotARVideoModel(
+        raise NotARVideoModelError(
             f"{name} takes {shapes['patch_embedding.weight'][1]} latent channels; SkyReels-V2-DF takes 16"
         )
     dim = shapes["head.modulation"][-1]
     if dim == 1536 and FPS_KEYS[0] not in shapes:
-        raise NotARVideoModel(
+        raise NotARVideoModelError(
             f"{name} is Wan2.1 T2V 1.3B: SkyReels-V2-DF 1.3B has an fps branch ({FPS_KEYS[0]}), this file has none. "
             "Choose a SkyReels-V2-DF file"
         )
@@ -111,7 +112,8 @@ def identify(shapes: Mapping[str, tuple[int, ...]], name: str) -> str:
 
 
 def suspicion(model: str, name: str) -> str:
-    """A warning where the weights cannot tell whether a model was trained for diffusion forcing and the name does not say so."""
+    """A warning where the weights cannot tell whether a model was trained for diffusion forcing and the name does not
+    say so."""
     if model == "SkyReels-V2 DF 14B" and not re.search(
         r"skyreels|[-_ .]df(?![a-z0-9])|diffusion.?forcing", name, re.IGNORECASE
     ):

@@ -76,7 +76,8 @@ class WanHead(nn.Module):
 
 
 class WanTransformer(nn.Module):
-    """Velocity v = noise - x0 of latents [B, C, F, H, W] at timesteps t [B, F] (1000 sigma), given text features [B, L, text_dim]."""
+    """Velocity v = noise - x0 of latents [B, C, F, H, W] at timesteps t [B, F] (1000 sigma), given text features [B, L,
+    text_dim]."""
 
     def __init__(self, config: WanConfig):
         super().__init__()
@@ -97,8 +98,8 @@ class WanTransformer(nn.Module):
     def forward(
         self, x: Tensor, t: Tensor, context: Tensor, mask: Tensor | None = None, around: Callable | None = None
     ) -> Tensor:
-        """`mask` [F, F] bool, True where the frame of a row may attend to the frame of a column; `around(i, x, block)`, where
-        given, is called in place of block i."""
+        """`mask` [F, F] bool, True where the frame of a row may attend to the frame of a column; `around(i, x, block)`,
+        where given, is called in place of block i."""
         grid = x.shape[2], x.shape[3] // 2, x.shape[4] // 2
         e = self.time_embed(t)
         e0 = self.time_projection(e).unflatten(-1, (6, -1))

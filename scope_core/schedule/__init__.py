@@ -1,4 +1,5 @@
-"""Which frame is at which noise level at which iteration, and what an iteration forwards. Pure numpy: nothing here knows a network."""
+"""Which frame is at which noise level at which iteration, and what an iteration forwards. Pure numpy: nothing here
+knows a network."""
 
 from .ar import ARSchedule, Defaults, Family, ScheduleError
 from .matrix import Segment, Step, Unit, step_matrix

@@ -1,7 +1,9 @@
-"""How an autoregressive video is unrolled: segments (windows that overlap), within them blocks that follow each other through the noise levels.
+"""How an autoregressive video is unrolled: segments (windows that overlap), within them blocks that follow each other
+through the noise levels.
 
-What differs between families of models, as far as a schedule, a plan and a person can tell, is a `Family`: one object, made once in its own file
-under `families`, beside the field that shows its network a half-denoised video. Everything else asks the object and never its name.
+What differs between families of models, as far as a schedule, a plan and a person can tell, is a `Family`: one object,
+made once in its own file under `families`, beside the field that shows its network a half-denoised video. Everything
+else asks the object and never its name.
 """
 
 from __future__ import annotations
@@ -46,8 +48,8 @@ class Family(ABC):
     fps: ClassVar[int] = 24
     """Frames per second of its videos."""
     by_chunk: ClassVar[bool] = False
-    """Units go through the network on their own, so that each may decide for itself and counts as an evaluation; otherwise an iteration forwards
-    its whole interval, for which all decide together."""
+    """Units go through the network on their own, so that each may decide for itself and counts as an evaluation;
+    otherwise an iteration forwards its whole interval, for which all decide together."""
     tables: ClassVar[tuple[str, ...]]
     """Names of its tables of noise levels, the usual one first."""
     signals: ClassVar[tuple[str, ...]] = ("modulation", "embedding", "sigma", "latent", "displacement", "motion", "sea")
@@ -59,11 +61,13 @@ class Family(ABC):
 
     @abstractmethod
     def schedule(self, frames: int, steps: int = ...) -> ARSchedule:
-        """A schedule for a video of `frames` latent frames; what else it takes is the family's own. Raises ScheduleError."""
+        """A schedule for a video of `frames` latent frames; what else it takes is the family's own. Raises
+        ScheduleError."""
 
     @abstractmethod
     def sigmas(self, steps: int, shift: float, table: str) -> np.ndarray:
-        """Noise levels [steps + 1] of one of its `tables`, from almost 1 down to 0, float64. Raises ScheduleError for other names."""
+        """Noise levels [steps + 1] of one of its `tables`, from almost 1 down to 0, float64. Raises ScheduleError for
+        other names."""
 
     def given(self, levels: np.ndarray) -> np.ndarray:
         """Noise levels [steps + 1] that somebody else's scheduler gave, as this family's network can take them."""
@@ -74,7 +78,8 @@ class Family(ABC):
         """Columns of a segment forwarded at each iteration, T slices."""
 
     def layouts(self, segment: Segment, columns: list[slice]) -> list[Hashable]:
-        """What the hidden states are made of at each iteration: what was kept inside the network under another layout cannot be reused."""
+        """What the hidden states are made of at each iteration: what was kept inside the network under another layout
+        cannot be reused."""
         return list(columns)
 
     @abstractmethod
@@ -94,7 +99,8 @@ class Family(ABC):
         """Where in `levels` those before each own step of a schedule are [S], and whether they are exactly there."""
 
     def told(self, schedule: ARSchedule) -> str:
-        """What the network is told of a schedule beside the noise level, so that a map holds for that alone; empty where it is nothing."""
+        """What the network is told of a schedule beside the noise level, so that a map holds for that alone; empty
+        where it is nothing."""
         return ""
 
     def warnings(self, schedule: ARSchedule, selective: str, solver: str) -> list[str]:
@@ -121,7 +127,8 @@ class Family(ABC):
 
 @dataclass(frozen=True)
 class ARSchedule:
-    """How a video of `frames` latent frames is unrolled; made by `Family.schedule`, which knows what is usual. All lengths in latent frames.
+    """How a video of `frames` latent frames is unrolled; made by `Family.schedule`, which knows what is usual. All
+    lengths in latent frames.
 
     Raises ScheduleError for settings that do not fit together.
 
@@ -148,7 +155,8 @@ class ARSchedule:
     prefix: int = 0
     """Clean frames the video starts from."""
     tail: int = 0
-    """Clean frames the video leads to. They are shown to the model behind the last window and are not part of the result."""
+    """Clean frames the video leads to. They are shown to the model behind the last window and are not part of the
+    result."""
     condition_noise: float = 0.0
     """Noise mixed into clean prefix frames before the model sees them, as a timestep of 1000."""
     levels: tuple[float, ...] | None = None
@@ -191,21 +199,22 @@ class ARSchedule:
             falls = all(a > b for a, b in zip(self.levels, self.levels[1:]))
             check(
                 len(self.levels) == self.steps + 1 and 0.9 <= self.levels[0] <= 1 and self.levels[-1] == 0 and falls,
-                f"the sigmas have to fall from about 1 to 0 in {self.steps} steps, without repeats; they are "
-                f"{', '.join(f'{s:.3g}' for s in self.levels[:3])} ... {', '.join(f'{s:.3g}' for s in self.levels[-1:])}. "
-                "Use a scheduler such as simple, with denoise 1",
+                f"the sigmas have to fall from about 1 to 0 in {self.steps} steps, without repeats; they are"
+                f" {', '.join(f'{s:.3g}' for s in self.levels[:3])} ..."
+                f" {', '.join(f'{s:.3g}' for s in self.levels[-1:])}. Use a scheduler such as simple, with denoise 1",
             )
         if self.frames > self.window:
             pixels = self.family.pixel_frames
             check(
                 1 <= self.overlap < self.window,
-                f"overlap is {self.overlap} latent frames; for a video longer than the window ({self.frames} > {self.window}) "
-                f"it must lie between 1 and {self.window - 1} ({pixels(self.window - 1)} frames)",
+                f"overlap is {self.overlap} latent frames; for a video longer than the window ({self.frames} >"
+                f" {self.window}) it must lie between 1 and {self.window - 1} ({pixels(self.window - 1)} frames)",
             )
             check(
                 self.overlap % self.block == 0 or (not self.ar_step and not self.causal),
                 f"overlap is {self.overlap} latent frames, not a multiple of the chunk of {self.block}; use "
-                f"{' or '.join(str(pixels(n)) for n in self.fitting_overlaps()) or 'no other'} frames, or another chunk",
+                f"{' or '.join(str(pixels(n)) for n in self.fitting_overlaps()) or 'no other'} frames, or another"
+                " chunk",
             )
 
     def fitting_overlaps(self) -> list[int]:
@@ -222,7 +231,8 @@ class ARSchedule:
 
     @cached_property
     def segments(self) -> tuple[Segment, ...]:
-        """Windows of the video: the first of at most `window` frames, each later one starts with `overlap` known frames."""
+        """Windows of the video: the first of at most `window` frames, each later one starts with `overlap` known
+        frames."""
         spans = [(0, min(self.frames, self.window), self.prefix)]
         stride = self.window - self.overlap
         while spans[-1][0] + spans[-1][1] < self.frames:

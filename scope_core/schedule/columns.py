@@ -1,7 +1,8 @@
 """Which frames an iteration forwards (paper section 3.4).
 
-`full` forwards the whole window. `paper` is Eq. 8-9 read with e_0 = the prefix: frames that have not started are left out.
-`auto` leaves them out only where that is exact: under block-causal attention no frame sees them (docs/scope.md C16).
+`full` forwards the whole window. `paper` is Eq. 8-9 read with e_0 = the prefix: frames that have not started are left
+out. `auto` leaves them out only where that is exact: under block-causal attention no frame sees them (docs/scope.md
+C16).
 """
 
 import numpy as np
@@ -17,7 +18,8 @@ def active_columns(segment: Segment) -> list[slice]:
 
 
 def window_columns(segment: Segment, selective: str, *, causal: bool) -> list[slice]:
-    """Columns of a window forwarded at each iteration: T slices. Eq. 9 starts at 0, for a segment is never longer than the window.
+    """Columns of a window forwarded at each iteration: T slices. Eq. 9 starts at 0, for a segment is never longer than
+    the window.
 
     Raises ValueError for an unknown choice.
     """

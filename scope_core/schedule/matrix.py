@@ -1,11 +1,12 @@
-"""The step matrix of a segment: a staircase in which every block of frames starts `ar_step` iterations after the one before it.
+"""The step matrix of a segment: a staircase in which every block of frames starts `ar_step` iterations after the one
+before it.
 
 Source: docs/skyreels.md 4.1; arXiv 2504.13074.
 """
 
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import repeat
+from itertools import pairwise, repeat
 from typing import NamedTuple
 
 import numpy as np
@@ -79,12 +80,13 @@ class Segment:
 
     @cached_property
     def blocks(self) -> tuple[slice, ...]:
-        """Columns of every block, for block-causal attention. Blocks are counted from the end of the prefix in both directions."""
+        """Columns of every block, for block-causal attention. Blocks are counted from the end of the prefix in both
+        directions."""
         head = self.prefix % self.block
         edges = [0, *range(head or self.block, self.prefix, self.block)] if self.prefix else []
         edges += [*range(self.prefix, self.prefix + self.free, self.block), self.prefix + self.free]
         edges += [self.frames] if self.tail else []
-        return tuple(slice(a, b) for a, b in zip(edges, edges[1:]))
+        return tuple(slice(a, b) for a, b in pairwise(edges))
 
     @cached_property
     def units(self) -> tuple[slice, ...]:

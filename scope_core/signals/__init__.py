@@ -1,7 +1,7 @@
 """What a method looks at before a step: the relative change of a cheap feature, per unit (paper Eq. 4).
 
-Everything derived from the noise level depends on the schedule alone, so it is a table and a run can be planned; the others
-look at the content and cost one device-to-host read per step.
+Everything derived from the noise level depends on the schedule alone, so it is a table and a run can be planned; the
+others look at the content and cost one device-to-host read per step.
 """
 
 import numpy as np

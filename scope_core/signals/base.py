@@ -8,8 +8,9 @@ from torch import Tensor
 from ..schedule import Step
 
 AGGREGATES = ("max", "mean_active", "mean_all")
-"""max: every unit sees its own change, and with one joint forward the neediest decides. mean_active, mean_all: all see the
-mean over the frames that advance, or over the whole window, which dilutes it by the frames that stand still (docs/scope.md C3)."""
+"""max: every unit sees its own change, and with one joint forward the neediest decides. mean_active, mean_all: all see
+the mean over the frames that advance, or over the whole window, which dilutes it by the frames that stand still
+(docs/scope.md C3)."""
 EPS = 1e-8
 
 
@@ -30,8 +31,8 @@ class Signal(Protocol):
     """Bytes held between two steps."""
 
     def __call__(self, step: Step, x: Tensor | None) -> np.ndarray:
-        """Change d_k of every active unit since the previous iteration, [active units]. `x` [B, C, F, H, W] only matters to signals that
-        look at the content."""
+        """Change d_k of every active unit since the previous iteration, [active units]. `x` [B, C, F, H, W] only
+        matters to signals that look at the content."""
         ...
 
 

@@ -30,8 +30,9 @@ def displacement(model: Features, now: Look, before: Look) -> Tensor:
 
 
 def motion(model: Features, now: Look, before: Look) -> Tensor:
-    """As `latent`, a token counting 0.6 where it differs least from the frame before it, up to 1 where it differs most. The first frame of a unit has
-    the next one's weights, for the frame before it may be at another noise level; a unit of one frame has weight 1."""
+    """As `latent`, a token counting 0.6 where it differs least from the frame before it, up to 1 where it differs most.
+    The first frame of a unit has the next one's weights, for the frame before it may be at another noise level; a unit
+    of one frame has weight 1."""
     after, past = (model.patch_embedding(look.x).float() for look in (now, before))
     weights = torch.ones_like(after[:, :1])
     if after.shape[2] > 1:
@@ -49,8 +50,9 @@ def sea(model: Features, now: Look, before: Look) -> Tensor:
 
 
 def wiener(look: Look, power: float = 3.0) -> Tensor:
-    """The latents x = (1 - sigma) x0 + sigma e through the best linear estimate of x0, where x0 has the spectrum S ~ f^-power, as much in all as the white
-    noise. Gains are scaled to a mean of 1, so that the filter passes as much at every level."""
+    """The latents x = (1 - sigma) x0 + sigma e through the best linear estimate of x0, where x0 has the spectrum S ~
+    f^-power, as much in all as the white noise. Gains are scaled to a mean of 1, so that the filter passes as much at
+    every level."""
     lengths = look.x.shape[2:]
     axes = [torch.fft.fftfreq(n, device=look.x.device) for n in lengths[:2]] + [
         torch.fft.rfftfreq(lengths[2], device=look.x.device)
@@ -74,8 +76,8 @@ MEASURES: dict[str, Callable[[Features, Look, Look], Tensor]] = {
 
 
 class ContentSignal:
-    """A signal that looks at the latents. They are kept, and what it looks at is made again, unit by unit, because embedded latents are a
-    hundred times larger."""
+    """A signal that looks at the latents. They are kept, and what it looks at is made again, unit by unit, because
+    embedded latents are a hundred times larger."""
 
     def __init__(self, name: str, model: Features, segment: Segment, aggregate: str):
         self.measure, self.model, self.aggregate, self.frames = MEASURES[name], model, aggregate, segment.frames

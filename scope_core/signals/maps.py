@@ -1,7 +1,8 @@
 """What earlier runs taught about a model's signals, so that the next run can be planned without the model.
 
-A signal that depends on the noise level alone is known for ever after one run: a map of the change between every two of its family's levels
-(`Family.levels`) answers for all steps and shifts. A signal that looks at the content is only remembered.
+A signal that depends on the noise level alone is known for ever after one run: a map of the change between every two of
+its family's levels (`Family.levels`) answers for all steps and shifts. A signal that looks at the content is only
+remembered.
 """
 
 import hashlib
@@ -58,8 +59,8 @@ class SignalMaps:
         return entry(key, schedule) in self.models()
 
     def learn(self, key: str, model: Features, schedule: ARSchedule, identity: str = "") -> None:
-        """Map the signals of a loaded model, unless they are known, and remember that it is the one behind `key`. `identity` is that of
-        all of it, where its time embedding does not tell it apart."""
+        """Map the signals of a loaded model, unless they are known, and remember that it is the one behind `key`.
+        `identity` is that of all of it, where its time embedding does not tell it apart."""
         name = fingerprint(model)
         self.folder.mkdir(parents=True, exist_ok=True)
         with WRITING:
@@ -75,7 +76,8 @@ class SignalMaps:
         return self.read("whole").get(entry(key, schedule))
 
     def learn_content(self, key: str, signal: str, schedule: ARSchedule, seen: dict[int, list[float]]) -> None:
-        """Remember the mean change that a signal of the content had at each own step (`ContentSignal.seen`), of a model that was learnt."""
+        """Remember the mean change that a signal of the content had at each own step (`ContentSignal.seen`), of a model
+        that was learnt."""
         name = self.models().get(entry(key, schedule))
         if name is None:
             return
@@ -92,9 +94,10 @@ class SignalMaps:
         if signal in CONTENT:
             path = self.map_path(name, signal)
             if not path.exists():
-                return change_table(
-                    "sigma", sigmas, None
-                ), "the signal looks at the video; until a first run the noise level stands in"
+                return (
+                    change_table("sigma", sigmas, None),
+                    "the signal looks at the video; until a first run the noise level stands in",
+                )
             levels, total = np.load(path)
             table = np.diff(np.interp(-sigmas[:-1], -levels, total), prepend=0.0)
             return np.concatenate([[0.0], table]), "the signal looks at the video; the changes of the last run are used"

@@ -1,7 +1,7 @@
 """Signals that depend on the schedule alone.
 
-modulation: e0, what AdaLN modulates with (MAGI-1: the gates of its first block). embedding: e, before its projection. sigma: the noise level
-itself, the same for every model.
+modulation: e0, what AdaLN modulates with (MAGI-1: the gates of its first block). embedding: e, before its projection.
+sigma: the noise level itself, the same for every model.
 """
 
 import numpy as np

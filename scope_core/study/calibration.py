@@ -1,4 +1,5 @@
-"""What one recorded run teaches about a model: the ratios that MagCache needs, how its signals change, and settings for a wanted speed.
+"""What one recorded run teaches about a model: the ratios that MagCache needs, how its signals change, and settings for
+a wanted speed.
 
 It holds for one model (by fingerprint), number of steps, shift, guidance and schedule, and is refused for others.
 """
@@ -27,7 +28,10 @@ NAMES = {
     "lag": "ar_step {} instead of {}",
 }
 """How differences are told that would be hard to read."""
-WAY_OUT = "Run SCOPE Calibrate once with this model and these settings, or connect the settings that it gives, or choose published ratios"
+WAY_OUT = (
+    "Run SCOPE Calibrate once with this model and these settings, or connect the settings that it gives, or choose"
+    " published ratios"
+)
 
 
 class CalibrationError(ValueError):
@@ -74,7 +78,8 @@ class Circumstances:
 class Calibration:
     circumstances: Circumstances
     ratios: tuple[float, ...]
-    """gamma at each own step [steps], the first one 1: how much larger the residual of all blocks is than a step before (MagCache)."""
+    """gamma at each own step [steps], the first one 1: how much larger the residual of all blocks is than a step before
+    (MagCache)."""
     changes: dict[str, tuple[float, ...]]
     """Relative change of each signal at each own step [steps]."""
 
@@ -88,7 +93,8 @@ class Calibration:
         return np.array([0.0, *self.changes[signal]]) if signal in self.changes else None
 
     def for_speed(self, schedule: ARSchedule, candidates: Iterable[Settings], speed: float) -> tuple[Settings, float]:
-        """The first of some settings, careful ones first, that makes about `speed` times fewer evaluations, and how many times that is; or the nearest."""
+        """The first of some settings, careful ones first, that makes about `speed` times fewer evaluations, and how
+        many times that is; or the nearest."""
         found = []
         for settings in candidates:
             totals = plan(schedule, settings, self.table(settings.acting.signal)).totals
@@ -141,6 +147,6 @@ class Calibrations:
             raise CalibrationError(f"there are no calibrated ratios, for no model has been calibrated yet. {WAY_OUT}")
         nearest = min(known, key=lambda other: len(circumstances.differences(other)))
         raise CalibrationError(
-            f"there are no calibrated ratios for this run: the nearest calibration has "
+            "there are no calibrated ratios for this run: the nearest calibration has "
             f"{', '.join(circumstances.differences(nearest))}. {WAY_OUT}"
         )

@@ -25,7 +25,8 @@ METRICS = {
 
 
 def squared_error(video: Tensor, reference: Tensor) -> Tensor:
-    """Mean squared error of every frame, [B, T], of videos [B, C, T, H, W]; one frame at a time, since videos are large."""
+    """Mean squared error of every frame, [B, T], of videos [B, C, T, H, W]; one frame at a time, since videos are
+    large."""
     return torch.stack(
         [(a - b).square().mean(dim=(1, 2, 3)) for a, b in zip(video.unbind(2), reference.unbind(2))], dim=1
     )
@@ -58,7 +59,8 @@ def ssim(video: Tensor, reference: Tensor) -> Tensor:
 
 
 def drift(video: Tensor, reference: Tensor) -> Tensor:
-    """Mean absolute difference of every frame, [B, T]: in an autoregressive video errors of early chunks grow into later ones."""
+    """Mean absolute difference of every frame, [B, T]: in an autoregressive video errors of early chunks grow into
+    later ones."""
     return torch.stack([(a - b).abs().mean(dim=(1, 2, 3)) for a, b in zip(video.unbind(2), reference.unbind(2))], dim=1)
 
 
@@ -96,8 +98,8 @@ Lpips = Callable[[Tensor, Tensor], Tensor]
 
 
 def fidelity(video: Tensor, reference: Tensor, perceptual: Lpips | None = None) -> dict[str, dict[str, Any]]:
-    """Every figure that can be measured between two videos [1, 3, T, H, W] in [0, 1], by name: METRICS' entry with its value
-    in each frame (None where the frames are equal and the figure is infinite), the mean and the worst frame.
+    """Every figure that can be measured between two videos [1, 3, T, H, W] in [0, 1], by name: METRICS' entry with its
+    value in each frame (None where the frames are equal and the figure is infinite), the mean and the worst frame.
 
     The mean of PSNR is that of the whole video, which is not the mean over frames.
     """

@@ -17,7 +17,10 @@ def markdown(report: dict[str, Any]) -> str:
         [
             (
                 "evaluations",
-                f"{totals['computed']} of {totals['iterations']}, {totals['iterations'] / max(1, totals['computed']):.2f}x fewer",
+                (
+                    f"{totals['computed']} of {totals['iterations']},"
+                    f" {totals['iterations'] / max(1, totals['computed']):.2f}x fewer"
+                ),
             ),
             ("frames through the model", f"{totals['frames_computed']} of {totals['frames_baseline']}"),
             ("forward passes, all guidance branches", totals["forwards"]),
@@ -33,10 +36,10 @@ def markdown(report: dict[str, Any]) -> str:
     lines += [f"- {warning}" for warning in run.get("warnings", [])] + [""]
     lines += quality_lines(report["quality"]) if report.get("quality") else []
     lines += runs_lines(report["runs"]) if report.get("runs") else []
-    lines += ["## Timeline", ""] + timeline(trace)
+    lines += ["## Timeline", "", *timeline(trace)]
     lines += ["## Settings", "", *table(("setting", "value"), knob_names(run["settings"]).items())]
     lines += table(("schedule", "value"), run["schedule"].items())
-    lines += ["## Made with", ""] + table(("what", "version"), {**run["host"], **report["versions"]}.items())
+    lines += ["## Made with", "", *table(("what", "version"), {**run["host"], **report["versions"]}.items())]
     return "\n".join(lines)
 
 

@@ -1,8 +1,8 @@
 """Rank every method on the demo models: `python -m tests.bench`.
 
-Of each method those settings are looked for that cost a half, a third and a fifth of the full run, on a prompt that is not judged. Then all
-run on the same held-out prompts and seeds, on three schedules. Writes JSON, a Markdown table and a chart; every finished run is kept, so an
-interrupted benchmark goes on where it stopped.
+Of each method those settings are looked for that cost a half, a third and a fifth of the full run, on a prompt that is
+not judged. Then all run on the same held-out prompts and seeds, on three schedules. Writes JSON, a Markdown table and a
+chart; every finished run is kept, so an interrupted benchmark goes on where it stopped.
 """
 
 import argparse

@@ -26,7 +26,8 @@ from .report import average
 WAYS = {way: family for family, demo in DEMOS.items() for way in demo.ways}
 """Family of every schedule that is measured."""
 JUDGED, SEARCHED = 777_000, 555_000
-"""Seeds of the prompts that methods are judged on, and of the one on which settings for a budget are looked for and ratios recorded."""
+"""Seeds of the prompts that methods are judged on, and of the one on which settings for a budget are looked for and
+ratios recorded."""
 
 
 class Benchmark:
@@ -67,7 +68,8 @@ class Benchmark:
 
 
 class Schedule:
-    """All runs of one family and schedule. Every clip is a run of its own, so methods that look at the content decide for it alone."""
+    """All runs of one family and schedule. Every clip is a run of its own, so methods that look at the content decide
+    for it alone."""
 
     def __init__(self, bench: Benchmark, name: str):
         self.bench, self.name = bench, name
@@ -197,7 +199,8 @@ class Schedule:
             "time_x": median(slow / fast for slow, fast in zip(full["seconds"], row["seconds"])),
         }
         print(
-            f"  {self.name:15} {label:32} {row['share']:5.2f} of the forwards, {row['flop_x']:5.2f}x FLOP, {row['time_x']:5.2f}x time, {average(row, 'psnr'):5.1f} dB",
+            f"  {self.name:15} {label:32} {row['share']:5.2f} of the forwards, {row['flop_x']:5.2f}x FLOP,"
+            f" {row['time_x']:5.2f}x time, {average(row, 'psnr'):5.1f} dB",
             flush=True,
         )
         return row

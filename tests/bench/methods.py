@@ -39,11 +39,12 @@ class Ranked:
 
 
 def methods(schedule: str, family: Family, ratios: tuple[float, ...]) -> dict[str, Ranked]:
-    """Methods by key, all behind the gate of the schedule and forwarding the same frames. `ratios`: the growth of the residual measured on a
-    prompt that is not judged, for those that need a calibration.
+    """Methods by key, all behind the gate of the schedule and forwarding the same frames. `ratios`: the growth of the
+    residual measured on a prompt that is not judged, for those that need a calibration.
 
-    A method is measured over its own `speed`. That of SCOPE as we offer it is its longest run of skips, as in the presets; as published it is its
-    thresholds, and we are measured that way too. FlowCache looks at what it was published with for the family.
+    A method is measured over its own `speed`. That of SCOPE as we offer it is its longest run of skips, as in the
+    presets; as published it is its thresholds, and we are measured that way too. FlowCache looks at what it was
+    published with for the family.
     """
     gate = Gate(**GATES[schedule])
     published = {"polynomial": "none", "signal": "modulation" if family.architecture == FITTED_TO else "latent"}

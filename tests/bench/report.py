@@ -59,7 +59,8 @@ def presets(report: dict[str, Any]) -> list[str]:
 
 
 def ranking(report: dict[str, Any]) -> list[str]:
-    """PSNR of every method on every schedule and at every budget, and what it gains over fewer steps at its own cost, on average over the budgets it reaches."""
+    """PSNR of every method on every schedule and at every budget, and what it gains over fewer steps at its own cost,
+    on average over the budgets it reaches."""
     places: dict[str, dict[tuple[str, float], str]] = {}
     gains: dict[str, list[float]] = {}
     for schedule, rows in by_schedule(report):
@@ -139,19 +140,19 @@ def fewer_at(rows: list[Row], share: float) -> float:
 
 def chart(report: dict[str, Any], file: Path) -> None:
     """PSNR over the share of forwards, a panel for each schedule, a line for each method, a star for each preset."""
-    import matplotlib
+    import matplotlib as mpl
 
-    matplotlib.use("agg")
-    from matplotlib import pyplot
+    mpl.use("agg")
+    from matplotlib import pyplot as plt
 
     schedules = list(by_schedule(report))
     titles = list(dict.fromkeys(row["title"] for row in report["rows"] if "title" in row))
     colours = {
-        title: pyplot.cm.tab20(i % 20)
+        title: plt.cm.tab20(i % 20)
         for i, title in enumerate(title for title in titles if not title.startswith("SCOPE"))
     }
     colours |= {"SCOPE (ours)": "crimson", "SCOPE (ours), by thresholds": "hotpink", "SCOPE as published": "darkorange"}
-    figure, panels = pyplot.subplots(
+    figure, panels = plt.subplots(
         1, len(schedules), figsize=(6.5 * len(schedules), 6), sharey=True, squeeze=False, layout="constrained"
     )
     for panel, (schedule, rows) in zip(panels[0], schedules):
@@ -255,11 +256,13 @@ def footnote(report: dict[str, Any]) -> str:
         for schedule, gate in report["gates"].items()
     )
     equal = (
-        f" Methods at equal cost forward the same frames and share one safety gate (`max_skip`, `warm_up`, `tail`: {gates}); their settings were looked for on another prompt."
+        " Methods at equal cost forward the same frames and share one safety gate (`max_skip`, `warm_up`, `tail`:"
+        f" {gates}); their settings were looked for on another prompt."
         if any("title" in row for row in report["rows"])
         else ""
     )
     return (
-        f"PSNR to the run without acceleration, mean ± spread over {report['clips']} clips with prompts that nothing was tuned on, each a run of its own.{equal} Operations are counted at the "
-        f"network. {report['threads']} CPU threads; made by `python -m tests.bench`, everything measured is in `tests/reports/benchmark.md`."
+        f"PSNR to the run without acceleration, mean ± spread over {report['clips']} clips with prompts that nothing"
+        f" was tuned on, each a run of its own.{equal} Operations are counted at the network. {report['threads']} CPU"
+        " threads; made by `python -m tests.bench`, everything measured is in `tests/reports/benchmark.md`."
     )

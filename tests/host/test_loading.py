@@ -6,7 +6,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from scope_pack.nodes.comfy.loading import ModelFileError, load_ar_model, model_names, model_paths
 from scope_pack.nodes.loaders import LoadARModel
-from scope_pack.scope_core.networks.skyreels_keys import NotARVideoModel
+from scope_pack.scope_core.networks.skyreels_keys import NotARVideoModelError
 from scope_pack.scope_core.networks.wan import WanConfig, WanTransformer
 
 
@@ -83,10 +83,10 @@ def test_files_that_are_something_else(folder, state):
     with pytest.raises(ModelFileError, match="damaged or its download was cut off"):
         load_ar_model([str(folder / "cut.safetensors")], 24, {})
     save_file({"encoder.weight": torch.zeros(1)}, folder / "vae.safetensors")
-    with pytest.raises(NotARVideoModel, match="VAE or text encoder"):
+    with pytest.raises(NotARVideoModelError, match="VAE or text encoder"):
         load_ar_model([str(folder / "vae.safetensors")], 24, {})
     save_file({**state, "img_emb.proj.0.weight": torch.zeros(1)}, folder / "i2v.safetensors")
-    with pytest.raises(NotARVideoModel, match="image-to-video"):
+    with pytest.raises(NotARVideoModelError, match="image-to-video"):
         load_ar_model([str(folder / "i2v.safetensors")], 24, {})
 
 

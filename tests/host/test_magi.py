@@ -121,7 +121,7 @@ def test_chunks_are_skipped_and_a_second_run_is_the_same(fixture):
     full = fixture.run(model)[1].totals
     made, trace = fixture.run(model, SCOPE)
     again, _ = fixture.run(model, SCOPE)
-    jointly, together = fixture.run(model, replace(SCOPE, joint=True))
+    _jointly, together = fixture.run(model, replace(SCOPE, joint=True))
     assert torch.equal(made, again) and trace.totals["forwards"] < 0.75 * full["forwards"]
     assert (
         trace.totals["computed"] < full["computed"] == trace.totals["iterations"]
@@ -383,7 +383,8 @@ def test_the_estimate_covers_what_a_forward_holds(gated, dtype):
 @pytest.mark.parametrize("config", [MAGI_4_5B, MAGI_24B], ids=["4.5B", "24B"])
 @pytest.mark.parametrize("height, width", [(480, 480), (720, 720), (720, 1280)])
 def test_estimates_of_the_real_models_are_plausible(config, height, width):
-    """A chunk of 720x720 holds 1.7 GB of keys and values in the 4.5B model (docs/magi1.md 1.1 has 22.1 MB a layer at 480x480)."""
+    """A chunk of 720x720 holds 1.7 GB of keys and values in the 4.5B model (docs/magi1.md 1.1 has 22.1 MB a layer at
+    480x480)."""
     tokens = 6 * (height // 16) * (width // 16)
     if config is MAGI_4_5B and height == width == 480:
         assert kv_bytes(config, tokens, torch.bfloat16) / config.layers == pytest.approx(22.1e6, rel=0.01)

@@ -1,4 +1,5 @@
-"""MAGI-1 Prompt: cleaning, features free of padding, order of the special tokens, and a token file that is missing or something else."""
+"""MAGI-1 Prompt: cleaning, features free of padding, order of the special tokens, and a token file that is missing or
+something else."""
 
 import comfy.sd
 import comfy.supported_models_base
@@ -64,7 +65,8 @@ def folder(tmp_path, monkeypatch):
 
 @pytest.fixture
 def arrays(folder):
-    """Rows that tell themselves: other_tokens i, captions 1000, logos 2000. Each holds a third as well, which fp16 rounds."""
+    """Rows that tell themselves: other_tokens i, captions 1000, logos 2000. Each holds a third as well, which fp16
+    rounds."""
     rows = {"caption_token": [1000], "logo_token": [2000], "other_tokens": range(100)}
     arrays = {name: np.repeat(np.array(values, float)[:, None], 4096, 1) for name, values in rows.items()}
     for array in arrays.values():
@@ -159,7 +161,8 @@ def test_other_encoders_are_named():
 
 
 def test_tokens_stand_in_the_published_order(arrays):
-    """Each is put before those so far: static, dynamic, borders, quality, 3D, 2D; for the branch without text captions, logos, transitions, borders."""
+    """Each is put before those so far: static, dynamic, borders, quality, 3D, 2D; for the branch without text captions,
+    logos, transitions, borders."""
     order = special_tokens(["static", "dynamic", "borders", "high_quality", "3d_model", "2d_anime"])
     assert order.shape == (6, 4096) and order[:, 0].tolist() == [16, 15, 1, 4, 3, 2]
     assert special_tokens({"captions", "logos", "transitions", "borders"})[:, 0].tolist() == [4, 0, 2000, 1000]
@@ -208,7 +211,7 @@ def test_files_that_are_something_else(folder, arrays):
         "cut off": content[:100000],
         "flipped": content[:5000] + b"\xff" * 9 + content[5009:],
     }
-    for name, data in damaged.items():
+    for data in damaged.values():
         path.write_bytes(data)
         with pytest.raises(MissingTokensError, match="cannot be read.*SandAI-org"):
             special_tokens(["duration"])

@@ -1,4 +1,5 @@
-"""Load MAGI-1 VAE: core's four VAE nodes against the plain network, files that are something else, and what the host is told about memory."""
+"""Load MAGI-1 VAE: core's four VAE nodes against the plain network, files that are something else, and what the host is
+told about memory."""
 
 import logging
 import weakref

@@ -1,4 +1,5 @@
-"""docs/architecture.md, law 2 through the host: loaded by our loader, guided by CFGGuider, equal to diffusers within 2e-5."""
+"""docs/architecture.md, law 2 through the host: loaded by our loader, guided by CFGGuider, equal to diffusers within
+2e-5."""
 
 from types import SimpleNamespace
 
@@ -165,7 +166,7 @@ def test_model_of_another_loader_gets_its_fps_branch(files, tmp_path):
     from safetensors.torch import load_file
     from scope_pack.scope_core.networks.skyreels_keys import to_official
 
-    path, pipe, fps = files
+    path, _pipe, fps = files
     official = tmp_path / "official.safetensors"
     save_file(to_official(load_file(path)), official)
     stock = comfy.sd.load_diffusion_model(str(official), {"dtype": torch.float32})
@@ -189,7 +190,7 @@ def test_settings_that_cannot_skip_are_off(files):
 
 
 def test_runs_do_not_know_each_other(files):
-    """docs/architecture.md, law 4: a run after other runs, and after an aborted one, equals a fresh run, bit for bit."""
+    """docs/architecture.md, law 4: a run after other runs, and after an aborted one, equals a fresh one."""
     path, _, _ = files
     model = load_ar_model([str(path)], 24, {"dtype": torch.float32})
     schedule = SKYREELS.schedule(6, STEPS, 6, 0, 1, 2)
@@ -208,7 +209,8 @@ def abort(segment, step, x0, trace):
 
 
 def test_counted_forwards_are_those_of_the_model(files):
-    """docs/architecture.md, law 6, of every method: block calls seen by hooks, weighted by guidance branches, equal the trace's forwards; and, law 1, computing every step is off."""
+    """docs/architecture.md, law 6, of every method: block calls seen by hooks, weighted by guidance branches, equal the
+    trace's forwards; and, law 1, computing every step is off."""
     path, _, _ = files
     model = load_ar_model([str(path)], 24, {"dtype": torch.float32})
     schedule = SKYREELS.schedule(6, STEPS, 6, 0, 1, 2)

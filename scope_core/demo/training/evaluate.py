@@ -1,4 +1,5 @@
-"""Measure a demo model: `python -m scope_core.demo.training.evaluate [--family magi]`. What good means is in docs/demo.md.
+"""Measure a demo model: `python -m scope_core.demo.training.evaluate [--family magi]`. What good means is in
+docs/demo.md.
 
 Over held-out prompts: is the object there, in the right colour, of the right shape, without flicker? Writes a contact
 sheet for the eye beside the numbers.
@@ -26,8 +27,8 @@ HELD_OUT = 990_000
 
 
 def shape_classifier() -> nn.Module:
-    """A small network that names the shape in a map of distances to the background [B, 1, 64, 64], trained on the world,
-    with blur and noise so that it forgives the decoder."""
+    """A small network that names the shape in a map of distances to the background [B, 1, 64, 64], trained on the
+    world, with blur and noise so that it forgives the decoder."""
     torch.manual_seed(0)
     net = nn.Sequential(
         nn.Conv2d(1, 16, 3, 2, 1),

@@ -1,9 +1,11 @@
-"""Train the demo models from nothing: `python -m scope_core.demo.training.train --work FOLDER`, then the same with `--family magi`.
+"""Train the demo models from nothing: `python -m scope_core.demo.training.train --work FOLDER`, then the same with
+`--family magi`.
 
 Three stages, each resumed from its checkpoint in the work folder: the autoencoder's fixed encoder (principal
 components), its decoder, and the diffusion-forcing transformer with its word embeddings. The MAGI-1-shaped model shares
-autoencoder and word embeddings with the SkyReels-V2-shaped one, so it trains the transformer alone. Runs on a CPU or a GPU;
-`torchrun --nproc-per-node 2 -m scope_core.demo.training.train ...` uses two processes. Recipe and findings: docs/demo.md.
+autoencoder and word embeddings with the SkyReels-V2-shaped one, so it trains the transformer alone. Runs on a CPU or a
+GPU; `torchrun --nproc-per-node 2 -m scope_core.demo.training.train ...` uses two processes. Recipe and findings:
+docs/demo.md.
 """
 
 import argparse
@@ -12,7 +14,7 @@ import json
 import os
 import time
 from pathlib import Path
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import torch
 import torch.distributed as dist
@@ -27,7 +29,7 @@ from ...networks.magi import MagiAttention, MagiConfig, MagiTransformer
 from ...networks.wan import WanAttention, WanTransformer
 from .. import WEIGHTS
 from ..shipped import CHUNKS, CONFIG, NULL_TOKENS, SIZE, TEXT, TEXT_DIM, TRANSFORMERS, VAE
-from ..words import TOKENS, WINDOW, WORDS
+from ..words import FPS, FRAMES_PER_LATENT, TOKENS, WINDOW, WORDS
 from .world import Clips, latent_seconds
 
 MAGI_CONFIG = MagiConfig(
@@ -40,7 +42,8 @@ DROPPED = 0.1
 
 
 def fit_encoder(vae: DemoVAE, clips: int = 600) -> None:
-    """Set the encoder to the leading principal components of 8x8 blocks, each scaled by std^0.75, then to unit scale overall."""
+    """Set the encoder to the leading principal components of 8x8 blocks, each scaled by std^0.75, then to unit scale
+    overall."""
     generator = torch.Generator().manual_seed(0)
     seconds = latent_seconds(WINDOW)[torch.tensor([0, 7, 13])]
     frames = Clips.sample(clips, generator).render(SIZE // 2, seconds).flatten(0, 1) * 2 - 1
@@ -142,7 +145,7 @@ class SkyReelsTrainee(nn.Module):
     """Words and autoencoder are trained with it; the others take what is there."""
     longest = WINDOW
     """Latent frames of the longest clips; BATCH counts clips of this length."""
-    metadata = {"transformer": {"num_heads": CONFIG.num_heads, "text_dim": CONFIG.text_dim}}
+    metadata: ClassVar = {"transformer": {"num_heads": CONFIG.num_heads, "text_dim": CONFIG.text_dim}}
 
     def __init__(self):
         super().__init__()
@@ -161,7 +164,8 @@ class SkyReelsTrainee(nn.Module):
         return self.transformer(x, t, self.words(tokens), mask)
 
     def loss(self, x0: Tensor, tokens: Tensor, frames: Tensor, own: torch.Generator, shared: torch.Generator) -> Tensor:
-        """Error of the velocity of latents x0 [B, 16, F, 8, 8], at noise levels drawn from `own`; `shared` is alike in all processes."""
+        """Error of the velocity of latents x0 [B, 16, F, 8, 8], at noise levels drawn from `own`; `shared` is alike in
+        all processes."""
         device = x0.device
         sigma = noise_levels(len(x0), own).to(device)
         noise = torch.randn(x0.shape, generator=own).to(device)
@@ -226,8 +230,8 @@ def over_captions(self: MagiAttention, q: Tensor, batch: Batch) -> Tensor:
 def chunk_steps(n: int, chunks: Tensor, steps: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     """Steps done [n, r] by each of `chunks` [r], `steps` being clean, and which chunks are alone.
 
-    60 % are MAGI's own staircase at a random moment, where a chunk that has not entered the window yet is trained alone; 20 % are
-    independent and 20 % synchronous.
+    60 % are MAGI's own staircase at a random moment, where a chunk that has not entered the window yet is trained
+    alone; 20 % are independent and 20 % synchronous.
     """
 
     def integers(end, *shape):
@@ -245,12 +249,18 @@ def chunk_steps(n: int, chunks: Tensor, steps: int, generator: torch.Generator) 
 
 
 class MagiTrainee(nn.Module):
-    """A transformer of the distilled MAGI-1 kind (one branch, told the step size), on the words of the SkyReels-shaped demo."""
+    """A transformer of the distilled MAGI-1 kind (one branch, told the step size), on the words of the SkyReels-shaped
+    demo."""
 
     file = TRANSFORMERS[MAGI.name]
     trains_words = False
     longest = CHUNKS * CHUNK
-    metadata = {"transformer": {"chunk_frames": CHUNK}, "distilled": True, "num_steps": STEPS, "window_size": CHUNKS}
+    metadata: ClassVar = {
+        "transformer": {"chunk_frames": CHUNK},
+        "distilled": True,
+        "num_steps": STEPS,
+        "window_size": CHUNKS,
+    }
 
     def __init__(self):
         super().__init__()
@@ -274,14 +284,16 @@ class MagiTrainee(nn.Module):
             block.compile(dynamic=False)
 
     def frames(self, progress: float, shared: torch.Generator) -> Tensor:
-        """Latent frames [F] of the video that a step at `progress` in [0, 1] trains on: whole chunks, two of them at first and then
-        four, half of the time with gaps, so that a chunk meets all that a window and a clean chunk before it hold."""
+        """Latent frames [F] of the video that a step at `progress` in [0, 1] trains on: whole chunks, two of them at
+        first and then four, half of the time with gaps, so that a chunk meets all that a window and a clean chunk
+        before it hold."""
         count, gaps = 2 if progress < 0.5 else CHUNKS, torch.rand((), generator=shared) < 0.5
         chunks = torch.randperm(CHUNKS + 1, generator=shared)[:count].sort()[0] if gaps else torch.arange(count)
         return (chunks[:, None] * CHUNK + torch.arange(CHUNK)).flatten()
 
     def loss(self, x0: Tensor, tokens: Tensor, frames: Tensor, own: torch.Generator, shared: torch.Generator) -> Tensor:
-        """Error of the velocity of latents x0 [B, 16, F, 8, 8], at times drawn from `own`; `shared` is alike in all processes."""
+        """Error of the velocity of latents x0 [B, 16, F, 8, 8], at times drawn from `own`; `shared` is alike in all
+        processes."""
         device, n, chunks = x0.device, len(x0), frames[::CHUNK] // CHUNK
         steps = STEPS // 2 ** torch.randint(4, (), generator=shared).item()
         done, alone = chunk_steps(n, chunks, steps, own)
@@ -400,7 +412,7 @@ def train_transformer(model: nn.Module, vae: DemoVAE, steps: int, device: str, c
                 "optimizers": [o.state_dict() for o in optimizers],
             }
             torch.save(state, checkpoint.with_suffix(".tmp"))
-            os.replace(checkpoint.with_suffix(".tmp"), checkpoint)
+            checkpoint.with_suffix(".tmp").replace(checkpoint)
     return ema
 
 

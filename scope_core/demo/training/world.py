@@ -16,7 +16,8 @@ from ..words import BACKGROUNDS, COLOURS, FPS, FRAMES_PER_LATENT, MOTIONS, SHAPE
 class Clips:
     """A batch of clips as scene parameters: what is shown, where it is at any time.
 
-    `words` holds an index into each of the four vocabularies, `motion` four numbers that each motion reads in its own way.
+    `words` holds an index into each of the four vocabularies, `motion` four numbers that each motion reads in its own
+    way.
     """
 
     words: Tensor
@@ -38,7 +39,10 @@ class Clips:
 
     def caption(self, i: int) -> str:
         shape, motion, colour, background = self.words[i].tolist()
-        return f"a {list(COLOURS)[colour]} {SHAPES[shape]} {MOTIONS[motion]} on a {list(BACKGROUNDS)[background]} background"
+        return (
+            f"a {list(COLOURS)[colour]} {SHAPES[shape]} {MOTIONS[motion]} on a {list(BACKGROUNDS)[background]}"
+            " background"
+        )
 
     def tokens(self) -> Tensor:
         """[B, TOKENS] token ids of the captions."""
