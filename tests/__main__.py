@@ -1,8 +1,8 @@
 """Run the tests: `python -m tests`. Finds or builds a ComfyUI, installs what the tests need into it, runs each stage.
 
-python -m tests                      all stages
-python -m tests core host            some of them
-python -m tests --comfyui PATH       with your own ComfyUI
+    python -m tests                      all stages
+    python -m tests core host            some of them
+    python -m tests --comfyui PATH       with your own ComfyUI
 """
 
 import argparse
@@ -16,8 +16,11 @@ from workflows.launcher import HostError, find_or_build
 
 HERE = Path(__file__).parent
 EXTRAS = ("pytest", "diffusers==0.42.1", "playwright", "scikit-image", "imageio", "av")
+CHECKERS = ("ruff==0.17.6", "mypy==2.4.1", "vulture==2.16")
+STYLE = (("ruff", "check"), ("ruff", "format", "--check"), ("mypy",), ("vulture",))
 STAGES = {
-    "core": (["core"], "scope_core alone: schedule, solvers, policies, loop, parity with diffusers"),
+    "style": ((), "rules of ruff, types, dead code"),
+    "core": (["core"], "scope_core alone: schedule, solvers, methods, loop, families, parity with diffusers"),
     "host": (["host"], "inside ComfyUI's process: loading, parity, laws"),
     "server": (
         ["live", "-m", "not browser"],
@@ -27,7 +30,7 @@ STAGES = {
         ["live", "-m", "browser"],
         "a real Chromium: workflows, nodes and widgets, on both canvases of two frontends",
     ),
-    "web": (["web"], "the browser code under vitest"),
+    "web": (["web"], "the browser code: its types, and under vitest"),
 }
 
 
@@ -44,6 +47,15 @@ def run_pytest(python: Path, root: Path, name: str, *selection: str) -> int:
     options = ["-q", "-x", "-rs", "--import-mode=importlib", "-p", "no:cacheprovider", f"--rootdir={folder}"]
     command = [str(python), "-m", "pytest", *selection, *options]
     return subprocess.run(command, cwd=folder, env=environment).returncode
+
+
+def run_style(python: Path) -> int:
+    """Configured in pyproject.toml; pre-commit runs the same. Caches stay out of the repository."""
+    environment = {**os.environ, "RUFF_NO_CACHE": "true", "MYPY_CACHE_DIR": os.devnull}
+    codes = [
+        subprocess.run([str(python), "-m", *command], cwd=HERE.parent, env=environment).returncode for command in STYLE
+    ]
+    return max(codes)
 
 
 def run_vitest() -> int:
@@ -78,7 +90,7 @@ def main() -> int:
     if unknown := set(args.stages) - set(STAGES):
         parser.error(f"no stage {', '.join(sorted(unknown))}; choose from {', '.join(STAGES)}")
     try:
-        host = find_or_build(args.comfyui, EXTRAS)
+        host = find_or_build(args.comfyui, (*EXTRAS, *CHECKERS))
     except HostError as error:
         print(error, file=sys.stderr)
         return 1
@@ -86,7 +98,13 @@ def main() -> int:
     for stage in args.stages or STAGES:
         selection, what = STAGES[stage]
         print(f"\n== {stage}: {what}", flush=True)
-        if run_vitest() if stage == "web" else run_pytest(host.python, host.root, *selection):
+        if stage == "style":
+            code = run_style(host.python)
+        elif stage == "web":
+            code = run_vitest()
+        else:
+            code = run_pytest(host.python, host.root, *selection)
+        if code:
             failed.append(stage)
     print(f"\n{'All stages passed.' if not failed else 'Failed: ' + ', '.join(failed)}")
     return bool(failed)
