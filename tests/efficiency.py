@@ -28,7 +28,7 @@ EAGER = {
 reached."""
 
 
-def measure(out: Path, readme: bool) -> None:
+def measure(out: Path, keep: bool) -> None:
     import torch
     from diffusers import SkyReelsV2DiffusionForcingPipeline, SkyReelsV2Transformer3DModel, UniPCMultistepScheduler
 
@@ -140,40 +140,23 @@ def measure(out: Path, readme: bool) -> None:
     report["unaccelerated loop / diffusers pipeline"] = fulls[-1][0] / (time.perf_counter() - began)
     report["bytes kept at 257 frames, 544x960, fp32, three velocities"] = 3 * 16 * 25 * 68 * 120 * 4
     print(json.dumps(report, indent=1))
-    if readme:
-        from tests.bench.__main__ import into_readme
-
-        balanced, others, outside = (
-            report["two skipped"],
-            report["methods"].values(),
-            "loop outside the network, of the full run",
-        )
-        ratios = [row["time x / FLOP x"] for row in others if row["output"]]
-        into_readme(
-            "efficiency",
-            f"The loop itself (`python -m tests.efficiency`, {report['parameters'] / 1e6:.0f} million random"
-            " parameters, two of three steps skipped, which random weights need a fixed cadence for):"
-            f" {balanced['time x']:.2f}x faster by the clock and {balanced['FLOP x']:.2f}x by operations, a ratio of"
-            f" {balanced['time x / FLOP x']:.2f}, and {min(ratios):.2f} to {max(ratios):.2f} with the other methods"
-            f" that reuse the output; what is not the network took {balanced[outside]:.2%} of the full run's time, with"
-            f" the other methods at most {max(row[outside] for row in others):.2%}. Without acceleration it took"
-            f" {report['unaccelerated loop / diffusers pipeline']:.2f} times the time of diffusers' pipeline. At 257"
-            " frames of 544x960 SCOPE keeps at most"
-            f" {report['bytes kept at 257 frames, 544x960, fp32, three velocities'] / 1e6:.0f} MB.",
-        )
     out.mkdir(parents=True, exist_ok=True)
     (out / "efficiency.json").write_text(json.dumps(report, indent=1))
+    if keep:
+        from tests import pages
+
+        pages.keep([out / "efficiency.json"])
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--comfyui", type=Path, help="a ComfyUI whose Python to use; otherwise one is found or built")
     parser.add_argument("--out", type=Path, default=Path("scope-output"))
-    parser.add_argument("--readme", action="store_true", help="also put the figures into the README")
+    parser.add_argument("--keep", action="store_true", help="also keep the report in tests/reports, and write the pages")
     parser.add_argument("--here", action="store_true", help="measure in this Python, which has torch and diffusers")
     args = parser.parse_args()
     if args.here:
-        measure(args.out, args.readme)
+        measure(args.out, args.keep)
         return 0
     from workflows.launcher import find_or_build
 
@@ -186,7 +169,7 @@ def main() -> int:
             "--here",
             "--out",
             str(args.out),
-            *(["--readme"] if args.readme else []),
+            *(["--keep"] if args.keep else []),
         ],
         cwd=Path(__file__).parents[1],
     ).returncode

@@ -33,13 +33,11 @@ def make_signal(
         raise ValueError(f"signal is {name!r}; choose one of {', '.join(known)}")
     if aggregate not in AGGREGATES:
         raise ValueError(f"aggregate is {aggregate!r}; choose one of {', '.join(AGGREGATES)}")
-    if table is not None or name == "sigma":
-        return TableSignal(change_table(name, segment.sigmas, None) if table is None else table, segment, aggregate)
-    if features is None:
-        raise ValueError(f"the signal {name!r} needs the model or its change table; without either, use 'sigma'")
-    if name in CONTENT:
+    if table is None and name in CONTENT:
         return ContentSignal(name, features, segment, aggregate)
-    return TableSignal(change_table(name, segment.sigmas, features), segment, aggregate)
+    if table is None and features is None and name != "sigma":
+        raise ValueError(f"the signal {name!r} needs the model or its change table; without either, use 'sigma'")
+    return TableSignal(change_table(name, segment.sigmas, features) if table is None else table, segment, aggregate)
 
 
 __all__ = [

@@ -27,8 +27,10 @@ class Features(Protocol):
 
 
 class Signal(Protocol):
-    nbytes: int
-    """Bytes held between two steps."""
+    @property
+    def nbytes(self) -> int:
+        """Bytes held between two steps."""
+        ...
 
     def __call__(self, step: Step, x: Tensor | None) -> np.ndarray:
         """Change d_k of every active unit since the previous iteration, [active units]. `x` [B, C, F, H, W] only

@@ -21,7 +21,8 @@ class Look(NamedTuple):
 
 def latent(model: Features, now: Look, before: Look) -> Tensor:
     """Of the patch-embedded latent of every frame, mean over the frames."""
-    return relative_change(*(model.patch_embedding(look.x).float() for look in (now, before)), dim=(0, 1, 3, 4)).mean()
+    after, past = (model.patch_embedding(look.x).float() for look in (now, before))
+    return relative_change(after, past, dim=(0, 1, 3, 4)).mean()
 
 
 def displacement(model: Features, now: Look, before: Look) -> Tensor:
@@ -46,7 +47,7 @@ def motion(model: Features, now: Look, before: Look) -> Tensor:
 
 def sea(model: Features, now: Look, before: Look) -> Tensor:
     """Of the latents behind the Wiener filter of each one's noise level."""
-    return relative_change(*(wiener(look) for look in (now, before)), dim=(0, 1, 2, 3, 4))
+    return relative_change(wiener(now), wiener(before), dim=(0, 1, 2, 3, 4))
 
 
 def wiener(look: Look, power: float = 3.0) -> Tensor:
@@ -57,7 +58,8 @@ def wiener(look: Look, power: float = 3.0) -> Tensor:
     axes = [torch.fft.fftfreq(n, device=look.x.device) for n in lengths[:2]] + [
         torch.fft.rfftfreq(lengths[2], device=look.x.device)
     ]
-    f = sum(axis**2 for axis in torch.meshgrid(*axes, indexing="ij")).sqrt()
+    t, y, x = torch.meshgrid(*axes, indexing="ij")
+    f = (t**2 + y**2 + x**2).sqrt()
     spectrum = f.clamp(min=1 / max(lengths)) ** -power
     spectrum = spectrum / spectrum.mean()
     gain = spectrum / ((1 - look.sigma) ** 2 * spectrum + look.sigma**2)
@@ -91,6 +93,7 @@ class ContentSignal:
         return 0 if self.before is None else self.before[0].nbytes
 
     def __call__(self, step: Step, x: Tensor | None) -> np.ndarray:
+        assert x is not None, "a dry run has a table instead"
         now = x, step.sigma
         before, self.before = self.before or now, now
         changes = torch.stack(

@@ -19,7 +19,7 @@ def change_table(name: str, sigmas: np.ndarray, features: Features | None) -> np
     Only 'sigma' can do without `features`.
     """
     levels = np.concatenate([sigmas[:1], sigmas[:-1]])
-    if features is None:
+    if features is None or name == "sigma":
         return np.concatenate([[0.0], np.abs(np.diff(levels)) / levels[:-1]])
     seen = features.features(name, levels).float().flatten(1)
     changes = relative_change(seen[1:], seen[:-1], dim=(1,))

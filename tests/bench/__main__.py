@@ -7,7 +7,6 @@ chart; every finished run is kept, so an interrupted benchmark goes on where it 
 
 import argparse
 import json
-import shutil
 import subprocess
 import sys
 import time
@@ -39,11 +38,7 @@ def main() -> int:
         metavar="FOLDER",
         help="also measure LPIPS, which needs the lpips package and AlexNet's weights in this folder",
     )
-    parser.add_argument(
-        "--readme",
-        action="store_true",
-        help="also put the summaries into README and docs, and the report beside the others in tests/reports",
-    )
+    parser.add_argument("--keep", action="store_true", help="also keep the report in tests/reports, and write the pages")
     parser.add_argument(
         "--here", action="store_true", help="measure in this Python, which has torch, scikit-image and matplotlib"
     )
@@ -63,7 +58,7 @@ def main() -> int:
     from scope_core.study.metrics import lpips
 
     from .measure import WAYS, Benchmark
-    from .report import chart, markdown, summary
+    from .report import chart, markdown
 
     perceptual, missing = lpips(args.lpips) if args.lpips else (None, "")
     if missing:
@@ -77,20 +72,12 @@ def main() -> int:
     (args.out / "benchmark.md").write_text(markdown(report))
     if not args.presets_only:
         chart(report, args.out / "benchmark.png")
-    if args.readme:
-        into_readme("benchmark", summary(report))
-        for file in args.out.glob("benchmark.*"):
-            shutil.copy(file, HERE.parent / "reports")
+    if args.keep:
+        from tests import pages
+
+        pages.keep(args.out.glob("benchmark.*"))
     print(f"\nDone in {(time.monotonic() - began) / 60:.0f} min. Written to {args.out}")
     return 0
-
-
-def into_readme(name: str, text: str) -> None:
-    """Put a report between its markers in the README."""
-    readme = HERE.parents[1] / "README.md"
-    before, rest = readme.read_text().split(f"<!-- {name} -->")
-    after = rest.split(f"<!-- /{name} -->")[1]
-    readme.write_text(f"{before}<!-- {name} -->\n{text.strip()}\n<!-- /{name} -->{after}")
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 from tests.bench.measure import Benchmark, Schedule
-from tests.bench.methods import BUDGETS, GATES, Method
+from tests.bench.methods import BUDGETS, GATES, Ranked
 from tests.bench.report import cells, fewer_at, markdown, ranking, verdicts
 
 
@@ -51,7 +51,7 @@ def test_everything_measured_is_printed():
 def test_search_finds_the_nearest_cost(budget, knob):
     asked = []
     schedule = SimpleNamespace(cost=lambda method, i: asked.append(i) or 1 / method.knobs[i])
-    assert Schedule.knob_for(schedule, budget, Method("", None, tuple(map(float, range(1, 10))))) == knob and len(asked) < 9
+    assert Schedule.knob_for(schedule, budget, Ranked("", None, tuple(map(float, range(1, 10))))) == knob and len(asked) < 9
 
 
 def test_what_was_measured_is_kept(tmp_path):

@@ -4,29 +4,40 @@ import json
 from dataclasses import replace
 
 import pytest
-from scope_core.calibrate import Calibration, CalibrationError, Calibrations, Circumstances
-from scope_core.plan import plan
-from scope_core.presets import CALIBRATED
-from scope_core.schedule import ARSchedule
 
-SCHEDULE = ARSchedule(16, 20, 16, 5, 2, 2)
+from scope_core import SKYREELS
+from scope_core.loop.plan import plan
+from scope_core.methods import Gate, Scope
+from scope_core.settings import Settings
+from scope_core.study.calibration import Calibration, CalibrationError, Calibrations, Circumstances
+
+SCHEDULE = SKYREELS.schedule(16, 20, 16, 5, 2, 2)
 CIRCUMSTANCES = Circumstances.of("fingerprint", SCHEDULE, 6.0)
-CALIBRATION = Calibration(CIRCUMSTANCES, (1.0,) + (0.99,) * 19, {"modulation": (0.1,) * 20, "sigma": tuple(i / 100 for i in range(20))})
+CHANGES = {"modulation": (0.1,) * 20, "sigma": tuple(i / 100 for i in range(20))}
+CALIBRATION = Calibration(CIRCUMSTANCES, (1.0,) + (0.99,) * 19, CHANGES)
 
 
 def test_found_again(tmp_path):
     kept = Calibrations(tmp_path / "not there yet")
     path = kept.save(CALIBRATION)
-    assert kept.find(Circumstances.of("fingerprint", SCHEDULE, 6.0)) == CALIBRATION and [path] == list(path.parent.iterdir())
+    assert kept.find(Circumstances.of("fingerprint", SCHEDULE, 6.0)) == CALIBRATION
+    assert [path] == list(path.parent.iterdir())
     kept.save(replace(CALIBRATION, ratios=(1.0,) * 20))
     assert kept.find(CIRCUMSTANCES).ratios == (1.0,) * 20
 
 
-@pytest.mark.parametrize("change, words", [
-    ({"steps": 30}, "steps 20 instead of 30"), ({"shift": 5.0}, "shift 8.0 instead of 5.0"), ({"guidance": 1.0}, "cfg 6.0 instead of 1.0"),
-    ({"model": "other"}, "another model or LoRA"), ({"lag": 0}, "ar_step 2 instead of 0"), ({"causal": True}, "causal False instead of True"),
-    ({"chunk": 1}, "chunk 2 instead of 1"),
-])
+@pytest.mark.parametrize(
+    "change, words",
+    [
+        ({"steps": 30}, "steps 20 instead of 30"),
+        ({"shift": 5.0}, "shift 8.0 instead of 5.0"),
+        ({"guidance": 1.0}, "cfg 6.0 instead of 1.0"),
+        ({"model": "other"}, "another model or LoRA"),
+        ({"lag": 0}, "ar_step 2 instead of 0"),
+        ({"causal": True}, "causal False instead of True"),
+        ({"chunk": 1}, "chunk 2 instead of 1"),
+    ],
+)
 def test_refused_with_what_differs(tmp_path, change, words):
     kept = Calibrations(tmp_path)
     with pytest.raises(CalibrationError, match="no model has been calibrated"):
@@ -49,8 +60,8 @@ def test_scales_are_what_signals_add_up_to():
     assert CALIBRATION.scales == {"modulation": pytest.approx(2.0), "sigma": pytest.approx(1.9)}
 
 
-TOGETHER = ARSchedule(4, 20, 4, 0, 4, 0)
-CADENCES = [replace(CALIBRATED, signal="sigma", tau_c=0.0, tau_p=9.0, max_skip=n) for n in range(6)]
+TOGETHER = SKYREELS.schedule(4, 20, 4, 0, 4, 0)
+CADENCES = [Settings(Scope(tau_c=0.0, tau_p=9.0, signal="sigma"), Gate(n)) for n in range(6)]
 
 
 @pytest.mark.parametrize("speed", [1.0, 1.5, 2.0, 3.0])
@@ -62,6 +73,7 @@ def test_settings_for_a_speed_reach_it(speed):
 
 def test_the_first_settings_that_reach_a_speed_are_taken():
     """From 19 skipped steps in a row on, more change nothing."""
-    careful, same = (replace(CADENCES[0], max_skip=n) for n in (30, 40))
+    careful, same = (replace(CADENCES[0], gate=Gate(n)) for n in (30, 40))
     _, speed = CALIBRATION.for_speed(TOGETHER, [careful], 9.0)
-    assert CALIBRATION.for_speed(TOGETHER, [careful, same], speed) == (careful, speed) and CALIBRATION.for_speed(TOGETHER, [same, careful], speed) == (same, speed)
+    assert CALIBRATION.for_speed(TOGETHER, [careful, same], speed) == (careful, speed)
+    assert CALIBRATION.for_speed(TOGETHER, [same, careful], speed) == (same, speed)

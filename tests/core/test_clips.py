@@ -3,7 +3,8 @@
 import imageio.v3 as imageio
 import pytest
 import torch
-from scope_core.preview import write_clip
+
+from scope_core.study.clips import write_clip
 
 
 @pytest.mark.parametrize("ending, plugin", [(".mp4", "pyav"), (".gif", "pillow")])

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 import torch
-from scope_core.metrics import count_flops
+from scope_core.study.metrics import count_flops
 from tests import gpu_check
 from torch.nn.attention import SDPBackend, sdpa_kernel
 

@@ -1,4 +1,5 @@
-"""The MAGI-1 transformer: equal to the release's (fixture: random weights, fp32), and what calls on lists of chunks promise."""
+"""The MAGI-1 transformer: equal to the release's (fixture: random weights, fp32), and what calls on lists of chunks
+promise."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -6,9 +7,19 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
-from scope_core.models.magi import (
-    MAGI_4_5B, MAGI_24B, ChunkCache, Fp8Linear, MagiConfig, MagiTransformer, attention, config_of, grouped_attention)
 from torch.nn import functional as F
+
+from scope_core.networks.magi import (
+    MAGI_4_5B,
+    MAGI_24B,
+    ChunkCache,
+    Fp8Linear,
+    MagiConfig,
+    MagiTransformer,
+    attention,
+    config_of,
+    grouped_attention,
+)
 
 FIXTURE = Path(__file__).parents[1] / "fixtures/magi1/forward_distill.safetensors"
 TINY = MagiConfig(layers=3, hidden=64, ffn=96, heads=16, cond=16, head_dim=8, caption_dim=24, caption_length=12)
@@ -38,8 +49,9 @@ def shapes(model):
 
 
 TOLERANCE = 1e-3
-"""The release rounds the sinusoid of the time to bf16. Where a machine's exponential differs in the last bit from the one of the machine that made the fixture, single entries
-fall to the other side, which moves the output by this much; elsewhere it agrees to 1e-5."""
+"""The release rounds the sinusoid of the time to bf16. Where a machine's exponential differs in the last bit from the
+one of the machine that made the fixture, single entries fall to the other side, which moves the output by this much;
+elsewhere it agrees to 1e-5."""
 
 
 def test_equals_the_release():
@@ -57,40 +69,70 @@ def test_equals_the_release():
 def published(hidden, channels, ffn, fc1, cond):
     top = {
         "x_embedder.weight": (hidden, channels, 1, 2, 2),
-        "t_embedder.mlp.0.weight": (cond, 256), "t_embedder.mlp.0.bias": (cond,),
-        "t_embedder.mlp.2.weight": (cond, cond), "t_embedder.mlp.2.bias": (cond,),
+        "t_embedder.mlp.0.weight": (cond, 256),
+        "t_embedder.mlp.0.bias": (cond,),
+        "t_embedder.mlp.2.weight": (cond, cond),
+        "t_embedder.mlp.2.bias": (cond,),
         "y_embedder.null_caption_embedding": (800, 4096),
-        "y_embedder.y_proj_xattn.0.weight": (hidden, 4096), "y_embedder.y_proj_xattn.0.bias": (hidden,),
-        "y_embedder.y_proj_adaln.0.weight": (cond, 4096), "y_embedder.y_proj_adaln.0.bias": (cond,),
-        "rope.bands": (16,), "final_linear.linear.weight": (4 * channels, hidden)}
+        "y_embedder.y_proj_xattn.0.weight": (hidden, 4096),
+        "y_embedder.y_proj_xattn.0.bias": (hidden,),
+        "y_embedder.y_proj_adaln.0.weight": (cond, 4096),
+        "y_embedder.y_proj_adaln.0.bias": (cond,),
+        "rope.bands": (16,),
+        "final_linear.linear.weight": (4 * channels, hidden),
+    }
     block = {
-        "ada_modulate_layer.proj.0.weight": (2 * hidden, cond), "ada_modulate_layer.proj.0.bias": (2 * hidden,),
-        "self_attention.linear_qkv.q.weight": (hidden, hidden), "self_attention.linear_qkv.qx.weight": (hidden, hidden),
-        "self_attention.linear_qkv.k.weight": (1024, hidden), "self_attention.linear_qkv.v.weight": (1024, hidden),
-        "self_attention.linear_kv_xattn.weight": (2048, hidden), "self_attention.linear_proj.weight": (hidden, 2 * hidden),
-        "mlp.linear_fc1.weight": (fc1, hidden), "mlp.linear_fc2.weight": (hidden, ffn)}
-    norms = {f"self_attention.{name}": 128 for name in ("q_layernorm", "k_layernorm", "q_layernorm_xattn", "k_layernorm_xattn")}
-    norms |= dict.fromkeys(("self_attention.linear_qkv.layer_norm", "self_attn_post_norm", "mlp_post_norm", "mlp.layer_norm"), hidden)
+        "ada_modulate_layer.proj.0.weight": (2 * hidden, cond),
+        "ada_modulate_layer.proj.0.bias": (2 * hidden,),
+        "self_attention.linear_qkv.q.weight": (hidden, hidden),
+        "self_attention.linear_qkv.qx.weight": (hidden, hidden),
+        "self_attention.linear_qkv.k.weight": (1024, hidden),
+        "self_attention.linear_qkv.v.weight": (1024, hidden),
+        "self_attention.linear_kv_xattn.weight": (2048, hidden),
+        "self_attention.linear_proj.weight": (hidden, 2 * hidden),
+        "mlp.linear_fc1.weight": (fc1, hidden),
+        "mlp.linear_fc2.weight": (hidden, ffn),
+    }
+    per_head = ("q_layernorm", "k_layernorm", "q_layernorm_xattn", "k_layernorm_xattn")
+    whole = ("self_attention.linear_qkv.layer_norm", "self_attn_post_norm", "mlp_post_norm", "mlp.layer_norm")
+    norms = {f"self_attention.{name}": 128 for name in per_head} | dict.fromkeys(whole, hidden)
     block |= {f"{name}.{part}": (size,) for name, size in norms.items() for part in ("weight", "bias")}
     return top | {f"videodit_blocks.final_layernorm.{part}": (hidden,) for part in ("weight", "bias")}, block
 
 
-FP32 = ("x_embedder", "t_embedder", "y_embedder", "final_linear", "rope", "final_layernorm", ".q_layernorm.", ".k_layernorm.", "_post_norm")
+FP32 = (
+    "x_embedder",
+    "t_embedder",
+    "y_embedder",
+    "final_linear",
+    "rope",
+    "final_layernorm",
+    ".q_layernorm.",
+    ".k_layernorm.",
+    "_post_norm",
+)
 
 
-@pytest.mark.parametrize("config, dims, parameters, tensors", [
-    (MAGI_4_5B, (3072, 16, 12288, 12288, 768), 4_459_898_128, 898),
-    (MAGI_24B, (6144, 32, 16384, 32768, 1536), 23_899_281_936, 1262),
-], ids=["4.5B", "24B"])
+@pytest.mark.parametrize(
+    "config, dims, parameters, tensors",
+    [
+        (MAGI_4_5B, (3072, 16, 12288, 12288, 768), 4_459_898_128, 898),
+        (MAGI_24B, (6144, 32, 16384, 32768, 1536), 23_899_281_936, 1262),
+    ],
+    ids=["4.5B", "24B"],
+)
 def test_published_layout(config, dims, parameters, tensors):
     model = MagiTransformer(config, dtype=torch.bfloat16, device="meta")
     top, block = published(*dims)
-    expected = top | {f"videodit_blocks.layers.{i}.{key}": shape for i in range(config.layers) for key, shape in block.items()}
+    expected = top | {
+        f"videodit_blocks.layers.{i}.{key}": shape for i in range(config.layers) for key, shape in block.items()
+    }
     assert shapes(model) == expected
     assert sum(p.numel() for p in model.parameters()) == parameters
     assert len(list(model.parameters())) == tensors
     assert {key for key, value in model.state_dict().items() if value.dtype == torch.float32} == {
-        key for key in expected if any(name in key for name in FP32)}
+        key for key in expected if any(name in key for name in FP32)
+    }
     assert config_of(shapes(model)) == config
 
 
@@ -101,12 +143,28 @@ def test_published_layout_of_fp8_files():
     plain = shapes(MagiTransformer(MAGI_4_5B, device="meta"))
     extra = {key: shape for key, shape in shapes(model).items() if plain.get(key) != shape}
     block = "videodit_blocks.layers.1."
+    projections = (("q", 3072), ("qx", 3072), ("k", 1024), ("v", 1024))
+    smooth = (("self_attention.linear_proj", 3072, 6144), ("mlp.linear_fc2", 3072, 12288))
     assert {key.removeprefix(block): shape for key, shape in extra.items() if key.startswith(block)} == {
-        **{f"self_attention.linear_qkv.{name}.{part}": shape for name, out in (("q", 3072), ("qx", 3072), ("k", 1024), ("v", 1024))
-           for part, shape in (("weight", (1, out, 3072)), ("weight_scale", (1,)), ("input_scale", (3072,)))},
-        "mlp.linear_fc1.weight": (1, 12288, 3072), "mlp.linear_fc1.weight_scale": (1,), "mlp.linear_fc1.input_scale": (3072,),
-        **{f"{name}.{part}": shape for name, outputs, size in (("self_attention.linear_proj", 3072, 6144), ("mlp.linear_fc2", 3072, 12288))
-           for part, shape in (("weight", (1, outputs, size)), ("weight_scale", (1,)), ("input_scale", (1,)), ("smooth_scale", (1, size)))}}
+        **{
+            f"self_attention.linear_qkv.{name}.{part}": shape
+            for name, outputs in projections
+            for part, shape in (("weight", (1, outputs, 3072)), ("weight_scale", (1,)), ("input_scale", (3072,)))
+        },
+        "mlp.linear_fc1.weight": (1, 12288, 3072),
+        "mlp.linear_fc1.weight_scale": (1,),
+        "mlp.linear_fc1.input_scale": (3072,),
+        **{
+            f"{name}.{part}": shape
+            for name, outputs, size in smooth
+            for part, shape in (
+                ("weight", (1, outputs, size)),
+                ("weight_scale", (1,)),
+                ("input_scale", (1,)),
+                ("smooth_scale", (1, size)),
+            )
+        },
+    }
     assert {key.split(".")[2] for key in extra} == {str(i) for i in range(1, 33)}
 
 
@@ -121,9 +179,18 @@ def test_a_window_equals_its_chunks_one_by_one():
     cache = ChunkCache()
     for j in range(3):
         start, end = RANGES[j]
-        one = model(x[:, :, 6 * j:6 * j + 6], t[:, j:j + 1], (4 + j,), [(4 + start, 4 + end)], context[:, j:j + 1], mask[:, j:j + 1],
-                    cache=cache, keep=(4 + j,), dt=32)
-        assert (one - joint[:, :, 6 * j:6 * j + 6]).abs().max() <= 5e-6
+        one = model(
+            x[:, :, 6 * j : 6 * j + 6],
+            t[:, j : j + 1],
+            (4 + j,),
+            [(4 + start, 4 + end)],
+            context[:, j : j + 1],
+            mask[:, j : j + 1],
+            cache=cache,
+            keep=(4 + j,),
+            dt=32,
+        )
+        assert (one - joint[:, :, 6 * j : 6 * j + 6]).abs().max() <= 5e-6
 
 
 def test_chunks_may_come_in_any_order_with_gaps():
@@ -133,7 +200,8 @@ def test_chunks_may_come_in_any_order_with_gaps():
     model(x, t, (0, 1, 2), RANGES, context, mask, cache=cache, keep=(1,))
     pick = [2, 0]
     frames = [6 * j + i for j in pick for i in range(6)]
-    some = model(x[:, :, frames], t[:, pick], pick, [RANGES[j] for j in pick], context[:, pick], mask[:, pick], cache=cache)
+    ranges = [RANGES[j] for j in pick]
+    some = model(x[:, :, frames], t[:, pick], pick, ranges, context[:, pick], mask[:, pick], cache=cache)
     assert (some - joint[:, :, frames]).abs().max() <= 5e-6
 
 
@@ -154,8 +222,14 @@ def test_a_chunk_that_is_nowhere():
 def test_a_second_copy_that_sees_only_itself():
     model, (x, t, context, mask) = build(), inputs()
     joint = model(x, t, (0, 1, 2), RANGES, context, mask)
-    twice = model(torch.cat([x, x[:, :, 6:12]], 2), torch.cat([t, t[:, 1:2]], 1), (0, 1, 2, 3), [*RANGES, (3, 4)],
-                  torch.cat([context, context[:, 1:2]], 1), torch.cat([mask, mask[:, 1:2]], 1))
+    twice = model(
+        torch.cat([x, x[:, :, 6:12]], 2),
+        torch.cat([t, t[:, 1:2]], 1),
+        (0, 1, 2, 3),
+        [*RANGES, (3, 4)],
+        torch.cat([context, context[:, 1:2]], 1),
+        torch.cat([mask, mask[:, 1:2]], 1),
+    )
     alone = model(x[:, :, 6:12], t[:, 1:2], (1,), [(1, 2)], context[:, 1:2], mask[:, 1:2])
     assert (twice[:, :, :18] - joint).abs().max() <= 5e-6
     assert (twice[:, :, 18:] - alone).abs().max() <= 5e-6
@@ -182,7 +256,8 @@ def test_captions_act_on_their_chunk_and_masked_tokens_nowhere():
     context[~mask] = 1e4
     assert torch.equal(model(x, t, (0, 1, 2), alone, context, mask), before)
     context[:, 1] += 1
-    change = (model(x, t, (0, 1, 2), alone, context, mask) - before).abs().amax((0, 1, 3, 4)).unflatten(0, (3, 6)).amax(1)
+    difference = (model(x, t, (0, 1, 2), alone, context, mask) - before).abs()
+    change = difference.amax((0, 1, 3, 4)).unflatten(0, (3, 6)).amax(1)
     assert change[0] <= 5e-6 and change[2] <= 5e-6 and change[1] > 1e-3
 
 
@@ -199,7 +274,8 @@ def test_only_time_step_size_and_branch_make_the_condition():
     t = torch.tensor([[0.1, 0.7]])
     plain = model.condition(t)
     assert plain.shape == (1, 2, TINY.cond)
-    assert torch.allclose(model.condition(t, dropped=True) - plain, (model.condition(t, 32, True) - model.condition(t, 32)), atol=1e-5)
+    of_dropping = model.condition(t, 32, True) - model.condition(t, 32)
+    assert torch.allclose(model.condition(t, dropped=True) - plain, of_dropping, atol=1e-5)
     assert (model.condition(t, 32) - plain).abs().max() > 1e-2
 
 
@@ -224,11 +300,13 @@ def test_shared_keys_need_no_copies():
 
 
 def test_the_latent_may_enter_twice_and_rescaled():
-    """As in the 24B models. The same as one entry with the sum of both halves of the weights, of which half the outputs are read."""
+    """As in the 24B models. The same as one entry with the sum of both halves of the weights, of which half the outputs
+    are read."""
     twice, once = (build(replace(TINY, gated=True, doubled=doubled, rescale=0.1)) for doubled in (True, False))
     state = dict(twice.state_dict())
     state["x_embedder.weight"] = state["x_embedder.weight"].unflatten(1, (2, 16)).sum(1)
-    state["final_linear.linear.weight"] = state["final_linear.linear.weight"].unflatten(0, (4, 32))[:, :16].flatten(0, 1)
+    last = "final_linear.linear.weight"
+    state[last] = state[last].unflatten(0, (4, 32))[:, :16].flatten(0, 1)
     once.load_state_dict(state)
     assert config_of(shapes(twice)) == twice.config
     x, t, context, mask = inputs()
@@ -288,7 +366,8 @@ def test_quantised_model_follows_the_plain_one():
             if smooth:
                 state[name + "smooth_scale"] = torch.full((1, value.shape[2]), 0.05)
     model.load_state_dict(state)
-    assert [any(isinstance(layer, Fp8Linear) for layer in block.modules()) for block in model.blocks] == [False, True, False]
+    quantised = [any(isinstance(layer, Fp8Linear) for layer in block.modules()) for block in model.blocks]
+    assert quantised == [False, True, False]
     x, t, context, mask = inputs()
     a, b = (m(x, t, (0, 1, 2), RANGES, context, mask) for m in (plain, model))
     assert F.cosine_similarity(a.flatten(), b.flatten(), 0) > 0.99
@@ -297,7 +376,8 @@ def test_quantised_model_follows_the_plain_one():
 
 @pytest.mark.parametrize("height, width", [(480, 480), (720, 720), (720, 1280)])
 def test_published_sizes(height, width):
-    """One chunk of the real size through a tiny network; positions of a format are those of the same format on its side."""
+    """One chunk of the real size through a tiny network; positions of a format are those of the same format on its
+    side."""
     config = MagiConfig(layers=1, hidden=16, ffn=16, heads=8, cond=8, head_dim=8, caption_dim=4, caption_length=52)
     model = MagiTransformer(config).requires_grad_(False)
     for parameter in model.parameters():
@@ -305,7 +385,8 @@ def test_published_sizes(height, width):
     x = torch.randn(1, 16, 6, height // 8, width // 8)
     made = model(x, torch.full((1, 1), 0.5), (0,), [(0, 1)], torch.randn(1, 1, 3, 4), torch.ones(1, 1, 3))
     assert made.shape == x.shape and torch.isfinite(made).all()
-    turned = model.rope(torch.arange(6), width // 16, height // 16).unflatten(0, (6, width // 16, height // 16)).transpose(1, 2)
-    straight = model.rope(torch.arange(6), height // 16, width // 16).unflatten(0, (6, height // 16, width // 16))
-    bands = len(model.rope.bands)
-    assert torch.allclose(straight[..., bands:2 * bands], turned[..., 2 * bands:], atol=1e-5), "rows and columns are measured alike"
+    rows, columns, bands = height // 16, width // 16, len(model.rope.bands)
+    turned = model.rope(torch.arange(6), columns, rows).unflatten(0, (6, columns, rows)).transpose(1, 2)
+    straight = model.rope(torch.arange(6), rows, columns).unflatten(0, (6, rows, columns))
+    down, across = straight[..., bands : 2 * bands], turned[..., 2 * bands :]
+    assert torch.allclose(down, across, atol=1e-5), "rows and columns are measured alike"

@@ -2,8 +2,9 @@
 
 import pytest
 import torch
-from scope_core.models.magi_vae import SCALE, HeadAttention, MagiVAE, MagiVaeConfig, config_of, tiled
 from torch.nn import functional as F
+
+from scope_core.networks.magi_vae import SCALE, HeadAttention, MagiVAE, MagiVaeConfig, config_of, tiled
 
 TINY = MagiVaeConfig(dim=512, depth=2, ffn=64, grid=4)
 
@@ -26,16 +27,30 @@ def test_published_layout():
     with torch.device("meta"):
         model = MagiVAE()
     expected = {
-        "encoder.patch_embed.proj.weight": (1024, 3, 4, 8, 8), "encoder.patch_embed.proj.bias": (1024,),
-        "encoder.last_layer.weight": (32, 1024), "encoder.last_layer.bias": (32,),
-        "decoder.proj_in.weight": (1024, 16), "decoder.proj_in.bias": (1024,),
-        "decoder.last_layer.weight": (3, 4, 3, 3, 3), "decoder.last_layer.bias": (3,)}
+        "encoder.patch_embed.proj.weight": (1024, 3, 4, 8, 8),
+        "encoder.patch_embed.proj.bias": (1024,),
+        "encoder.last_layer.weight": (32, 1024),
+        "encoder.last_layer.bias": (32,),
+        "decoder.proj_in.weight": (1024, 16),
+        "decoder.proj_in.bias": (1024,),
+        "decoder.last_layer.weight": (3, 4, 3, 3, 3),
+        "decoder.last_layer.bias": (3,),
+    }
     for half in ("encoder", "decoder"):
-        expected |= {f"{half}.cls_token": (1, 1, 1024), f"{half}.pos_embed": (1, 4097, 1024),
-                     f"{half}.norm.weight": (1024,), f"{half}.norm.bias": (1024,)}
+        expected |= {
+            f"{half}.cls_token": (1, 1, 1024),
+            f"{half}.pos_embed": (1, 4097, 1024),
+            f"{half}.norm.weight": (1024,),
+            f"{half}.norm.bias": (1024,),
+        }
         for i in range(24):
-            for name, shape in (("attn.qkv", (3072, 1024)), ("attn.proj", (1024, 1024)), ("norm2", (1024,)),
-                                ("mlp.fc1", (4096, 1024)), ("mlp.fc2", (1024, 4096))):
+            for name, shape in (
+                ("attn.qkv", (3072, 1024)),
+                ("attn.proj", (1024, 1024)),
+                ("norm2", (1024,)),
+                ("mlp.fc1", (4096, 1024)),
+                ("mlp.fc2", (1024, 4096)),
+            ):
                 expected |= {f"{half}.blocks.{i}.{name}.weight": shape, f"{half}.blocks.{i}.{name}.bias": shape[:1]}
     assert shapes(model) == expected
     assert config_of(expected) == MagiVaeConfig()
@@ -52,14 +67,15 @@ def test_attention_normalises_queries_keys_and_values():
     x = torch.randn(1, 5, 512)
     outputs = []
     for head in range(8):
-        parts = (y[:, 64 * head:64 * head + 64] for y in layer.qkv(x)[0].split(512, 1))
+        parts = (y[:, 64 * head : 64 * head + 64] for y in layer.qkv(x)[0].split(512, 1))
         q, k, v = ((y - y.mean(1, keepdim=True)) / (y.var(1, correction=0, keepdim=True).sqrt() + 1e-5) for y in parts)
         outputs.append((q @ k.T / 8).softmax(1) @ v)
     assert torch.allclose(layer(x)[0], layer.proj(torch.cat(outputs, 1)), atol=1e-5)
 
 
 def test_decoder_paints_channel_fastest():
-    """Without blocks and with a last layer that copies channel c to colour c, a token is seen to fill its own 4 x 8 x 8 pixels."""
+    """Without blocks and with a last layer that copies channel c to colour c, a token is seen to fill its own 4 x 8 x 8
+    pixels."""
     model = MagiVAE(MagiVaeConfig(dim=1024, depth=0, ffn=1, grid=2)).requires_grad_(False)
     decoder = model.decoder
     decoder.last_layer.weight.zero_()
@@ -67,7 +83,8 @@ def test_decoder_paints_channel_fastest():
     for c in range(3):
         decoder.last_layer.weight[c, c, 1, 1, 1] = 1
     latents = torch.randn(1, 16, 4, 2, 2)
-    tokens = F.layer_norm(decoder.proj_in(latents.movedim(1, -1)).flatten(1, 3) + decoder.pos_embed[:, 1:], (1024,), eps=1e-5)
+    embedded = decoder.proj_in(latents.movedim(1, -1)).flatten(1, 3)
+    tokens = F.layer_norm(embedded + decoder.pos_embed[:, 1:], (1024,), eps=1e-5)
     pixels = tokens.view(4, 2, 2, 4, 8, 8, 4)
     out = decoder(latents)
     for f, i, j, df, di, dj, c in ((0, 0, 0, 0, 0, 0, 0), (3, 1, 0, 2, 7, 3, 1), (1, 0, 1, 3, 4, 6, 2)):
@@ -92,7 +109,8 @@ def test_a_chunk_is_two_tiles_in_time(vae):
     x = video(24)
     assert torch.equal(vae.encode(x), torch.cat([vae.encode(x[:, :, :12]), vae.encode(x[:, :, 12:])], 2))
     latents = torch.randn(1, 16, 6, 4, 5)
-    assert torch.equal(vae.decode(latents), torch.cat([vae.decode(latents[:, :, :3]), vae.decode(latents[:, :, 3:])], 2))
+    halves = torch.cat([vae.decode(latents[:, :, :3]), vae.decode(latents[:, :, 3:])], 2)
+    assert torch.equal(vae.decode(latents), halves)
 
 
 def test_an_image_is_a_still_of_four_frames(vae):
@@ -114,12 +132,14 @@ def test_large_frames_are_tiled(vae):
     assert decoded.shape == x.shape
     top, bottom = (vae.decoder(part / SCALE) for part in (latents[..., :32, :], latents[..., 24:, :]))
     weight = (torch.arange(64) / 64)[:, None]
-    expected = torch.cat([top[..., :192, :], top[..., 192:, :] * (1 - weight) + bottom[..., :64, :] * weight, bottom[..., 64:, :]], -2)
+    shared = top[..., 192:, :] * (1 - weight) + bottom[..., :64, :] * weight
+    expected = torch.cat([top[..., :192, :], shared, bottom[..., 64:, :]], -2)
     assert torch.allclose(decoded, expected, atol=1e-5)
 
 
 def test_neighbours_before_or_after_blending():
     """Four tiles of constants 1 to 4 (row by row), at most 4 pixels wide with 2 shared."""
+
     def run(chained):
         values = iter((1.0, 2.0, 3.0, 4.0))
         return tiled(lambda x: torch.full_like(x, next(values)), torch.zeros(4, 4), 4, 2, 2, chained)
@@ -141,7 +161,8 @@ def test_tiles_of_one_picture_join_without_a_trace():
 
 @pytest.mark.parametrize("side, tiles", [(24, 1), (25, 2), (32, 2), (48, 2), (50, 3), (100, 5)])
 def test_a_tile_starts_at_every_stride(side, tiles):
-    """The release has as many tiles as strides of 24 latent pixels, also where the last one brings little that is new."""
+    """The release has as many tiles as strides of 24 latent pixels, also where the last one brings little that is
+    new."""
     widths = []
     y = tiled(lambda x: widths.append(x.shape[-1]) or x, torch.rand(1, 10, side), 32, 8, 8, False)
     assert len(widths) == tiles and y.shape == (1, 10, side)

@@ -5,13 +5,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from scope_core.demo.evaluate import Captioned, Magi
-from scope_core.known import Known, grid, place
-from scope_core.magi import magi_schedule
-from scope_core.models.wan import WanConfig, WanTransformer
-from scope_core.schedule import ARSchedule
-from scope_core.signal import change_table
-from scope_core.term import Guided
+
+from scope_core import MAGI, SKYREELS
+from scope_core.demo.shipped import Captioned, MagiDemo
+from scope_core.families.skyreels import Guided
+from scope_core.networks.wan import WanConfig, WanTransformer
+from scope_core.signals import change_table
+from scope_core.signals.maps import SignalMaps
 
 
 def make_term(seed: int) -> Guided:
@@ -21,73 +21,78 @@ def make_term(seed: int) -> Guided:
 
 
 @pytest.fixture(scope="module")
-def known(tmp_path_factory):
-    known = Known(tmp_path_factory.mktemp("known") / "new")
-    known.learn("first", make_term(0), ARSchedule(25))
-    known.learn("second", make_term(1), ARSchedule(25))
-    return known
+def maps(tmp_path_factory):
+    maps = SignalMaps(tmp_path_factory.mktemp("maps") / "new")
+    maps.learn("first", make_term(0), SKYREELS.schedule(25))
+    maps.learn("second", make_term(1), SKYREELS.schedule(25))
+    return maps
 
 
 @pytest.mark.parametrize("signal", ["modulation", "embedding"])
 @pytest.mark.parametrize("steps, shift", [(50, 8.0), (12, 5.0), (2, 1.0)])
-def test_one_map_answers_for_all_steps_and_shifts(known, signal, steps, shift):
-    schedule = ARSchedule(25, steps, shift=shift)
+def test_one_map_answers_for_all_steps_and_shifts(maps, signal, steps, shift):
+    schedule = SKYREELS.schedule(25, steps, shift=shift)
     for key, seed in (("first", 0), ("second", 1)):
-        table, why = known.table(key, signal, schedule)
-        assert why == "" and table == pytest.approx(change_table(signal, schedule.sigmas, make_term(seed)), rel=1e-4, abs=1e-7)
+        table, why = maps.table(key, signal, schedule)
+        expected = change_table(signal, schedule.sigmas, make_term(seed))
+        assert why == "" and table == pytest.approx(expected, rel=1e-4, abs=1e-7)
 
 
-def test_a_model_that_has_not_run_gets_the_last_one_s_signal_and_says_so(known):
-    schedule = ARSchedule(25, 20)
-    table, why = known.table("third", "modulation", schedule)
-    assert "has not run yet" in why and (table == known.table("second", "modulation", schedule)[0]).all()
+def test_a_model_that_has_not_run_gets_the_last_one_s_signal_and_says_so(maps):
+    schedule = SKYREELS.schedule(25, 20)
+    table, why = maps.table("third", "modulation", schedule)
+    assert "has not run yet" in why and (table == maps.table("second", "modulation", schedule)[0]).all()
 
 
 def test_before_any_run_the_noise_level_stands_in(tmp_path):
-    schedule = ARSchedule(25, 20)
+    schedule = SKYREELS.schedule(25, 20)
     for signal in ("modulation", "latent"):
-        table, why = Known(tmp_path).table("first", signal, schedule)
+        table, why = SignalMaps(tmp_path).table("first", signal, schedule)
         assert why and (table == change_table("sigma", schedule.sigmas, None)).all()
-    assert Known(tmp_path).table("first", "sigma", schedule)[1] == ""
+    assert SignalMaps(tmp_path).table("first", "sigma", schedule)[1] == ""
 
 
-def test_same_weights_are_one_model_and_others_are_not(known):
-    known.learn("renamed", make_term(0), ARSchedule(25))
-    models = known.models()
+def test_same_weights_are_one_model_and_others_are_not(maps):
+    maps.learn("renamed", make_term(0), SKYREELS.schedule(25))
+    models = maps.models()
     assert models["renamed"] == models["first"] != models["second"] and list(models)[-1] == "renamed"
-    known.learn("second", make_term(1), ARSchedule(25))
+    maps.learn("second", make_term(1), SKYREELS.schedule(25))
 
 
-def test_a_content_signal_is_remembered_and_spread_over_other_step_counts(known):
-    schedule, coarse = ARSchedule(25, 20), ARSchedule(25, 10)
+def test_a_content_signal_is_remembered_and_spread_over_other_step_counts(maps):
+    schedule, coarse = SKYREELS.schedule(25, 20), SKYREELS.schedule(25, 10)
     seen = {step: [0.01 * step, 0.03 * step] for step in range(1, 21)}
-    known.learn_content("first", "latent", schedule, seen)
-    table, why = known.table("first", "latent", schedule)
+    maps.learn_content("first", "latent", schedule, seen)
+    table, why = maps.table("first", "latent", schedule)
     assert "last run" in why and table == pytest.approx(np.arange(21) * 0.02)
-    other, _ = known.table("first", "latent", coarse)
-    assert len(other) == 11 and other.sum() == pytest.approx(table[1:][schedule.sigmas[:-1] >= coarse.sigmas[9]].sum(), rel=0.1)
+    other, _ = maps.table("first", "latent", coarse)
+    until = schedule.sigmas[:-1] >= coarse.sigmas[9]
+    assert len(other) == 11 and other.sum() == pytest.approx(table[1:][until].sum(), rel=0.1)
 
 
 @pytest.mark.parametrize("steps", [8, 12, 16, 24, 32, 64])
 def test_magi_s_map_has_the_levels_of_the_usual_steps(steps):
-    schedule = magi_schedule(24, steps)
-    where, exact = place(schedule)
-    assert exact and np.abs(grid(schedule)[where] - schedule.sigmas[:-1]).max() < 1e-6
-    assert not place(magi_schedule(24, 36))[1] and not place(replace(schedule, shift=5.0))[1]
+    schedule = MAGI.schedule(24, steps)
+    where, exact = MAGI.place(schedule)
+    assert exact and np.abs(MAGI.levels()[where] - schedule.sigmas[:-1]).max() < 1e-6
+    assert not MAGI.place(MAGI.schedule(24, 36))[1] and not MAGI.place(replace(schedule, shift=5.0))[1]
 
 
 def test_a_distilled_magi_is_another_model_at_another_number_of_steps(tmp_path):
-    demo, known = Magi(), Known(tmp_path)
+    demo, maps = MagiDemo(), SignalMaps(tmp_path)
     for steps in (64, 32):
         network = Captioned(demo.transformer, torch.zeros(1, 8, 64), torch.ones(1, 8, dtype=torch.bool), steps)
-        schedule = magi_schedule(24, steps)
-        known.learn("demo", network, schedule)
-        table, why = known.table("demo", "modulation", schedule)
-        assert why == "" and table == pytest.approx(change_table("modulation", schedule.sigmas, network), rel=1e-3, abs=1e-6)
-    assert len(set(known.models().values())) == 2 and "has not run" in known.table("demo", "modulation", magi_schedule(24, 16))[1]
+        schedule = MAGI.schedule(24, steps)
+        maps.learn("demo", network, schedule)
+        table, why = maps.table("demo", "modulation", schedule)
+        expected = change_table("modulation", schedule.sigmas, network)
+        assert why == "" and table == pytest.approx(expected, rel=1e-3, abs=1e-6)
+    other = MAGI.schedule(24, 16)
+    assert len(set(maps.models().values())) == 2 and "has not run" in maps.table("demo", "modulation", other)[1]
+    assert maps.knows("demo", schedule) and not maps.knows("demo", other)
 
 
 def test_content_of_a_model_that_could_not_be_learnt_is_left_out(tmp_path):
     """Where the folder could not be written when the model ran, the end of the run must not fail for it."""
-    Known(tmp_path).learn_content("first", "latent", ARSchedule(25, 20), {1: [0.1]})
+    SignalMaps(tmp_path).learn_content("first", "latent", SKYREELS.schedule(25, 20), {1: [0.1]})
     assert not list(tmp_path.iterdir())

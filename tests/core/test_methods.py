@@ -1,83 +1,94 @@
-"""Policies and the gate: what is decided, and by which rule."""
+"""Methods and the gate: what is decided, and by which rule."""
 
 import itertools
+import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
-from scope_core.gate import Gate, couple
-from scope_core.memory import Entry
-from scope_core.policy import POLICIES, Decision, Mode, Off, Policy, Scope, Seen, TeaCache
-from scope_core.policy.teacache import POLYNOMIALS
-from scope_core.predict import PREDICTORS
-from scope_core.residuals import Skip
+
+from scope_core.methods import METHODS, Decision, Entry, Gate, Method, Mode, Off, Scope, Seen, Skip, TeaCache, couple
+from scope_core.methods.predict import PREDICTORS
+from scope_core.methods.teacache import POLYNOMIALS
 from scope_core.schedule import Unit
 
 KNOWN = (Entry(0.8, None), Entry(0.9, None))
+PAPER = Scope(tau_c=0.18, tau_p=0.42, decay=0.75, decay_mode="paper", predictor="taylor2_paper")
+"""Of Table 2, the faster one."""
 
 
 def unit(step=10, steps=20, sigma=0.5):
     return Unit(0, slice(0, 1), step, steps, sigma, True)
 
 
-def sequence(policy, change, steps):
+def sequence(method, change, steps):
     """Modes and scores of a unit whose signal always changes by the same amount, without the gate."""
-    state, decisions = policy.init(), []
+    state, decisions = method.init(), []
     for _ in range(steps):
-        decisions.append(policy.decide(state, unit(), change, KNOWN))
-        state = policy.settle(state, unit(), change, decisions[-1])
+        decisions.append(method.decide(state, unit(), change, KNOWN))
+        state = method.settle(state, unit(), change, decisions[-1])
     return "".join(d.mode.value for d in decisions), [d.score for d in decisions]
 
 
-@pytest.mark.parametrize("decay_mode, change, modes", [
-    ("paper", 0.1, "C" + "P" * 29),
-    ("paper", 0.11, "CPPPPPPPPPRCPPPPPPPPPR"),
-    ("inverse", 0.1, "CPPRCPPRCPPR"),
-    ("none", 0.1, "CPPPRCPPPR"),
-    ("paper", 0.2, "PPRPPRPPR"),
-    ("inverse", 0.2, "PRPRPR"),
-    ("none", 0.2, "PPRPPR"),
-    ("paper", 0.5, "RRRR"),
-    ("paper", 0.0, "CCCC"),
-], ids=lambda value: str(value) if not isinstance(value, str) or value in ("paper", "inverse", "none") else "")
+@pytest.mark.parametrize(
+    "decay_mode, change, modes",
+    [
+        ("paper", 0.1, "C" + "P" * 29),
+        ("paper", 0.11, "CPPPPPPPPPRCPPPPPPPPPR"),
+        ("inverse", 0.1, "CPPRCPPRCPPR"),
+        ("none", 0.1, "CPPPRCPPPR"),
+        ("paper", 0.2, "PPRPPRPPR"),
+        ("inverse", 0.2, "PRPRPR"),
+        ("none", 0.2, "PPRPPR"),
+        ("paper", 0.5, "RRRR"),
+        ("paper", 0.0, "CCCC"),
+    ],
+    ids=lambda value: str(value) if not isinstance(value, str) or value in ("paper", "inverse", "none") else "",
+)
 def test_modes_at_constant_change(decay_mode, change, modes):
-    """Eq. 3-5 with the paper's thresholds, by hand. Below (1 - lambda) tau_p its decay never lets a recompute come (C4)."""
-    assert sequence(Scope(decay_mode=decay_mode), change, len(modes))[0] == modes
+    """Eq. 3-5 with the paper's thresholds, by hand. Below (1 - lambda) tau_p its decay never lets a recompute come
+    (docs/scope.md C4)."""
+    assert sequence(replace(PAPER, decay_mode=decay_mode), change, len(modes))[0] == modes
 
 
-@pytest.mark.parametrize("decay_mode, scores", [
-    ("paper", [0.1, 0.2, 0.25, 0.2875, 0.315625]),
-    ("inverse", [0.1, 0.2, 0.2 / 0.75 + 0.1, (0.2 / 0.75 + 0.1) / 0.75 + 0.1, 0.1]),
-    ("none", [0.1, 0.2, 0.3, 0.4, 0.5]),
-])
+@pytest.mark.parametrize(
+    "decay_mode, scores",
+    [
+        ("paper", [0.1, 0.2, 0.25, 0.2875, 0.315625]),
+        ("inverse", [0.1, 0.2, 0.2 / 0.75 + 0.1, (0.2 / 0.75 + 0.1) / 0.75 + 0.1, 0.1]),
+        ("none", [0.1, 0.2, 0.3, 0.4, 0.5]),
+    ],
+)
 def test_scores_at_constant_change(decay_mode, scores):
     """r- = r + d; r <- r- after reuse, lambda r- after a prediction, 0 after a recompute."""
-    assert sequence(Scope(decay_mode=decay_mode), 0.1, 5)[1] == pytest.approx(scores)
+    assert sequence(replace(PAPER, decay_mode=decay_mode), 0.1, 5)[1] == pytest.approx(scores)
 
 
 def test_paper_decay_converges_to_a_score_below_the_threshold():
-    assert sequence(Scope(), 0.1, 200)[1][-1] == pytest.approx(0.1 / (1 - 0.75))
+    assert sequence(PAPER, 0.1, 200)[1][-1] == pytest.approx(0.1 / (1 - 0.75))
 
 
 def test_only_monotone_keeps_reuse_from_returning_to_an_older_velocity():
-    """C5: with decay 0.5 and d = 0.3 tau_c the printed rule zigzags between cache and predict."""
-    settings = dict(tau_c=1.0, tau_p=3.0, decay=0.5)
-    assert sequence(Scope(**settings, monotone=False), 0.3, 8)[0] == "CCCPCPCP"
-    assert sequence(Scope(**settings, monotone=True), 0.3, 8)[0] == "CCCPPPPP"
+    """docs/scope.md C5: with decay 0.5 and d = 0.3 tau_c the printed rule zigzags between cache and predict."""
+    method = replace(PAPER, tau_c=1.0, tau_p=3.0, decay=0.5)
+    assert sequence(replace(method, monotone=False), 0.3, 8)[0] == "CCCPCPCP"
+    assert sequence(replace(method, monotone=True), 0.3, 8)[0] == "CCCPPPPP"
 
 
 def test_monotone_streak_ends_with_a_recompute():
-    policy = Scope(tau_c=1.0, tau_p=3.0, decay=0.5)
-    state = policy.init()
-    state = policy.settle(state, unit(), 1.5, policy.decide(state, unit(), 1.5, KNOWN))
-    assert policy.decide(state, unit(), 0.0, KNOWN).mode is Mode.PREDICT
-    state = policy.settle(state, unit(), 0.0, Decision(Mode.RECOMPUTE, 0.0, "max_skip"))
-    assert policy.decide(state, unit(), 0.5, KNOWN) == (Mode.REUSE, 0.5, "cache")
+    method = replace(PAPER, tau_c=1.0, tau_p=3.0, decay=0.5)
+    state = method.init()
+    state = method.settle(state, unit(), 1.5, method.decide(state, unit(), 1.5, KNOWN))
+    assert method.decide(state, unit(), 0.0, KNOWN).mode is Mode.PREDICT
+    state = method.settle(state, unit(), 0.0, Decision(Mode.RECOMPUTE, 0.0, "max_skip"))
+    assert method.decide(state, unit(), 0.5, KNOWN) == (Mode.REUSE, 0.5, "cache")
 
 
-@pytest.mark.parametrize("change, mode, rule", [
-    (0.2499, "C", "cache"), (0.25, "P", "predict"), (0.4999, "P", "predict"), (0.5, "R", "threshold"),
-])
+@pytest.mark.parametrize(
+    "change, mode, rule",
+    [(0.2499, "C", "cache"), (0.25, "P", "predict"), (0.4999, "P", "predict"), (0.5, "R", "threshold")],
+)
 def test_thresholds_are_strict(change, mode, rule):
     """Eq. 5: cache below tau_c, predict below tau_p, else recompute."""
     decision = Scope(tau_c=0.25, tau_p=0.5).decide(Scope().init(), unit(), change, KNOWN)
@@ -85,63 +96,80 @@ def test_thresholds_are_strict(change, mode, rule):
 
 
 def test_prediction_needs_two_computed_velocities():
-    policy = Scope(tau_c=0.1, tau_p=0.5)
-    assert policy.decide(policy.init(), unit(), 0.3, KNOWN[:1]) == (Mode.RECOMPUTE, 0.3, "history")
+    method = Scope(tau_c=0.1, tau_p=0.5)
+    assert method.decide(method.init(), unit(), 0.3, KNOWN[:1]) == (Mode.RECOMPUTE, 0.3, "history")
 
 
 def test_score_restarts_after_a_recompute_that_others_forced():
-    policy = Scope()
-    state = policy.settle(policy.init(), unit(), 0.1, Decision(Mode.REUSE, 0.1, "cache"))
-    assert policy.decide(state, unit(), 0.05, KNOWN).score == pytest.approx(0.15)
-    state = policy.settle(state, unit(), 0.05, Decision(Mode.RECOMPUTE, 0.15, "joint"))
-    assert policy.decide(state, unit(), 0.05, KNOWN).score == pytest.approx(0.05)
+    method = PAPER
+    state = method.settle(method.init(), unit(), 0.1, Decision(Mode.REUSE, 0.1, "cache"))
+    assert method.decide(state, unit(), 0.05, KNOWN).score == pytest.approx(0.15)
+    state = method.settle(state, unit(), 0.05, Decision(Mode.RECOMPUTE, 0.15, "joint"))
+    assert method.decide(state, unit(), 0.05, KNOWN).score == pytest.approx(0.05)
 
 
 def test_values_are_the_last_velocity_or_its_extrapolation():
     history = (Entry(0.6, torch.full((1, 2), 4.0)), Entry(0.7, torch.full((1, 2), 4.5)))
-    policy = Scope(predictor="taylor1")
+    method = Scope(predictor="taylor1")
     at = unit(sigma=0.5)
-    assert torch.equal(policy.value(policy.init(), at, Decision(Mode.REUSE, 0.0, "cache"), history, None), history[0].value)
-    predicted = policy.value(policy.init(), at, Decision(Mode.PREDICT, 0.2, "predict"), history, None)
+    reused = method.value(method.init(), at, Decision(Mode.REUSE, 0.0, "cache"), history, None)
+    assert torch.equal(reused, history[0].value)
+    predicted = method.value(method.init(), at, Decision(Mode.PREDICT, 0.2, "predict"), history, None)
     assert torch.allclose(predicted, torch.full((1, 2), 3.5))
 
 
-@pytest.mark.parametrize("predictor, depth", [("hold", 2), ("taylor1", 2), ("taylor2_paper", 3), ("newton2", 3), ("ab2", 3), ("auto", 3)])
+@pytest.mark.parametrize(
+    "predictor, depth", [("hold", 2), ("taylor1", 2), ("taylor2_paper", 3), ("newton2", 3), ("ab2", 3), ("auto", 3)]
+)
 def test_depth_is_what_the_predictor_needs(predictor, depth):
     assert Scope(predictor=predictor).depth == depth
 
 
-@pytest.mark.parametrize("trajectory, winner", [
-    (lambda s: torch.tensor([[1 + s**2, 2 - 3 * s**2]]), "newton2"),
-    (lambda s: torch.tensor([[1.0, 0.1 * (-1.0) ** round(20 * s)]]), "hold"),
-], ids=["parabola", "zigzag"])
+@pytest.mark.parametrize(
+    "trajectory, winner",
+    [
+        (lambda s: torch.tensor([[1 + s**2, 2 - 3 * s**2]]), "newton2"),
+        (lambda s: torch.tensor([[1.0, 0.1 * (-1.0) ** round(20 * s)]]), "hold"),
+    ],
+    ids=["parabola", "zigzag"],
+)
 def test_auto_settles_on_the_predictor_that_was_right(trajectory, winner):
-    policy = Scope(predictor="auto", clipped=False)
+    method = Scope(predictor="auto", clipped=False)
     levels = [0.95 - 0.05 * k for k in range(12)]
-    state = policy.init()
-    assert policy.choose(state) == "taylor1"
+    state = method.init()
+    assert method.choose(state) == "taylor1"
     for k in range(3, 12):
-        history = tuple(Entry(s, trajectory(s)) for s in levels[k - 3:k][::-1])
-        state = policy.observe(state, unit(sigma=levels[k]), history, Seen(trajectory(levels[k]), None))
-    assert policy.choose(state) == winner
+        history = tuple(Entry(s, trajectory(s)) for s in levels[k - 3 : k][::-1])
+        state = method.observe(state, unit(sigma=levels[k]), history, Seen(trajectory(levels[k]), None))
+    assert method.choose(state) == winner
     assert set(state.errors) == set(PREDICTORS)
 
 
 def test_auto_ignores_what_teaches_it_nothing():
-    policy = Scope(predictor="auto")
+    method = Scope(predictor="auto")
     history = tuple(Entry(s, torch.ones(1, 2)) for s in (0.7, 0.8))
-    assert policy.observe(policy.init(), unit(sigma=0.6), history, None) == policy.init()
-    assert policy.observe(policy.init(), unit(sigma=0.7), history, Seen(torch.ones(1, 2), None)) == policy.init()
-    assert policy.observe(policy.init(), unit(sigma=0.6), history[:1], Seen(torch.ones(1, 2), None)) == policy.init()
+    assert method.observe(method.init(), unit(sigma=0.6), history, None) == method.init()
+    assert method.observe(method.init(), unit(sigma=0.7), history, Seen(torch.ones(1, 2), None)) == method.init()
+    assert method.observe(method.init(), unit(sigma=0.6), history[:1], Seen(torch.ones(1, 2), None)) == method.init()
 
 
 SKIP = Decision(Mode.REUSE, 0.1, "cache")
 
 
-@pytest.mark.parametrize("step, skipped, available, rule", [
-    (1, 9, False, "warm_up"), (3, 9, False, "warm_up"), (4, 9, False, "entered"), (4, 9, True, "max_skip"),
-    (19, 9, False, "tail"), (20, 0, True, "tail"), (18, 5, True, "max_skip"), (18, 4, True, "cache"), (4, 0, True, "cache"),
-])
+@pytest.mark.parametrize(
+    "step, skipped, available, rule",
+    [
+        (1, 9, False, "warm_up"),
+        (3, 9, False, "warm_up"),
+        (4, 9, False, "entered"),
+        (4, 9, True, "max_skip"),
+        (19, 9, False, "tail"),
+        (20, 0, True, "tail"),
+        (18, 5, True, "max_skip"),
+        (18, 4, True, "cache"),
+        (4, 0, True, "cache"),
+    ],
+)
 def test_gate_rules_in_their_order(step, skipped, available, rule):
     """Warm-up, tail, entered, longest run: the first that applies is the reason given."""
     decision = Gate(max_skip=5, warm_up=3, tail=2)(unit(step), SKIP, skipped, available)
@@ -152,7 +180,7 @@ def test_gate_rules_in_their_order(step, skipped, available, rule):
 def test_gate_never_turns_a_recompute_into_anything():
     asked = Decision(Mode.RECOMPUTE, 0.7, "threshold")
     for step, skipped, available in itertools.product((1, 10, 20), (0, 9), (True, False)):
-        assert Gate()(unit(step), asked, skipped, available) is asked
+        assert Gate(5, 5, 1)(unit(step), asked, skipped, available) is asked
 
 
 def test_gate_without_warm_up_and_tail_leaves_the_ends_to_the_method():
@@ -163,7 +191,8 @@ def test_gate_without_warm_up_and_tail_leaves_the_ends_to_the_method():
 def test_one_joint_forward_computes_all_units_or_none():
     predict, recompute = Decision(Mode.PREDICT, 0.3, "predict"), Decision(Mode.RECOMPUTE, 0.5, "threshold")
     assert couple([SKIP, predict]) == [SKIP, predict]
-    assert couple([SKIP, recompute, predict]) == [(Mode.RECOMPUTE, 0.1, "joint"), recompute, (Mode.RECOMPUTE, 0.3, "joint")]
+    joint = [(Mode.RECOMPUTE, 0.1, "joint"), recompute, (Mode.RECOMPUTE, 0.3, "joint")]
+    assert couple([SKIP, recompute, predict]) == joint
     assert couple([]) == []
 
 
@@ -171,32 +200,35 @@ def test_one_joint_forward_computes_all_units_or_none():
 def test_teacache_rescaling_is_clamped_to_where_its_polynomial_was_fitted(key):
     model, signal = key
     coefficients, (low, high) = POLYNOMIALS[key]
-    policy = TeaCache(polynomial=model, signal=signal)
+    method = TeaCache(polynomial=model, signal=signal)
     inside = np.linspace(low, high, 200)
     assert min(np.polyval(coefficients, inside)) > -5e-3
-    assert policy.rescale(0.0) == policy.rescale(low)
-    assert policy.rescale(9.0) == policy.rescale(high)
+    assert method.rescale(0.0) == method.rescale(low)
+    assert method.rescale(9.0) == method.rescale(high)
     middle = (low + high) / 2
-    assert policy.rescale(middle) == pytest.approx(np.polyval(coefficients, middle)) and policy.rescale(middle) > 0
+    assert method.rescale(middle) == pytest.approx(np.polyval(coefficients, middle)) and method.rescale(middle) > 0
 
 
 @pytest.mark.parametrize("key", POLYNOMIALS)
 def test_teacache_takes_no_large_change_for_none(key):
-    """Beyond its last maximum each polynomial falls to zero and below: clamped there, the largest changes would count least."""
+    """Beyond its last maximum each polynomial falls to zero and below: clamped there, the largest changes would count
+    least."""
     model, signal = key
-    policy = TeaCache(polynomial=model, signal=signal)
-    assert policy.rescale(9.0) == max(policy.rescale(change) for change in np.linspace(0, 1, 500)) or policy.rescale(9.0) > 0.1
+    method = TeaCache(polynomial=model, signal=signal)
+    largest = max(method.rescale(change) for change in np.linspace(0, 1, 500))
+    assert method.rescale(9.0) == largest or method.rescale(9.0) > 0.1
 
 
 @pytest.mark.parametrize("key", POLYNOMIALS)
 def test_teacache_accumulator_is_never_negative(key):
-    """Methods 2.1: unclamped, the published polynomials go far below zero and the method would never compute again."""
+    """docs/methods.md, TeaCache: unclamped, the published polynomials go far below zero and the method would never
+    compute again."""
     model, signal = key
-    policy = TeaCache(0.2, model, signal)
-    state, computed = policy.init(), 0
+    method = TeaCache(0.2, model, signal)
+    state, computed = method.init(), 0
     for change in [*np.linspace(0, 1, 200), 0.0, 1e-6, 50.0] * 2:
-        decision = policy.decide(state, unit(), change, ())
-        after = policy.settle(state, unit(), change, decision)
+        decision = method.decide(state, unit(), change, ())
+        after = method.settle(state, unit(), change, decision)
         assert after >= 0 and (decision.mode is Mode.RECOMPUTE or after >= state)
         computed += decision.mode is Mode.RECOMPUTE
         state = after
@@ -209,40 +241,46 @@ def test_teacache_accumulates_the_raw_change_without_a_polynomial():
 
 
 def test_teacache_reuses_all_blocks():
-    assert TeaCache().skip(unit(), 30) == Skip((range(30),), range(30))
+    assert TeaCache().skip(TeaCache().init(), unit(), 30) == Skip((range(30),), range(30))
     assert TeaCache().depth == 0
 
 
 def test_off_computes_and_keeps_nothing():
     assert sequence(Off(), 0.0, 3) == ("RRR", [0.0, 0.0, 0.0])
-    assert Off().depth == 0 and Off().skip(unit(), 30) is None
+    assert Off().depth == 0 and Off().skip(Off().init(), unit(), 30) is None
 
 
-@pytest.mark.parametrize("make, parts", [
-    (lambda: Scope(tau_c=0.5, tau_p=0.4), ["tau_c = 0.5", "tau_p = 0.4", "0 <= tau_c <= tau_p", "0.18 and 0.42"]),
-    (lambda: Scope(tau_c=-0.1), ["tau_c = -0.1", "0 <= tau_c"]),
-    (lambda: Scope(tau_p=float("nan")), ["tau_p = nan"]),
-    (lambda: Scope(decay=0.0), ["predict_decay is 0", "(0, 1]", "0.75"]),
-    (lambda: Scope(decay=1.5), ["predict_decay is 1.5", "(0, 1]"]),
-    (lambda: Scope(decay_mode="exp"), ["'exp'", "paper, inverse, none"]),
-    (lambda: Scope(predictor="taylor3"), ["'taylor3'", *PREDICTORS, "auto"]),
-    (lambda: TeaCache(threshold=-1.0), ["threshold is -1", "at least 0", "0.05 to 0.3"]),
-    (lambda: TeaCache(threshold=float("nan")), ["threshold is nan", "at least 0"]),
-    (lambda: TeaCache(polynomial="5B"), ["5B/modulation", "1.3B/modulation", "14B/embedding", "none"]),
-    (lambda: TeaCache(polynomial="1.3B", signal="latent"), ["1.3B/latent"]),
-    (lambda: Gate(max_skip=-1), ["max_skip is -1", "at least 0"]),
-    (lambda: Gate(warm_up=-2), ["warm_up is -2", "at least 0"]),
-    (lambda: Gate(tail=-3), ["tail is -3", "at least 0"]),
-])
+@pytest.mark.parametrize(
+    "make, parts",
+    [
+        (
+            lambda: Scope(tau_c=0.5, tau_p=0.4),
+            ["cache_threshold is 0.5", "predict_threshold 0.4", "must not be above the second", "0.18 and 0.42"],
+        ),
+        (lambda: Scope(tau_c=-0.1), ["cache_threshold is -0.1", "at least 0"]),
+        (lambda: Scope(tau_p=float("nan")), ["predict_threshold is nan"]),
+        (lambda: Scope(decay=0.0), ["SCOPE decay is 0", "(0, 1]", "0.75"]),
+        (lambda: Scope(decay=1.5), ["SCOPE decay is 1.5", "(0, 1]"]),
+        (lambda: Scope(decay_mode="exp"), ["'exp'", "paper, inverse, none"]),
+        (lambda: Scope(predictor="taylor3"), ["'taylor3'", *PREDICTORS, "auto"]),
+        (lambda: TeaCache(threshold=-1.0), ["threshold is -1", "at least 0", "0.05 to 0.3"]),
+        (lambda: TeaCache(threshold=float("nan")), ["threshold is nan", "at least 0"]),
+        (lambda: TeaCache(polynomial="5B"), ["5B/modulation", "1.3B/modulation", "14B/embedding", "none"]),
+        (lambda: TeaCache(polynomial="1.3B", signal="latent"), ["1.3B/latent"]),
+        (lambda: Gate(max_skip=-1), ["max_skip is -1", "at least 0"]),
+        (lambda: Gate(warm_up=-2), ["warm_up is -2", "at least 0"]),
+        (lambda: Gate(tail=-3), ["tail is -3", "at least 0"]),
+    ],
+)
 def test_settings_out_of_range_are_answered(make, parts):
-    """Law 7: the message names the value, the allowed range and the way out."""
-    with pytest.raises(ValueError) as error:
+    """docs/architecture.md, law 7: the message names the value, the allowed range and the way out."""
+    with pytest.raises(ValueError, match=re.escape(parts[0])) as error:
         make()
     assert [part for part in parts if part not in str(error.value)] == []
 
 
 def test_registry_makes_every_method():
-    for name, made in POLICIES.items():
-        policy = made()
-        assert policy.name == name and isinstance(policy, Policy) and policy.off == (name == "off") and policy.title
-        assert (policy.depth == 0) == (policy.skip(unit(), 30) is not None or name == "off")
+    for name, made in METHODS.items():
+        method = made()
+        assert method.name == name and isinstance(method, Method) and method.off == (name == "off") and method.title
+        assert (method.depth == 0) == (method.skip(method.init(), unit(), 30) is not None or name == "off")

@@ -4,7 +4,8 @@ import math
 
 import pytest
 import torch
-from scope_core.metrics import count_flops, drift, fidelity, latent_error, lpips, mean_psnr, psnr, ssim
+
+from scope_core.study.metrics import count_flops, drift, fidelity, latent_error, lpips, mean_psnr, psnr, ssim
 
 
 def test_psnr_and_drift_of_a_constant_offset():
@@ -40,12 +41,15 @@ def test_fidelity_names_the_worst_frame_and_knows_equal_ones():
     video[:, :, 2] = (video[:, :, 2] + 0.1).clamp(0, 1)
     found = fidelity(video, reference)
     assert set(found) == {"psnr", "ssim", "difference"} and all(entry["worst_frame"] == 2 for entry in found.values())
-    assert found["psnr"]["per_frame"][0] is None and found["psnr"]["worst"] == pytest.approx(float(psnr(video, reference)[0, 2]), rel=1e-3)
+    assert found["psnr"]["per_frame"][0] is None
+    assert found["psnr"]["worst"] == pytest.approx(float(psnr(video, reference)[0, 2]), rel=1e-3)
     assert found["psnr"]["mean"] == pytest.approx(found["psnr"]["worst"] + 10 * math.log10(4), rel=1e-3)
-    assert fidelity(reference, reference)["psnr"]["mean"] is None and fidelity(reference, reference)["ssim"]["mean"] == 1
+    assert fidelity(reference, reference)["psnr"]["mean"] is None
+    assert fidelity(reference, reference)["ssim"]["mean"] == 1
     assert fidelity(video, reference, lambda a, b: torch.full((1, 4), 0.25))["lpips"]["mean"] == 0.25
 
 
 def test_latent_error_is_relative():
     reference = torch.randn(1, 4, 3, 8, 8)
-    assert latent_error(1.1 * reference, reference) == pytest.approx(0.1, rel=1e-4) and latent_error(reference, reference) == 0
+    assert latent_error(1.1 * reference, reference) == pytest.approx(0.1, rel=1e-4)
+    assert latent_error(reference, reference) == 0

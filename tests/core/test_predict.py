@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 import torch
-from scope_core.predict import PREDICTORS, ab2, best, extrapolate, newton2, taylor1, taylor2_paper
-from scope_core.solver import Euler
+
+from scope_core.loop.solver import Euler
+from scope_core.methods.predict import PREDICTORS, ab2, best, extrapolate, taylor1, taylor2_paper
 
 NODES = (0.7, 0.8, 0.95)
 EVEN = (0.7, 0.8, 0.9)
@@ -27,12 +28,13 @@ def test_taylor1_weights_by_hand():
 def test_taylor2_paper_weights_by_hand():
     """Eq. 7 with D = -0.2, D1 = -0.1, D2 = -0.15: Eq. 6 plus ((v - v1)/D1 - (v1 - v2)/D2) / (D1 + D2) D^2."""
     curve = 0.04 / -0.25
-    assert taylor2_paper(0.5, NODES) == pytest.approx((3 + curve / -0.1, -2 - curve / -0.1 - curve / -0.15, curve / -0.15))
+    by_hand = (3 + curve / -0.1, -2 - curve / -0.1 - curve / -0.15, curve / -0.15)
+    assert taylor2_paper(0.5, NODES) == pytest.approx(by_hand)
     assert taylor2_paper(0.6, EVEN) == pytest.approx((2.5, -2.0, 0.5))
 
 
 def test_ab2_is_eq_7_on_an_even_grid_for_one_step():
-    """Methods 2.6: (5/2) v - 2 v1 + (1/2) v2."""
+    """docs/methods.md, PrediT: (5/2) v - 2 v1 + (1/2) v2."""
     assert ab2(0.6, EVEN) == pytest.approx((2.5, -2.0, 0.5))
     for gaps in (2, 3):
         assert ab2(0.7 - 0.1 * gaps, EVEN) == pytest.approx(taylor2_paper(0.7 - 0.1 * gaps, EVEN))
@@ -57,7 +59,7 @@ def test_newton2_is_exact_on_quadratics():
 @pytest.mark.parametrize("target", [0.65, 0.5, 0.1])
 @pytest.mark.parametrize("nodes", [NODES, EVEN])
 def test_taylor2_paper_is_off_by_its_missing_cross_term(nodes, target):
-    """C7: on a s^2 the printed Eq. 7 misses a D_k D_{k-1}."""
+    """docs/scope.md C7: on a s^2 the printed Eq. 7 misses a D_k D_{k-1}."""
     error = 5 * target**2 - guess("taylor2_paper", lambda s: 5 * s**2, target, nodes)
     assert error == pytest.approx(5 * (target - nodes[0]) * (nodes[0] - nodes[1]))
 
@@ -83,13 +85,16 @@ def norm(v):
 @pytest.mark.parametrize("name", ["taylor1", "taylor2_paper", "newton2", "ab2"])
 @pytest.mark.parametrize("scale", [0.01, 1.0], ids=["slow", "fast"])
 def test_predictions_stay_within_the_limits(name, scale):
-    """C14: at most 1.5 times the linear change, and half of the last velocity's norm; the direction is kept."""
+    """docs/scope.md C14: at most 1.5 times the linear change, and half of the last velocity's norm; the direction is
+    kept."""
     generator = torch.Generator().manual_seed(0)
     base = torch.randn(2, 3, 2, 2, 2, generator=generator)
     velocities = [base + scale * torch.randn(base.shape, generator=generator) for _ in NODES]
     held = 0
     for target in (0.69, 0.6, 0.3):
-        free, kept = (extrapolate(name, target, NODES, velocities, clipped) - velocities[0] for clipped in (False, True))
+        free, kept = (
+            extrapolate(name, target, NODES, velocities, clipped) - velocities[0] for clipped in (False, True)
+        )
         linear = (0.7 - target) / 0.1 * norm(velocities[0] - velocities[1])
         limit = torch.minimum(1.5 * linear, 0.5 * norm(velocities[0]))
         assert torch.allclose(norm(kept), torch.minimum(norm(free), limit), rtol=1e-4)
@@ -114,7 +119,9 @@ def test_change_from_equal_velocities_is_none():
     assert torch.equal(extrapolate("taylor1", 0.5, NODES, [0 * same, 0 * same]), 0 * same)
 
 
-@pytest.mark.parametrize("name, nodes", [("taylor1", (0.7, 0.7)), ("newton2", (0.7, 0.8, 0.8)), ("ab2", (0.7, float("nan"), 0.9))])
+@pytest.mark.parametrize(
+    "name, nodes", [("taylor1", (0.7, 0.7)), ("newton2", (0.7, 0.8, 0.8)), ("ab2", (0.7, float("nan"), 0.9))]
+)
 def test_equal_noise_levels_are_answered(name, nodes):
     with pytest.raises(ValueError, match=r"equal noise levels \[0\.7.*keep only the newest"):
         extrapolate(name, 0.5, nodes, on(lambda s: s, nodes))
@@ -128,18 +135,21 @@ GRID = np.linspace(1.0, 0.0, 21)
 
 
 def drift(field, velocity):
-    """|x^_k - x_k| of an Euler run whose velocity is velocity(k, x^), against one that takes field(x, sigma); and both runs."""
+    """|x^_k - x_k| of an Euler run whose velocity is velocity(k, x^), against one that takes field(x, sigma); and both
+    runs."""
     start = torch.ones(1, 1, 1, 1, 1, dtype=torch.float64)
     solver, exact, approximate = Euler(GRID), [start], [start]
     on, off = np.array([True]), np.array([False])
     for k in range(20):
         exact.append(solver.step(exact[-1], field(exact[-1], GRID[k]), np.array([k]), on, off))
-        approximate.append(solver.step(approximate[-1], velocity(k, approximate[-1]), np.array([k]), on, off))
+        v = velocity(k, approximate[-1])
+        approximate.append(solver.step(approximate[-1], v, np.array([k]), on, off))
     return [abs((a - b).item()) for a, b in zip(approximate, exact)], exact, approximate
 
 
 def predicted_run(field, every):
-    """Eq. 6 on two computed steps out of every so many. Returns drift, velocity errors on the own and on the exact path."""
+    """Eq. 6 on two computed steps out of every so many. Returns drift, velocity errors on the own and on the exact
+    path."""
     used, computed = [], []
 
     def velocity(k, x):
@@ -152,8 +162,11 @@ def predicted_run(field, every):
         return used[-1]
 
     errors, exact, own = drift(field, velocity)
-    return (errors, [abs((v - field(x, s)).item()) for v, x, s in zip(used, own, GRID)],
-            [abs((v - field(x, s)).item()) for v, x, s in zip(used, exact, GRID)])
+    return (
+        errors,
+        [abs((v - field(x, s)).item()) for v, x, s in zip(used, own, GRID)],
+        [abs((v - field(x, s)).item()) for v, x, s in zip(used, exact, GRID)],
+    )
 
 
 def test_drift_bound_holds_with_the_error_on_the_exact_path():
@@ -162,12 +175,13 @@ def test_drift_bound_holds_with_the_error_on_the_exact_path():
     for k in range(20):
         assert errors[k + 1] <= errors[k] + 0.05 * along_exact[k] + 1e-12
     for k in range(0, 20, 5):
-        assert errors[k + 5] <= errors[k] + 0.05 * sum(along_exact[k:k + 5]) + 1e-12
+        assert errors[k + 5] <= errors[k] + 0.05 * sum(along_exact[k : k + 5]) + 1e-12
     assert errors[-1] > 1e-3
 
 
 def test_drift_bound_needs_the_lipschitz_factor_with_measurable_errors():
-    """C18: with the error at the state that is really reached, Eq. 10 fails; a factor (1 + L |D|) on the drift repairs it."""
+    """docs/scope.md C18: with the error at the state that is really reached, Eq. 10 fails; a factor (1 + L |D|) on the
+    drift repairs it."""
     errors, along_own, _ = predicted_run(lambda x, s: -3 * x + np.cos(4 * s), 5)
     assert any(errors[k + 1] > errors[k] + 0.05 * along_own[k] + 1e-6 for k in range(20))
     for k in range(20):
@@ -175,7 +189,8 @@ def test_drift_bound_needs_the_lipschitz_factor_with_measurable_errors():
 
 
 def test_prediction_error_grows_with_the_distance_since_the_last_recompute():
-    """C18: Eq. 12 takes the step size; the remainder is L2/2 D (D + D_{k-1}) with D the distance, exact on a parabola."""
+    """docs/scope.md C18: Eq. 12 takes the step size; the remainder is L2/2 D (D + D_{k-1}) with D the distance, exact
+    on a parabola."""
     errors, _, local = predicted_run(lambda x, s: 2.0 * s**2 + 0 * x, 7)
     distance = [0.05 * max(0, k % 7 - 1) for k in range(20)]
     assert local == pytest.approx([2 * d * (d + 0.05) for d in distance], abs=1e-12)

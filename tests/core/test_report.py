@@ -2,17 +2,18 @@
 
 import numpy as np
 import pytest
-from scope_core.metrics import METRICS
-from scope_core.plan import plan
-from scope_core.policy import TeaCache
-from scope_core.presets import PRESETS, Settings, name_of, spread
-from scope_core.report import markdown
-from scope_core.schedule import ARSchedule
+
+from scope_core import SKYREELS
+from scope_core.loop.plan import plan
+from scope_core.methods import Gate, Scope, TeaCache
+from scope_core.settings import PRESETS, Settings, name_of, spread
+from scope_core.study.metrics import METRICS
+from scope_core.study.report import markdown
 
 
 @pytest.fixture
 def report():
-    trace = plan(ARSchedule(10, 12, 6, 2, 2, 3), PRESETS["fast"], np.linspace(0, 0.05, 13)).to_json()
+    trace = plan(SKYREELS.schedule(10, 12, 6, 2, 2, 3), PRESETS["fast"], np.linspace(0, 0.05, 13)).to_json()
     trace["run"] |= {"model": "a|b", "preset": "fast", "warnings": ["mind the gap"], "host": {"torch": "2"}}
     return {"trace": trace, "quality": None, "runs": None, "versions": {"scope": "1"}}
 
@@ -31,8 +32,10 @@ def test_the_page_has_the_numbers_of_the_trace(report):
 def test_figures_and_points_are_named_with_their_units(report):
     figure = {**METRICS["psnr"], "per_frame": [], "mean": None, "worst": 31.24, "worst_frame": 4}
     report["quality"] = {"metrics": {"psnr": figure}, "notes": ["no LPIPS"]}
-    points = [{"label": "off", "baseline": True, "computed": 9, "iterations": 9, "seconds": 1.0},
-              {"label": "fast", "baseline": False, "computed": 3, "iterations": 9, "seconds": 0.5, "psnr": 40.0}]
+    points = [
+        {"label": "off", "baseline": True, "computed": 9, "iterations": 9, "seconds": 1.0},
+        {"label": "fast", "baseline": False, "computed": 3, "iterations": 9, "seconds": 0.5, "psnr": 40.0},
+    ]
     report["runs"] = {"metrics": {"psnr": METRICS["psnr"]}, "notes": [], "points": points}
     page = markdown(report)
     assert "| PSNR | identical | 31.24 dB | 4 |" in page and "- no LPIPS" in page
@@ -41,8 +44,10 @@ def test_figures_and_points_are_named_with_their_units(report):
 
 def test_settings_are_named_by_preset_or_by_what_differs():
     assert [name_of(settings) for settings in PRESETS.values()] == list(PRESETS)
-    assert name_of(Settings(max_skip=6)) == "max_skip 6" and name_of(Settings(tau_p=0.3, predictor="ab2")) == "tau_p 0.3, predictor ab2"
-    assert name_of(Settings(TeaCache(0.1), warm_up=3)) == "teacache 0.1" and name_of(Settings(tau_c=0, tau_p=0)) == "off"
+    assert name_of(Settings(gate=Gate(6))) == "max_skip 6"
+    assert name_of(Settings(Scope(tau_p=0.3, predictor="ab2"))) == "predict_threshold 0.3, predictor ab2"
+    assert name_of(Settings(TeaCache(0.1), Gate(warm_up=3))) == "teacache 0.1"
+    assert name_of(Settings(Scope(tau_c=0, tau_p=0))) == "off"
 
 
 def test_a_longer_spread_begins_like_a_shorter_one():

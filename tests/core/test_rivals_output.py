@@ -1,71 +1,115 @@
-"""Rival methods that reuse the output: traces by hand, off, fresh state, numbers published for them; signals of the content; compressed keys and values."""
+"""Rival methods that reuse the output: traces by hand, off, fresh state, numbers published for them; signals of the
+content; compressed keys and values."""
+
+# ruff: noqa: F811 - tests take fixtures that are imported
 
 import json
-from dataclasses import replace
+import re
 from functools import cache
+from itertools import pairwise
 
 import numpy as np
 import pytest
 import torch
-from scope_core.gate import Gate
-from scope_core.kv import Compression, importance, redundancy
-from scope_core.magi import CHUNK, ChunkField, Reach, magi_schedule
-from scope_core.memory import Entry
-from scope_core.models.magi import ChunkCache
-from scope_core.plan import make_control, plan
-from scope_core.policy import EasyCache, FlowCache, Mode, MotionCache, PrediT, Reduced, SeaCache, Seen, TaylorSeer
-from scope_core.policy.taylorseer import forecast
-from scope_core.policy.teacache import POLYNOMIALS
-from scope_core.presets import PRESETS, Settings
-from scope_core.rollout import rollout
-from scope_core.schedule import ARSchedule, Unit
-from scope_core.signal import CONTENT, SIGNALS, Look, change_table, make_signal, wiener
-from scope_core.solver import Euler
-from scope_core.trace import Trace
+
+from scope_core import MAGI, SKYREELS, sample
+from scope_core.families.magi import CHUNK, TEXT_SCALE, Reach
+from scope_core.loop.plan import plan
+from scope_core.loop.solver import Euler
+from scope_core.methods import (
+    EasyCache,
+    Entry,
+    FlowCache,
+    Gate,
+    Mode,
+    MotionCache,
+    PrediT,
+    Reduced,
+    Scope,
+    SeaCache,
+    Seen,
+    TaylorSeer,
+)
+from scope_core.methods.taylorseer import forecast
+from scope_core.methods.teacache import POLYNOMIALS
+from scope_core.networks.compression import Compression, importance, redundancy
+from scope_core.networks.magi import ChunkCache
+from scope_core.schedule import Unit
+from scope_core.settings import PRESETS, Settings, knobs
+from scope_core.signals import CONTENT, SIGNALS, change_table, make_signal
+from scope_core.signals.content import Look, wiener
 from tests.core.test_magi_loop import Blank, Captioned, Fixture
 from tests.core.test_rollout import SCHEDULES, Run, guided, model, plain  # noqa: F401
 
-RULES = dict(max_skip=5, warm_up=2, tail=1)
+RULES = Gate(max_skip=5, warm_up=2, tail=1)
+UNGATED = Gate(max_skip=99, warm_up=0, tail=0)
 METHODS = {
-    "reduced": Reduced(5), "taylorseer": TaylorSeer(3), "taylorseer 2": TaylorSeer(3, 2), "taylorseer residual": TaylorSeer(3, 2, site="residual"),
-    "predit": PrediT(1.2, 1), "predit 2": PrediT(1.2), "easycache": EasyCache(2.0), "easycache velocity": EasyCache(2.0, "velocity"),
-    "flowcache": FlowCache(0.03), "flowcache modulation": FlowCache(0.6, signal="modulation"), "motioncache": MotionCache(0.03), "seacache": SeaCache(),
+    "reduced": Reduced(5),
+    "taylorseer": TaylorSeer(3),
+    "taylorseer 2": TaylorSeer(3, 2),
+    "taylorseer residual": TaylorSeer(3, 2, site="residual"),
+    "predit": PrediT(1.2, 1),
+    "predit 2": PrediT(1.2),
+    "easycache": EasyCache(2.0),
+    "easycache velocity": EasyCache(2.0, "velocity"),
+    "flowcache": FlowCache(0.03, "none", "latent"),
+    "flowcache modulation": FlowCache(0.6, "none", "modulation"),
+    "motioncache": MotionCache(0.03),
+    "seacache": SeaCache(),
     "seacache output": SeaCache(site="output"),
 }
-OFF = {"taylorseer": TaylorSeer(1), "predit": PrediT(0.0), "easycache": EasyCache(0.0), "flowcache": FlowCache(0.0), "motioncache": MotionCache(0.0),
-       "seacache": SeaCache(0.0)}
-every_method = pytest.mark.parametrize("policy", METHODS.values(), ids=METHODS)
+OFF = {
+    "taylorseer": TaylorSeer(1),
+    "predit": PrediT(0.0),
+    "easycache": EasyCache(0.0),
+    "flowcache": FlowCache(0.0),
+    "motioncache": MotionCache(0.0),
+    "seacache": SeaCache(0.0),
+}
+every_method = pytest.mark.parametrize("method", METHODS.values(), ids=METHODS)
 
 
 def unit(step=10, steps=20, sigma=0.5):
     return Unit(0, slice(0, 1), step, steps, sigma, True)
 
 
-def modes(policy, steps, changes=None, gate=Gate(99, 0, 0), observed=None, forced=()):
-    """Modes of a unit on its own, with its history; `observed(step)` is the velocity at a computed step, `forced` steps others compute."""
-    state, history, skipped, made = policy.init(), [], 0, ""
+def modes(method, steps, changes=None, gate=UNGATED, observed=None, forced=()):
+    """Modes of a unit on its own, with its history; `observed(step)` is the velocity at a computed step, `forced` steps
+    others compute."""
+    state, history, skipped, made = method.init(), [], 0, ""
     for step in range(1, steps + 1):
         at, change = unit(step, steps, 1 - step / (steps + 1)), 0.0 if changes is None else changes[step - 1]
-        decision = gate(at, policy.decide(state, at, change, tuple(history)), skipped, bool(history) or not policy.depth and step > 1)
+        available = bool(history) or (not method.depth and step > 1)
+        decision = gate(at, method.decide(state, at, change, tuple(history)), skipped, available)
         if step in forced:
             decision = decision._replace(mode=Mode.RECOMPUTE)
         if decision.mode is Mode.RECOMPUTE:
             seen = None if observed is None else Seen(observed(step), torch.full((1, 1), float(step)))
-            state = policy.observe(state, at, tuple(history), seen)
-            history = [Entry(at.sigma, seen and seen.velocity, step, seen and seen.latent), *history][:policy.depth]
-        state = policy.settle(state, at, change, decision)
+            state = method.observe(state, at, tuple(history), seen)
+            history = [Entry(at.sigma, seen and seen.velocity, step, seen and seen.latent), *history][: method.depth]
+        state = method.settle(state, at, change, decision)
         skipped = 0 if decision.mode is Mode.RECOMPUTE else skipped + 1
         made += decision.mode.value
     return made
 
 
-@pytest.mark.parametrize("policy, steps, expected", [
-    (Reduced(5), 10, "RCRCRCRCRC"), (Reduced(4), 10, "RCCRCRCCRC"), (Reduced(1), 5, "RCCCC"), (Reduced(10), 10, "R" * 10), (Reduced(99), 4, "RRRR"),
-    (Reduced(3, (1, 2, 7)), 8, "RRCCCCRC"), (Reduced(3, [4]), 5, "RCCRC"),
-    (TaylorSeer(5), 12, "RPPPPRPPPPRP"), (TaylorSeer(3, first=3), 10, "RRRPPRPPRP"), (TaylorSeer(2, 2, site="residual"), 5, "RPRPR"),
-])
-def test_cadence(policy, steps, expected):
-    assert modes(policy, steps) == expected
+@pytest.mark.parametrize(
+    "method, steps, expected",
+    [
+        (Reduced(5), 10, "RCRCRCRCRC"),
+        (Reduced(4), 10, "RCCRCRCCRC"),
+        (Reduced(1), 5, "RCCCC"),
+        (Reduced(10), 10, "R" * 10),
+        (Reduced(99), 4, "RRRR"),
+        (Reduced(3, (1, 2, 7)), 8, "RRCCCCRC"),
+        (Reduced(3, [4]), 5, "RCCRC"),
+        (TaylorSeer(5), 12, "RPPPPRPPPPRP"),
+        (TaylorSeer(3, first=3), 10, "RRRPPRPPRP"),
+        (TaylorSeer(2, 2, site="residual"), 5, "RPRPR"),
+    ],
+)
+def test_cadence(method, steps, expected):
+    assert modes(method, steps) == expected
 
 
 @pytest.mark.parametrize("computed", [1, 7, 13, 24, 25, 49, 50])
@@ -81,23 +125,24 @@ def test_what_others_force_restarts_the_cadence():
     assert modes(Reduced(3), 12, forced=(3,)) == "RCRCCCRCCCRC"
 
 
-@pytest.mark.parametrize("settings, share", [(Reduced(25), 0.5), (Reduced(10), 0.2), (TaylorSeer(3), 1 / 3)])
-def test_units_that_lag_share_their_forwards(settings, share):
-    """Seven units, each three steps behind the one before; on fixed grids of their own nearly every iteration would be computed."""
-    schedule = ARSchedule(7, 50, 7, 5, 1, 3)
-    trace = plan(schedule, Settings(settings, max_skip=99, warm_up=0, tail=0))
+@pytest.mark.parametrize("method, share", [(Reduced(25), 0.5), (Reduced(10), 0.2), (TaylorSeer(3), 1 / 3)])
+def test_units_that_lag_share_their_forwards(method, share):
+    """Seven units, each three steps behind the one before; on fixed grids of their own nearly every iteration would be
+    computed."""
+    schedule = SKYREELS.schedule(7, 50, 7, 5, 1, 3)
+    trace = plan(schedule, Settings(method, UNGATED))
     assert trace.totals["computed"] <= share * schedule.iterations + 8
 
 
-@pytest.mark.parametrize("policy, grid", [(Reduced(4), (1, 4, 6, 9)), (Reduced(9, (1, 2, 3, 5, 9)), (1, 2, 3, 5, 9))])
-def test_reuse_with_euler_is_euler_on_the_computed_steps(model, policy, grid):  # noqa: F811
-    """Acceptance 2."""
+@pytest.mark.parametrize("method, grid", [(Reduced(4), (1, 4, 6, 9)), (Reduced(9, (1, 2, 3, 5, 9)), (1, 2, 3, 5, 9))])
+def test_reuse_with_euler_is_euler_on_the_computed_steps(model, method, grid):
+    """docs/methods.md, Holding a velocity with Euler is taking fewer steps."""
     schedule = SCHEDULES["synchronous"]
-    run = Run(guided(model), schedule, Settings(policy, max_skip=99, warm_up=0, tail=0), solver=Euler)
+    run = Run(guided(model), schedule, Settings(method, UNGATED), solver=Euler)
     assert [i + 1 for i, step in enumerate(run.steps) if "R" in step["modes"]] == list(grid)
     sigmas = [schedule.sigmas[step - 1] for step in grid] + [0.0]
     x, term = torch.randn(1, 4, 6, 4, 4, generator=torch.Generator().manual_seed(2)), guided(model)
-    for now, after in zip(sigmas, sigmas[1:]):
+    for now, after in pairwise(sigmas):
         x = x + (after - now) * term.velocity(x, np.full(6, min(np.floor(1000 * now + 1e-9), 999)), None, None)
     assert (run.latents - x).abs().max() < 2e-5
 
@@ -108,12 +153,14 @@ def test_taylor_forecast_on_even_gaps_is_the_published_one():
     d1, before = (f[0] - f[1]) / n, (f[1] - f[2]) / n
     values = [w * v for w, v in zip(forecast(2, 20 + x, (20, 20 - n, 20 - 2 * n)), f)]
     assert sum(values) == pytest.approx(f[0] + d1 * x + (d1 - before) / n * x**2 / 2)
-    assert forecast(1, 23, (20, 16)) == pytest.approx((1.75, -0.75)) and forecast(2, 23, (20, 16)) == pytest.approx((1.75, -0.75, 0.0))
+    assert forecast(1, 23, (20, 16)) == pytest.approx((1.75, -0.75))
+    assert forecast(2, 23, (20, 16)) == pytest.approx((1.75, -0.75, 0.0))
     assert forecast(2, 23, (20,)) == (1.0, 0.0, 0.0)
 
 
 def test_taylor_derivatives_are_right_on_uneven_gaps():
-    """Of 3 + 2 s + s^2 at 20, 18, 11 the second derivative is 2; the published one, divided by the latest gap alone, would be 4.5."""
+    """Of 3 + 2 s + s^2 at 20, 18, 11 the second derivative is 2; the published one, divided by the latest gap alone,
+    would be 4.5."""
     f = [3 + 2 * s + s * s for s in (20, 18, 11)]
     slope = (f[0] - f[1]) / 2
     forecasted = sum(w * v for w, v in zip(forecast(2, 24, (20, 18, 11)), f))
@@ -121,22 +168,28 @@ def test_taylor_derivatives_are_right_on_uneven_gaps():
     assert sum(w * (7 - 3 * s) for w, s in zip(forecast(1, 24, (20, 18)), (20, 18))) == pytest.approx(7 - 3 * 24)
 
 
-@pytest.mark.parametrize("policy", [TaylorSeer(4, 2), SeaCache(site="output")])
-def test_forecast_of_the_output_goes_by_own_steps(policy):
-    history = tuple(Entry(0.5 + 0.01 * s, torch.full((1, 1), 2.0 * s), s) for s in (9, 6, 2)[:policy.depth])
-    assert policy.value(None, unit(11), None, history, None).item() == pytest.approx(22.0)
+@pytest.mark.parametrize("method", [TaylorSeer(4, 2), SeaCache(site="output")])
+def test_forecast_of_the_output_goes_by_own_steps(method):
+    history = tuple(Entry(0.5 + 0.01 * s, torch.full((1, 1), 2.0 * s), s) for s in (9, 6, 2)[: method.depth])
+    assert method.value(None, unit(11), None, history, None).item() == pytest.approx(22.0)
 
 
-@pytest.mark.parametrize("policy", [TaylorSeer(3, 1, 2, "residual"), SeaCache(9.0)])
-def test_forecast_of_the_residual_continues_what_was_recorded(model, policy):  # noqa: F811
-    """Skipped steps put back (1 + t) R_n - t R_m, with t the steps since the last compute over those between the last two."""
+@pytest.mark.parametrize("method", [TaylorSeer(3, 1, 2, "residual"), SeaCache(9.0)])
+def test_forecast_of_the_residual_continues_what_was_recorded(model, method):
+    """Skipped steps put back (1 + t) R_n - t R_m, with t the steps since the last compute over those between the last
+    two."""
     term, put_back, kept = guided(model), [], []
+    velocity = term.velocity
+
+    def noted(x, timestep, attended, around):
+        put_back.append(around.skip.weights if around.skipping else None)
+        return velocity(x, timestep, attended, around)
 
     def watch(control, step, x0):
         kept.append({key: list(values) for key, values in control.memory.residuals.stored.items()})
-        put_back.append(control.memory.residuals.skip.weights if control.memory.residuals.skipping else None)
 
-    run = Run(term, SCHEDULES["synchronous"], Settings(policy, **RULES), watch=watch)
+    term.velocity = noted
+    run = Run(term, SCHEDULES["synchronous"], Settings(method, RULES), watch=watch)
     made = [i + 1 for i, step in enumerate(run.steps) if "R" in step["modes"]]
     for step, weights in enumerate(put_back, 1):
         if weights is not None:
@@ -149,6 +202,7 @@ def test_forecast_of_the_residual_continues_what_was_recorded(model, policy):  #
 
 def test_predit_reaches_as_far_as_its_horizon():
     """delta = 1/2: J = floor(tau / delta^(1/2)) for order 1, delta^(1/3) for order 2; J_max at most."""
+
     def growing():
         made = (torch.full((1, 2), 1.5**n) for n in range(99))
         return lambda step: next(made)
@@ -164,7 +218,9 @@ def test_predit_forecasts_by_adams_bashforth():
     line = tuple(Entry(s, torch.full((1, 1), 1 - 2 * s), 0) for s in (0.5, 0.6, 0.8))
     assert PrediT(order=1).value(None, unit(sigma=0.3), None, line[:2], None).item() == pytest.approx(0.4)
     assert PrediT(order=2).value(None, unit(sigma=0.3), None, line, None).item() == pytest.approx(0.4)
-    units = [tuple(Entry(s, torch.tensor([[float(i == j)]]), 0) for j, s in enumerate((0.5, 0.6, 0.7))) for i in range(3)]
+    units = [
+        tuple(Entry(s, torch.tensor([[float(i == j)]]), 0) for j, s in enumerate((0.5, 0.6, 0.7))) for i in range(3)
+    ]
     weights = [PrediT(order=2).value(None, unit(sigma=0.4), None, history, None).item() for history in units]
     assert weights == pytest.approx([2.5, -2, 0.5])
 
@@ -176,14 +232,15 @@ def test_predit_ignores_a_velocity_at_the_same_noise_level():
 
 
 def test_easycache_by_hand():
-    """Velocities 1, 3, 1 at latents 1, 2, 5: k = 2 and 2/3, k / |v| = 2/3; latents move 0.1 a step, so a = 0.0667 a step."""
-    policy = EasyCache(0.15)
-    assert modes(policy, 7, [0.1] * 7, observed=lambda step: torch.full((1, 1), 3.0 if step == 2 else 1.0)) == "RRCCRCC"
-    state = policy.observe(policy.init(), unit(2), (Entry(0.9, torch.ones(1, 1), 1, torch.ones(1, 1)),), Seen(torch.full((1, 1), 3.0), torch.full((1, 1), 2.0)))
+    """Velocities 1, 3, 1 at latents 1, 2, 5: k = 2 and 2/3, k / |v| = 2/3; latents move 0.1 a step, so a = 0.0667 a
+    step."""
+    method, one = EasyCache(0.15), torch.ones(1, 1)
+    assert modes(method, 7, [0.1] * 7, observed=lambda step: torch.full((1, 1), 3.0 if step == 2 else 1.0)) == "RRCCRCC"
+    state = method.observe(method.init(), unit(2), (Entry(0.9, one, 1, one),), Seen(3 * one, 2 * one))
     assert state.rate == pytest.approx(2 / 3)
-    assert policy.decide(state, unit(3), 0.1, ()).score == pytest.approx(0.2 / 3)
-    same = (Entry(0.5, torch.ones(1, 1), 0, torch.ones(1, 1)),)
-    assert policy.observe(policy.init(), unit(sigma=0.5), same, Seen(torch.ones(1, 1), torch.ones(1, 1))).rate is None
+    assert method.decide(state, unit(3), 0.1, ()).score == pytest.approx(0.2 / 3)
+    same = (Entry(0.5, one, 0, one),)
+    assert method.observe(method.init(), unit(sigma=0.5), same, Seen(one, one)).rate is None
 
 
 def test_easycache_puts_back_the_offset_or_the_velocity():
@@ -193,56 +250,64 @@ def test_easycache_puts_back_the_offset_or_the_velocity():
     assert EasyCache(form="velocity").value(None, unit(), None, history, x).item() == 3.0
 
 
-@pytest.mark.parametrize("policy, change, expected", [
-    (FlowCache(0.025), 0.01, "RCCRCCRC"), (FlowCache(0.01), 0.01, "RRRR"), (MotionCache(0.025), 0.01, "RCCRCC"),
-    (SeaCache(0.25), 0.01, "RRPPRPPRPP"), (SeaCache(0.25), 0.13, "RRPRPR"), (SeaCache(0.25, 4), 0.01, "RCCCCRPPPPR"),
-])
-def test_modes_at_constant_change(policy, change, expected):
+@pytest.mark.parametrize(
+    "method, change, expected",
+    [
+        (FlowCache(0.025, "none", "latent"), 0.01, "RCCRCCRC"),
+        (FlowCache(0.01, "none", "latent"), 0.01, "RRRR"),
+        (MotionCache(0.025), 0.01, "RCCRCC"),
+        (SeaCache(0.25), 0.01, "RRPPRPPRPP"),
+        (SeaCache(0.25), 0.13, "RRPRPR"),
+        (SeaCache(0.25, 4), 0.01, "RCCCCRPPPPR"),
+    ],
+)
+def test_modes_at_constant_change(method, change, expected):
     gate = Gate(99, 2 if expected.startswith("RRP") else 0, 0)
-    assert modes(policy, len(expected), [change] * len(expected), gate) == expected
+    assert modes(method, len(expected), [change] * len(expected), gate) == expected
 
 
 def test_flowcache_rescales_on_skyreels_as_teacache_does():
-    policy = FlowCache(0.1, "1.3B", "modulation")
-    coefficients, (low, high) = POLYNOMIALS["1.3B", "modulation"]
-    assert policy.rescale(0.03) == pytest.approx(np.polyval(coefficients, 0.03)) and policy.rescale(-1.0) >= 0 and policy.depth == 1
-    assert policy.skip(unit(), 30) is None
+    method = FlowCache(0.1, "1.3B", "modulation")
+    coefficients, _ = POLYNOMIALS["1.3B", "modulation"]
+    assert method.rescale(0.03) == pytest.approx(np.polyval(coefficients, 0.03)) and method.rescale(-1.0) >= 0
+    assert method.depth == 1 and method.skip(method.init(), unit(), 30) is None
 
 
 def test_flowcache_reuses_the_velocity_times_the_current_step():
-    """Of a constant velocity nothing is lost; the displacement of the last computed step would be wrong by the ratio of the steps."""
+    """Of a constant velocity nothing is lost; the displacement of the last computed step would be wrong by the ratio of
+    the steps."""
+
     class Constant(Blank):
         def show(self, x, step):
-            return x
+            return x, x
 
-        def velocity(self, x, step, columns, units, residuals):
-            return torch.ones_like(x)
+        def velocity(self, shown, step, columns, units, around):
+            return torch.ones_like(shown)
 
-    segment, = magi_schedule(18, 64, 1).segments
-    control = make_control(Settings(FlowCache(1e9), max_skip=5, warm_up=5, tail=1), magi_schedule(18, 64, 1), segment, Constant())
-    trace = Trace({}, by_chunk=True)
-    made = rollout(Constant(), torch.full((1, 1, 18, 2, 2), 2.0), segment, control, Euler(segment.sigmas), trace.begin(segment))
-    assert (made - (2 - segment.sigmas[0])).abs().max() < 1e-5
+    schedule = MAGI.schedule(18, 64, 1)
+    settings = Settings(FlowCache(1e9, "none", "latent"), Gate(5, 5, 1))
+    made, trace, _ = sample(Constant(), torch.full((1, 1, 18, 2, 2), 2.0), schedule, settings)
+    assert (made - (2 - schedule.sigmas[0])).abs().max() < 1e-5
     assert trace.totals["computed"] < 0.3 * trace.totals["iterations"]
 
 
 def test_settings_that_skip_nothing_are_off():
-    for policy in OFF.values():
-        assert policy.off and Settings(policy).off
-    for policy in METHODS.values():
-        assert not policy.off and Settings(policy, max_skip=0).off
+    for method in OFF.values():
+        assert method.off and Settings(method).off
+    for method in METHODS.values():
+        assert not method.off and Settings(method, Gate(0)).off
 
 
-ON_MAGI = {name: policy for name, policy in METHODS.items() if policy.signal != "modulation"}
-COMPUTED = dict(max_skip=5, warm_up=99, tail=1)
+ON_MAGI = {name: method for name, method in METHODS.items() if method.signal != "modulation"}
+COMPUTED = Gate(max_skip=5, warm_up=99, tail=1)
 """The method runs, and the gate makes it compute every step."""
 
 
 @every_method
-def test_computing_all_is_the_run_without(model, policy):  # noqa: F811
-    """Acceptance 1, bit for bit."""
+def test_computing_all_is_the_run_without(model, method):
+    """docs/architecture.md, law 1, bit for bit."""
     expected = plain(guided(model), SCHEDULES["image"])
-    for settings in (Settings(policy, **COMPUTED), Settings(policy, max_skip=0)):
+    for settings in (Settings(method, COMPUTED), Settings(method, Gate(0))):
         assert torch.equal(Run(guided(model), SCHEDULES["image"], settings).latents, expected)
 
 
@@ -257,35 +322,35 @@ def magi(steps=16):
 def test_computing_all_is_the_run_without_on_magi(joint):
     fixture = magi(8)
     expected = fixture.run(joint=joint)
-    for policy in ON_MAGI.values():
-        made = fixture.run(Settings(policy, **COMPUTED), joint)
-        assert torch.equal(made, expected) if policy.depth else (made - expected).abs().max() < 1e-5
-    assert torch.equal(fixture.run(Settings(Reduced(3), max_skip=0), joint), expected)
+    for method in ON_MAGI.values():
+        made = fixture.run(Settings(method, COMPUTED), joint)
+        assert torch.equal(made, expected) if method.depth else (made - expected).abs().max() < 1e-5
+    assert torch.equal(fixture.run(Settings(Reduced(3), Gate(0)), joint), expected)
 
 
 @cache
 def whole():
     fixture = magi()
-    return fixture.run(), fixture.field.forwards
+    return fixture.run(), fixture.network.forwards
 
 
-@pytest.mark.parametrize("policy", ON_MAGI.values(), ids=ON_MAGI)
+@pytest.mark.parametrize("method", ON_MAGI.values(), ids=ON_MAGI)
 @pytest.mark.parametrize("joint", [True, False])
-def test_chunks_of_magi_skip(policy, joint):
+def test_chunks_of_magi_skip(method, joint):
     fixture, (full, forwards) = magi(), whole()
-    made = fixture.run(Settings(policy, **RULES), joint)
-    assert torch.isfinite(made).all() and not torch.equal(made, full) and fixture.field.forwards < forwards
+    made = fixture.run(Settings(method, RULES), joint)
+    assert torch.isfinite(made).all() and not torch.equal(made, full) and fixture.network.forwards < forwards
     rows = [step["modes"] for step in fixture.trace.segments[0].steps]
-    assert all("R" not in row or set(row) <= {"R", "."} for row in rows) or not joint and policy.depth
-    assert torch.equal(fixture.run(Settings(policy, **RULES), joint), made), "the second run knows of the first"
+    assert all("R" not in row or set(row) <= {"R", "."} for row in rows) or (not joint and method.depth)
+    assert torch.equal(fixture.run(Settings(method, RULES), joint), made), "the second run knows of the first"
 
 
 @every_method
-def test_counted_forwards_are_those_that_hooks_see(model, policy):  # noqa: F811
-    """Acceptance 8: two guidance branches, every block or none."""
+def test_counted_forwards_are_those_that_hooks_see(model, method):
+    """docs/architecture.md, law 6: two guidance branches, every block or none."""
     calls = []
     hooks = [block.register_forward_hook(lambda *_: calls.append(1)) for block in model.blocks]
-    run = Run(guided(model), SCHEDULES["image"], Settings(policy, **RULES))
+    run = Run(guided(model), SCHEDULES["image"], Settings(method, RULES))
     for hook in hooks:
         hook.remove()
     computed = sum("R" in step["modes"] for step in run.steps)
@@ -294,9 +359,10 @@ def test_counted_forwards_are_those_that_hooks_see(model, policy):  # noqa: F811
 
 @every_method
 @pytest.mark.parametrize("name", ["synchronous", "image"])
-def test_same_inputs_same_output(model, name, policy):  # noqa: F811
-    """Acceptance 4: after an aborted run and runs of other length and resolution, equal to a fresh run."""
-    settings, schedule = Settings(policy, **RULES), SCHEDULES[name]
+def test_same_inputs_same_output(model, name, method):
+    """docs/architecture.md, law 4: after an aborted run and runs of other length and resolution, equal to a fresh
+    run."""
+    settings, schedule = Settings(method, RULES), SCHEDULES[name]
     fresh, term = Run(guided(model), schedule, settings), guided(model)
 
     def abort(control, step, x0):
@@ -305,7 +371,7 @@ def test_same_inputs_same_output(model, name, policy):  # noqa: F811
 
     with pytest.raises(KeyboardInterrupt):
         Run(term, schedule, settings, watch=abort)
-    Run(term, ARSchedule(5, 6, 6, 2), settings, torch.randn(1, 4, 5, 6, 8))
+    Run(term, SKYREELS.schedule(5, 6, 6, 2), settings, torch.randn(1, 4, 5, 6, 8))
     for _ in range(2):
         again = Run(term, schedule, settings)
         assert torch.equal(again.latents, fresh.latents) and again.timeline == fresh.timeline
@@ -313,85 +379,110 @@ def test_same_inputs_same_output(model, name, policy):  # noqa: F811
 
 
 @every_method
-@pytest.mark.parametrize("steps, ar_step, frames, selective, causal", [
-    (7, 1, 5, "full", False), (5, 5, 6, "paper", False), (2, 1, 5, "auto", True), (3, 2, 10, "full", False), (3, 2, 10, "auto", True)])
-def test_units_that_enter_and_finish_at_odd_times(model, policy, steps, ar_step, frames, selective, causal):  # noqa: F811
-    schedule = ARSchedule(frames, steps, 6, 2, 2, ar_step, causal=causal)
-    run = Run(guided(model), schedule, Settings(policy, max_skip=3, warm_up=0, tail=0, selective=selective))
+@pytest.mark.parametrize(
+    "steps, ar_step, frames, selective, causal",
+    [
+        (7, 1, 5, "full", False),
+        (5, 5, 6, "paper", False),
+        (2, 1, 5, "auto", True),
+        (3, 2, 10, "full", False),
+        (3, 2, 10, "auto", True),
+    ],
+)
+def test_units_that_enter_and_finish_at_odd_times(model, method, steps, ar_step, frames, selective, causal):
+    schedule = SKYREELS.schedule(frames, steps, 6, 2, 2, ar_step, causal=causal)
+    run = Run(guided(model), schedule, Settings(method, Gate(3), selective))
     assert torch.isfinite(run.latents).all() and len(run.steps) == schedule.iterations
 
 
-@pytest.mark.parametrize("policy", [p for p in METHODS.values() if p.plannable and p.signal not in CONTENT],
-                         ids=[n for n, p in METHODS.items() if p.plannable and p.signal not in CONTENT])
+PLANNED = {name: method for name, method in METHODS.items() if method.plannable and method.signal not in CONTENT}
+
+
+@pytest.mark.parametrize("method", PLANNED.values(), ids=PLANNED)
 @pytest.mark.parametrize("name", SCHEDULES)
-def test_the_plan_is_the_run(model, name, policy):  # noqa: F811
-    settings, schedule, term = Settings(policy, **RULES), SCHEDULES[name], guided(model)
-    planned = plan(schedule, settings, change_table(policy.signal, schedule.sigmas, term))
+def test_the_plan_is_the_run(model, name, method):
+    settings, schedule, term = Settings(method, RULES), SCHEDULES[name], guided(model)
+    planned = plan(schedule, settings, change_table(method.signal, schedule.sigmas, term))
     run = Run(term, schedule, settings)
     assert [[{**step, "seconds": 0} for step in segment.steps] for segment in planned.segments] == [
-        [{**step, "seconds": 0} for step in segment.steps] for segment in run.trace.segments]
+        [{**step, "seconds": 0} for step in segment.steps] for segment in run.trace.segments
+    ]
 
 
-@pytest.mark.parametrize("policy", [PrediT(), EasyCache()])
-def test_what_needs_the_network_cannot_be_planned(policy):
-    with pytest.raises(ValueError, match=f"{policy.title} decides from what the network returns"):
-        plan(SCHEDULES["long"], Settings(policy))
+@pytest.mark.parametrize("method", [PrediT(), EasyCache()])
+def test_what_needs_the_network_cannot_be_planned(method):
+    with pytest.raises(ValueError, match=f"{method.title} decides from what the network returns"):
+        plan(SCHEDULES["long"], Settings(method))
 
 
-@pytest.mark.parametrize("policy", [FlowCache(), MotionCache(), SeaCache()])
-def test_what_needs_the_content_is_planned_with_its_table_only(policy):
-    with pytest.raises(ValueError, match=f"'{policy.signal}' signal looks at the video"):
-        plan(SCHEDULES["long"], Settings(policy))
-    assert plan(SCHEDULES["long"], Settings(policy), np.full(11, 0.004)).totals["iterations"]
+@pytest.mark.parametrize("method", [FlowCache(0.01, "none", "latent"), MotionCache(), SeaCache()])
+def test_what_needs_the_content_is_planned_with_its_table_only(method):
+    with pytest.raises(ValueError, match=f"'{method.signal}' signal looks at the video"):
+        plan(SCHEDULES["long"], Settings(method))
+    assert plan(SCHEDULES["long"], Settings(method), np.full(11, 0.004)).totals["iterations"]
 
 
 @every_method
-def test_bytes_are_counted(model, policy):  # noqa: F811
-    """Velocities and latents of the whole window [1, 4, 6, 4, 4] fp32, or residuals [24 tokens, 64] of two branches; the signal keeps latents."""
-    run = Run(guided(model), SCHEDULES["synchronous"], Settings(policy, **RULES))
+def test_bytes_are_counted(model, method):
+    """Velocities and latents of the whole window [1, 4, 6, 4, 4] fp32, or residuals [24 tokens, 64] of two branches;
+    the signal keeps latents."""
+    run = Run(guided(model), SCHEDULES["synchronous"], Settings(method, RULES))
     latents = 4 * 6 * 4 * 4 * 4
-    kept = policy.depth * (1 + policy.latents) * latents or (3 if isinstance(policy, TaylorSeer) else 2) * 2 * 24 * 64 * 4
+    residuals = (3 if isinstance(method, TaylorSeer) else 2) * 2 * 24 * 64 * 4
+    kept = method.depth * (1 + method.latents) * latents or residuals
     assert run.controls[0].memory.bytes() == kept
-    shared = latents if policy.latents else 0
-    assert kept <= run.trace.memory <= kept + latents * (policy.signal in CONTENT) + shared
+    shared = latents if method.latents else 0
+    assert kept <= run.trace.memory <= kept + latents * (method.signal in CONTENT) + shared
 
 
 @every_method
-def test_settings_survive_json(policy):
-    settings = Settings(policy, **RULES)
+def test_settings_survive_json(method):
+    settings = Settings(method, RULES)
     assert Settings.from_json(json.loads(json.dumps(settings.to_json()))) == settings
     replaced = Settings(Reduced(4, (1, 3)))
     assert Settings.from_json(json.loads(json.dumps(replaced.to_json()))) == replaced
 
 
-@pytest.mark.parametrize("make, parts", [
-    (lambda: Reduced(0), ["computed is 0", "at least 1", "25 of 50"]), (lambda: Reduced(3, (0, 2)), ["steps are 0, 2", "from 1", "1, 3, 6, 10"]),
-    (lambda: TaylorSeer(0), ["interval is 0", "at least 1", "3 to 6"]), (lambda: TaylorSeer(order=3), ["order is 3", "1 or 2"]),
-    (lambda: TaylorSeer(first=0), ["first 0 steps", "at least 1", "1 and 3"]), (lambda: TaylorSeer(site="block"), ["'block'", "output, residual"]),
-    (lambda: PrediT(-1.0), ["tau is -1", "at least 0", "example 1"]), (lambda: PrediT(float("nan")), ["tau is nan"]),
-    (lambda: PrediT(order=0), ["order is 0", "1 or 2"]), (lambda: PrediT(longest=0), ["horizon is 0", "at least 1", "8"]),
-    (lambda: EasyCache(-0.1), ["tau is -0.1", "at least 0", "0.05"]), (lambda: EasyCache(form="x"), ["'x'", "paper, velocity"]),
-    (lambda: FlowCache(-1.0), ["FlowCache threshold is -1", "at least 0", "0.01 and 0.015"]),
-    (lambda: FlowCache(polynomial="1.3B"), ["1.3B/latent", "1.3B/modulation", "none"]),
-    (lambda: MotionCache(float("nan")), ["MotionCache threshold is nan", "0.0065"]),
-    (lambda: SeaCache(-1.0), ["threshold is -1", "at least 0", "0.25"]), (lambda: SeaCache(max_skips=0), ["0 steps", "at least 1", "2"]),
-    (lambda: SeaCache(site="x"), ["'x'", "output, residual"]),
-    (lambda: Compression(1), ["1 chunks", "at least 2", "5 and 6"]), (lambda: Compression(importance=2.0), ["importance is 2", "[0, 1]", "0.07"]),
-    (lambda: Compression(queries=0), ["0 tokens", "at least 1", "50"]),
-])
+@pytest.mark.parametrize(
+    "make, parts",
+    [
+        (lambda: Reduced(0), ["computed is 0", "at least 1", "25 of 50"]),
+        (lambda: Reduced(3, (0, 2)), ["steps are 0, 2", "from 1", "1, 3, 6, 10"]),
+        (lambda: TaylorSeer(0), ["interval is 0", "at least 1", "3 to 6"]),
+        (lambda: TaylorSeer(order=3), ["order is 3", "[1, 2]", "published is 1"]),
+        (lambda: TaylorSeer(first=0), ["first is 0", "at least 1", "1 and 3"]),
+        (lambda: TaylorSeer(site="block"), ["'block'", "output, residual"]),
+        (lambda: PrediT(-1.0), ["tau is -1", "at least 0", "example 1"]),
+        (lambda: PrediT(float("nan")), ["tau is nan"]),
+        (lambda: PrediT(order=0), ["order is 0", "[1, 2]"]),
+        (lambda: PrediT(longest=0), ["longest is 0", "at least 1", "8"]),
+        (lambda: EasyCache(-0.1), ["tau is -0.1", "at least 0", "0.05"]),
+        (lambda: EasyCache(form="x"), ["'x'", "paper, velocity"]),
+        (lambda: FlowCache(-1.0), ["FlowCache threshold is -1", "at least 0", "0.01 and 0.015"]),
+        (lambda: FlowCache(polynomial="1.3B", signal="latent"), ["1.3B/latent", "1.3B/modulation", "none"]),
+        (lambda: MotionCache(float("nan")), ["MotionCache threshold is nan", "0.0065"]),
+        (lambda: SeaCache(-1.0), ["threshold is -1", "at least 0", "0.25"]),
+        (lambda: SeaCache(max_skips=0), ["max_skips is 0", "at least 1", "published is 2"]),
+        (lambda: SeaCache(site="x"), ["'x'", "residual, output"]),
+        (lambda: Compression(1), ["1 chunks", "at least 2", "5 and 6"]),
+        (lambda: Compression(importance=2.0), ["importance is 2", "[0, 1]", "0.07"]),
+        (lambda: Compression(queries=0), ["0 tokens", "at least 1", "50"]),
+    ],
+)
 def test_settings_out_of_range_are_answered(make, parts):
-    with pytest.raises(ValueError) as error:
+    with pytest.raises(ValueError, match=re.escape(parts[0])) as error:
         make()
     assert [part for part in parts if part not in str(error.value)] == []
 
 
-SEGMENT, = ARSchedule(6, 8, 6, 2, 2, 3).segments
+SCHEDULE = SKYREELS.schedule(6, 8, 6, 2, 2, 3)
+(SEGMENT,) = SCHEDULE.segments
 STEP = SEGMENT.iterations[4]
 """Units of two frames: the first at its fifth step, the second at its second."""
 
 
 def signals(name, term, xs):
-    signal = make_signal(name, "max", SEGMENT, term)
+    signal = make_signal(name, "max", SCHEDULE, SEGMENT, term)
     return signal, [signal(step, x) for step, x in zip((SEGMENT.iterations[3], STEP), xs)]
 
 
@@ -400,15 +491,16 @@ def drawn(count=2, seed=0):
     return [torch.randn(1, 4, 6, 4, 4, generator=generator) for _ in range(count)]
 
 
-def test_displacement_is_the_mean_absolute_change(model):  # noqa: F811
+def test_displacement_is_the_mean_absolute_change(model):
     before, now = drawn()
     signal, (first, second) = signals("displacement", None, (before, now))
     assert first.tolist() == [0.0] * len(first)
-    assert second == pytest.approx([(now - before)[:, :, frames].abs().mean().item() for frames in (slice(0, 2), slice(2, 4))])
+    expected = [(now - before)[:, :, frames].abs().mean().item() for frames in (slice(0, 2), slice(2, 4))]
+    assert second == pytest.approx(expected)
     assert signal.nbytes == now.nbytes and set(signal.seen) == {4, 5, 1, 2}
 
 
-def test_motion_weighs_the_change_by_how_frames_differ(model):  # noqa: F811
+def test_motion_weighs_the_change_by_how_frames_differ(model):
     term = guided(model)
     before, now = drawn()
     plainly, weighed = (signals(name, term, (before, now))[1][1] for name in ("latent", "motion"))
@@ -420,18 +512,20 @@ def test_motion_weighs_the_change_by_how_frames_differ(model):  # noqa: F811
     assert weighed[0] == pytest.approx(np.mean([float(v) for v in by_frame]), rel=1e-4)
 
 
-def test_motion_of_single_frames_is_the_latent_signal(model):  # noqa: F811
-    segment, = ARSchedule(6, 8, 6, 2, 1, 3).segments
+def test_motion_of_single_frames_is_the_latent_signal(model):
+    schedule = SKYREELS.schedule(6, 8, 6, 2, 1, 3)
+    (segment,) = schedule.segments
     before, now = drawn()
     made = []
     for name in ("latent", "motion"):
-        signal = make_signal(name, "max", segment, guided(model))
+        signal = make_signal(name, "max", schedule, segment, guided(model))
         made.append([signal(segment.iterations[i], x).tolist() for i, x in ((4, before), (5, now))])
     assert made[0] == made[1]
 
 
 def test_wiener_filter_sees_content_and_not_noise():
-    """At high noise only low frequencies pass; at none all do, unchanged. A change of fine noise counts less than one of the whole."""
+    """At high noise only low frequencies pass; at none all do, unchanged. A change of fine noise counts less than one
+    of the whole."""
     x = torch.randn(1, 4, 6, 16, 16, generator=torch.Generator().manual_seed(0))
     assert torch.allclose(wiener(Look(x, 0.0)), x, atol=1e-5)
     rows = torch.fft.rfftn(wiener(Look(x, 0.9)), dim=(2, 3, 4)).abs() / torch.fft.rfftn(x, dim=(2, 3, 4)).abs()
@@ -441,20 +535,25 @@ def test_wiener_filter_sees_content_and_not_noise():
     scale = (np.maximum(np.sqrt(sum(a**2 for a in axes)), 1 / 16) ** -3).mean()
     s = f**-3 / scale
     expected = s / (0.1**2 * s + 0.9**2)
-    assert (rows[..., 0, 0, 1].mean() / rows[..., 3, 8, 8].mean()).item() == pytest.approx(expected[0] / expected[1], rel=1e-3)
+    ratio = (rows[..., 0, 0, 1].mean() / rows[..., 3, 8, 8].mean()).item()
+    assert ratio == pytest.approx(expected[0] / expected[1], rel=1e-3)
 
 
-def test_sea_compares_each_level_behind_its_own_filter(model):  # noqa: F811
+def test_sea_compares_each_level_behind_its_own_filter(model):
     before, now = drawn()
     _, (_, second) = signals("sea", None, (before, now))
     earlier = SEGMENT.iterations[3]
     for value, u, past in zip(second, STEP.active, earlier.active):
         a, b = wiener(Look(now[:, :, u.frames], u.sigma)), wiener(Look(before[:, :, u.frames], past.sigma))
-        assert past.sigma > u.sigma and value == pytest.approx(((a - b).abs().sum() / b.abs().sum()).item(), rel=1e-4)
+        expected = ((a - b).abs().sum() / b.abs().sum()).item()
+        assert past.sigma > u.sigma and value == pytest.approx(expected, rel=1e-4)
 
 
 def test_the_widget_of_scope_offers_what_it_did():
-    assert SIGNALS == ("modulation", "embedding", "sigma", "latent") and CONTENT == ("latent", "displacement", "motion", "sea")
+    (offered,) = (knob.options for knob in knobs(Scope) if knob.name == "signal")
+    assert tuple(offered) == ("modulation", "embedding", "sigma", "latent")
+    assert CONTENT == ("latent", "displacement", "motion", "sea")
+    assert ("modulation", "embedding", "sigma", *CONTENT) == SIGNALS
 
 
 GROUPS, DIM = 2, 4
@@ -462,7 +561,8 @@ GROUPS, DIM = 2, 4
 
 def drawn_keys(n=20, heads=6, batch=2):
     generator = torch.Generator().manual_seed(0)
-    return (torch.randn(batch, 9, heads * DIM, generator=generator), *(torch.randn(batch, n, GROUPS * DIM, generator=generator) for _ in range(2)))
+    query = torch.randn(batch, 9, heads * DIM, generator=generator)
+    return (query, *(torch.randn(batch, n, GROUPS * DIM, generator=generator) for _ in range(2)))
 
 
 def test_kept_tokens_are_those_of_the_best_score_head_by_head():
@@ -474,19 +574,19 @@ def test_kept_tokens_are_those_of_the_best_score_head_by_head():
     chosen = []
     for b in range(2):
         for g in range(GROUPS):
-            k = key[b, :, g * DIM:(g + 1) * DIM]
+            k = key[b, :, g * DIM : (g + 1) * DIM]
             attention = []
             for q in query[b, -5:]:
-                heads = q.view(6, DIM)[3 * g:3 * g + 3]
+                heads = q.view(6, DIM)[3 * g : 3 * g + 3]
                 attention.append(torch.stack([heads @ row for row in k]).amax(1).div(DIM**0.5).softmax(0))
             mean = torch.stack(attention).mean(0)
-            imp = torch.stack([mean[max(0, i - 3):i + 4].max() for i in range(20)])
+            imp = torch.stack([mean[max(0, i - 3) : i + 4].max() for i in range(20)])
             likeness = torch.nn.functional.cosine_similarity(k[:, None], k[None], dim=-1)
             red = ((likeness.sum(1) - 1) / 19).softmax(0)
             best = (0.3 * imp - 0.7 * red).topk(7).indices.sort().values
             chosen.append(best.tolist())
-            assert torch.equal(kept_key[b, :, g * DIM:(g + 1) * DIM], k[best])
-            assert torch.equal(kept_value[b, :, g * DIM:(g + 1) * DIM], value[b, best, g * DIM:(g + 1) * DIM])
+            assert torch.equal(kept_key[b, :, g * DIM : (g + 1) * DIM], k[best])
+            assert torch.equal(kept_value[b, :, g * DIM : (g + 1) * DIM], value[b, best, g * DIM : (g + 1) * DIM])
     assert len({tuple(best) for best in chosen}) > 1
 
 
@@ -496,26 +596,29 @@ def test_keys_that_repeat_go_first():
     kept, _ = Compression(importance=0.0).keep(15, query, key, value, GROUPS)
     assert sum(torch.equal(row, key[0, 10]) for row in kept[0]) < 5
     k = key.unflatten(2, (GROUPS, -1)).transpose(1, 2)
-    assert redundancy(k).sum(-1) == pytest.approx(torch.ones(1, GROUPS)) and importance(query.unflatten(2, (GROUPS, -1)).transpose(1, 2), k).shape == (1, GROUPS, 20)
+    q = query.unflatten(2, (GROUPS, -1)).transpose(1, 2)
+    assert redundancy(k).sum(-1) == pytest.approx(torch.ones(1, GROUPS)) and importance(q, k).shape == (1, GROUPS, 20)
 
 
-class Long:
-    """The tiny MAGI-1 over five chunks with all of the past in reach."""
+class Long(Captioned):
+    """The tiny MAGI-1 over five chunks with all of the past in reach: its latents, and what its cache held."""
 
     def __init__(self, compress, name="t2v_distill"):
         fixture = Fixture(name)
-        schedule = magi_schedule(5 * CHUNK, 8, 2, 0, Reach(()))
-        segment, = schedule.segments
+        scale = TEXT_SCALE if fixture.guided else None
+        super().__init__(fixture.model, fixture.caption, fixture.mask, Reach(()), scale)
+        self.compress, self.tokens = compress, []
         x = torch.randn(1, 16, 30, 4, 6, generator=torch.Generator().manual_seed(0))
-        network = Captioned(fixture.model, fixture.caption, fixture.mask)
-        self.field = ChunkField(network, schedule, Reach(()), 7.5 if fixture.guided else None, compress=compress)
-        self.tokens = []
-        control = make_control(PRESETS["off"], schedule, segment, network)
+        schedule = MAGI.schedule(5 * CHUNK, 8, 2, reach=self.reach)
         with torch.inference_mode():
-            self.latents = rollout(self.field, x, segment, control, Euler(segment.sigmas), Trace({}, by_chunk=True).begin(segment), self.watch)
+            self.latents = sample(self, x, schedule, PRESETS["off"], on_step=self.watch).latents
 
-    def watch(self, step, x0):
-        stored = self.field.cache.stored
+    @property
+    def cache(self):
+        return self.made.cache
+
+    def watch(self, segment, step, x0, record):
+        stored = self.cache.stored
         self.tokens.append([sum(pair[0].shape[1] for at, pair in stored.items() if at[0] == layer) for layer in (0, 1)])
 
 
@@ -523,10 +626,11 @@ class Long:
 def test_compressed_cache_stays_in_its_buffer_and_a_roomy_one_changes_nothing(name):
     """36 tokens a chunk. Off and a buffer that is never full: bit for bit the same."""
     plainly, roomy, tight = (Long(compress, name) for compress in (None, Compression(5), Compression(3)))
+    assert {long.cache.compress for long in (plainly, roomy, tight)} == {None, Compression(5), Compression(3)}
     assert torch.equal(plainly.latents, roomy.latents) and max(plainly.tokens)[0] == 5 * 36
     assert max(tight.tokens) == [3 * 36] * 2 and torch.isfinite(tight.latents).all()
-    chunks = [(tight.latents - plainly.latents)[:, :, c * CHUNK:(c + 1) * CHUNK].abs().max() for c in range(5)]
-    assert max(chunks[:2]) == 0 and chunks[4] > 1e-4 and tight.field.cache.bytes() < plainly.field.cache.bytes()
+    chunks = [(tight.latents - plainly.latents)[:, :, c * CHUNK : (c + 1) * CHUNK].abs().max() for c in range(5)]
+    assert max(chunks[:2]) == 0 and chunks[4] > 1e-4 and tight.cache.bytes() < plainly.cache.bytes()
 
 
 def test_compression_needs_finished_chunks():

@@ -1,4 +1,4 @@
-"""The sampling loop on a tiny random transformer: the laws, one by one."""
+"""The sampling loop on a tiny random transformer: the laws of docs/architecture.md, one by one."""
 
 import json
 import weakref
@@ -8,35 +8,44 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
-from scope_core.attention import block_causal
-from scope_core.forcing import DiffusionForcing, condition
-from scope_core.models.wan import WanConfig, WanTransformer
-from scope_core.plan import make_control, plan
-from scope_core.policy import TeaCache
-from scope_core.presets import PRESETS, Settings
-from scope_core.residuals import BlockResiduals, Skip
-from scope_core.rollout import NotFiniteError, compose, rollout, unroll
-from scope_core.schedule import ARSchedule
-from scope_core.signal import change_table
-from scope_core.solver import Euler, UniPC
-from scope_core.term import Guided, block_causal_mask
-from scope_core.trace import RULES, Trace
+
+from scope_core import PRESETS, SKYREELS, Gate, Settings, plan
+from scope_core.families.skyreels import Guided, Term, block_causal_mask, condition
+from scope_core.loop import sample as loop
+from scope_core.loop.residuals import BlockPass, Residuals
+from scope_core.loop.rollout import NotFiniteError, compose, unroll
+from scope_core.loop.solver import Euler, UniPC
+from scope_core.methods import RULES, Scope, Skip, TeaCache
+from scope_core.networks.attention import block_causal
+from scope_core.networks.wan import WanConfig, WanTransformer
+from scope_core.signals import change_table
 
 TOLERANCE = 2e-5
+SEED = 2
 SCHEDULES = {
-    "synchronous": ARSchedule(6, 10, 6, 2),
-    "asynchronous": ARSchedule(6, 10, 6, 2, 2, 3),
-    "image": ARSchedule(6, 9, 6, 2, 2, 3, prefix=1),
-    "long": ARSchedule(10, 10, 6, 2, 2, 3),
+    "synchronous": SKYREELS.schedule(6, 10, 6, 2),
+    "asynchronous": SKYREELS.schedule(6, 10, 6, 2, 2, 3),
+    "image": SKYREELS.schedule(6, 9, 6, 2, 2, 3, prefix=1),
+    "long": SKYREELS.schedule(10, 10, 6, 2, 2, 3),
 }
+
+
+def scope(max_skip=3, warm_up=2, tail=1, selective="auto", **numbers):
+    """SCOPE with thresholds that fit the tiny network, and what differs."""
+    return Settings(Scope(**{"tau_c": 0.5, "tau_p": 1.2, **numbers}), Gate(max_skip, warm_up, tail), selective)
+
+
 OFF = PRESETS["off"]
-SCOPE = Settings(tau_c=0.5, tau_p=1.2, decay_mode="inverse", predictor="taylor1", max_skip=3, warm_up=2, tail=1)
-TEACACHE = Settings(TeaCache(0.6), max_skip=3, warm_up=2, tail=1)
+SCOPE = scope()
+TEACACHE = Settings(TeaCache(0.6), SCOPE.gate)
 METHODS = {
-    "off": OFF, "scope": SCOPE, "auto": replace(SCOPE, predictor="auto"), "teacache": TEACACHE,
-    "paper": replace(PRESETS["paper_fast"], warm_up=2),
-    "latent": replace(SCOPE, signal="latent", tau_c=0.03, tau_p=0.12),
-    "zigzag": replace(SCOPE, monotone=False, predictor="taylor2_paper", decay_mode="paper"),
+    "off": OFF,
+    "scope": SCOPE,
+    "auto": scope(predictor="auto"),
+    "teacache": TEACACHE,
+    "paper": replace(PRESETS["paper_fast"], gate=replace(PRESETS["paper_fast"].gate, warm_up=2)),
+    "latent": scope(signal="latent", tau_c=0.03, tau_p=0.12),
+    "zigzag": scope(monotone=False, predictor="taylor2_paper", decay_mode="paper"),
 }
 every_schedule = pytest.mark.parametrize("schedule", SCHEDULES.values(), ids=SCHEDULES)
 every_method = pytest.mark.parametrize("settings", METHODS.values(), ids=METHODS)
@@ -54,26 +63,25 @@ def guided(model, cfg=3.0):
     return Guided(model, torch.randn(1, 5, 16, generator=generator), torch.randn(1, 5, 16, generator=generator), cfg)
 
 
-class Run:
-    """One run: latents, trace, and the decision makers of its segments."""
+def drawn(schedule):
+    """Noise and known first frames."""
+    generator = torch.Generator().manual_seed(SEED)
+    return (torch.randn(1, 4, frames, 4, 4, generator=generator) for frames in (schedule.frames, schedule.prefix))
+
+
+class Run(loop.Run):
+    """One run of the library with its latents, watched together with what decides."""
 
     def __init__(self, term, schedule, settings, noise=None, solver=UniPC, watch=lambda control, step, x0: None):
-        generator = torch.Generator().manual_seed(2)
-        drawn = torch.randn(1, 4, schedule.frames, 4, 4, generator=generator)
-        start = torch.randn(1, 4, schedule.prefix, 4, 4, generator=generator)
-        self.term, self.schedule, self.settings, self.solver, self.watch = term, schedule, settings, solver, watch
-        self.noise, self.trace, self.controls = generator, Trace({"settings": settings.to_json()}), []
-        before = term.forwards
-        self.latents = unroll(self.sample, drawn if noise is None else noise, schedule, start)
-        self.trace.forwards = term.forwards - before
-        self.trace.memory = max(control.peak_bytes for control in self.controls)
-
-    def sample(self, segment, noise, known):
-        control = make_control(self.settings, self.schedule, segment, self.term)
-        self.controls.append(control)
-        field = DiffusionForcing(self.term, segment, self.schedule, self.noise)
-        return rollout(field, compose(segment, noise, known), segment, control, self.solver(segment.sigmas), self.trace.begin(segment),
-                       partial(self.watch, control))
+        super().__init__(
+            schedule,
+            settings,
+            solver,
+            SEED,
+            on_step=lambda segment, step, x0, record: watch(self.controls[-1], step, x0),
+        )
+        usual, start = drawn(schedule)
+        self.latents = unroll(partial(self.segment, term), usual if noise is None else noise, schedule, start)
 
     @property
     def steps(self):
@@ -85,16 +93,16 @@ class Run:
 
     @property
     def timeline(self):
-        return [[{key: step[key] for key in ("modes", "rules", "scores", "frames")} for step in s.steps] for s in self.trace.segments]
+        told = ("modes", "rules", "scores", "frames")
+        return [[{key: step[key] for key in told} for step in segment.steps] for segment in self.trace.segments]
 
 
 def plain(term, schedule):
     """The same sampler without SCOPE, for one segment."""
-    generator = torch.Generator().manual_seed(2)
-    noise = torch.randn(1, 4, schedule.frames, 4, 4, generator=generator)
-    segment, = schedule.segments
-    x = noise.clone()
-    x[:, :, :segment.prefix] = torch.randn(1, 4, segment.prefix, 4, 4, generator=generator)
+    generator = torch.Generator().manual_seed(SEED + 7919)
+    (segment,) = schedule.segments
+    x, start = drawn(schedule)
+    x[:, :, : segment.prefix] = start
     solver = UniPC(segment.sigmas)
     for step in segment.iterations:
         inputs, t = condition(x, segment, schedule, step, generator)
@@ -106,11 +114,16 @@ def plain(term, schedule):
 @pytest.mark.parametrize("causal", [False, True])
 @pytest.mark.parametrize("name", ["synchronous", "image"])
 def test_off_is_off(model, name, causal):
-    """Law 1: preset off, thresholds 0, max skip 0: bit for bit the sampler without SCOPE."""
+    """docs/architecture.md, law 1: preset off, thresholds 0, max skip 0: bit for bit the sampler without SCOPE."""
     schedule = replace(SCHEDULES[name], causal=causal)
     expected = plain(guided(model), schedule)
-    for settings in (OFF, replace(SCOPE, tau_c=0.0, tau_p=0.0), replace(SCOPE, max_skip=0), replace(TEACACHE, rival=TeaCache(0.0)),
-                     replace(TEACACHE, max_skip=0)):
+    for settings in (
+        OFF,
+        scope(tau_c=0.0, tau_p=0.0),
+        scope(max_skip=0),
+        replace(TEACACHE, method=TeaCache(0.0)),
+        replace(TEACACHE, gate=Gate(0, 2, 1)),
+    ):
         run = Run(guided(model), schedule, settings)
         assert torch.equal(run.latents, expected)
         assert run.controls[0].memory.bytes() == 0
@@ -119,7 +132,8 @@ def test_off_is_off(model, name, causal):
 
 @every_schedule
 def test_predictions_never_enter_the_memory(model, schedule):
-    """Law 3: what is kept are velocities that the network returned, at their own noise levels; the latent moves all the same."""
+    """docs/architecture.md, law 3: what is kept are velocities that the network returned, at their own noise levels;
+    the latent moves all the same."""
     term, returned, kept, told = guided(model), [], [], []
     velocity = term.velocity
 
@@ -137,7 +151,9 @@ def test_predictions_never_enter_the_memory(model, schedule):
     def watch(control, step, x0):
         for unit in step.units:
             for entry in control.memory.of(unit.index):
-                assert any(torch.equal(entry.value, v[:, :, unit.frames]) for v in returned if v.shape[2] >= unit.frames.stop)
+                assert any(
+                    torch.equal(entry.value, v[:, :, unit.frames]) for v in returned if v.shape[2] >= unit.frames.stop
+                )
                 kept.append(entry)
             levels = [entry.sigma for entry in control.memory.of(unit.index)]
             assert levels == sorted(set(levels))
@@ -152,7 +168,8 @@ def test_predictions_never_enter_the_memory(model, schedule):
 @every_method
 @pytest.mark.parametrize("schedule", [SCHEDULES["synchronous"], SCHEDULES["image"]], ids=["synchronous", "image"])
 def test_same_inputs_same_output(model, schedule, settings):
-    """Law 4: after another run, an aborted one, and runs of other settings, length or resolution, equal to a fresh run."""
+    """docs/architecture.md, law 4: after another run, an aborted one, and runs of other settings, length or resolution,
+    equal to a fresh run."""
     fresh = Run(guided(model), schedule, settings)
     term = guided(model)
 
@@ -163,7 +180,7 @@ def test_same_inputs_same_output(model, schedule, settings):
     with pytest.raises(KeyboardInterrupt):
         Run(term, schedule, settings, watch=abort)
     for other in (SCOPE, TEACACHE):
-        Run(term, ARSchedule(5, 6, 6, 2), other, torch.randn(1, 4, 5, 6, 8))
+        Run(term, SKYREELS.schedule(5, 6, 6, 2), other, torch.randn(1, 4, 5, 6, 8))
     for _ in range(2):
         again = Run(term, schedule, settings)
         assert torch.equal(again.latents, fresh.latents)
@@ -175,10 +192,10 @@ LETTERS = {letter: rule for rule, (letter, _) in RULES.items()}
 
 
 def test_every_step_is_explained(model):
-    """Law 5: each decision carries the rule that made it, and every rule of the trace is one that occurs."""
+    """docs/architecture.md, law 5: each decision carries the rule that made it, and every rule of the trace is one that
+    occurs."""
     seen = set()
-    settings = [*METHODS.values(), *(replace(SCOPE, **more) for more in (
-        dict(warm_up=0, selective="paper"), dict(tau_c=0.0, warm_up=1), dict(max_skip=1)))]
+    settings = [*METHODS.values(), scope(warm_up=0, selective="paper"), scope(tau_c=0.0, warm_up=1), scope(max_skip=1)]
     for schedule in (SCHEDULES["synchronous"], SCHEDULES["image"]):
         for step in (step for setting in settings for step in Run(guided(model), schedule, setting).steps):
             assert len(step["modes"]) == len(step["rules"])
@@ -210,7 +227,7 @@ def hooked(model):
 @every_method
 @pytest.mark.parametrize("schedule", [SCHEDULES["synchronous"], SCHEDULES["long"]], ids=["synchronous", "long"])
 def test_counted_forwards_are_those_that_hooks_see(model, schedule, settings):
-    """Law 6, also for methods that reuse inside the network: their skipped steps run no block."""
+    """docs/architecture.md, law 6, also for methods that reuse inside the network: their skipped steps run no block."""
     counts, handles = hooked(model)
     run = Run(guided(model), schedule, settings)
     for handle in handles:
@@ -235,12 +252,17 @@ def test_one_forward_computes_all_units_or_none(model):
     assert any("j" in step["rules"] for step in run.steps)
 
 
-@pytest.mark.parametrize("schedule, settings", [(s, SCOPE) for s in SCHEDULES.values()] + [(SCHEDULES["image"], OFF)],
-                         ids=[*SCHEDULES, "image off"])
+@pytest.mark.parametrize(
+    "schedule, settings",
+    [*((schedule, SCOPE) for schedule in SCHEDULES.values()), (SCHEDULES["image"], OFF)],
+    ids=[*SCHEDULES, "image off"],
+)
 def test_head_shrink_is_exact_under_a_block_causal_mask_only(model, schedule, settings):
-    """C16: leaving out frames that have not started changes nothing if no frame sees them."""
+    """docs/scope.md C16: leaving out frames that have not started changes nothing if no frame sees them."""
+    gate = replace(settings.gate, warm_up=5)
+
     def pair(causal):
-        wanted = [replace(settings, selective=name, warm_up=5) for name in ("paper", "full")]
+        wanted = [replace(settings, selective=name, gate=gate) for name in ("paper", "full")]
         return [Run(guided(model), replace(schedule, causal=causal), each) for each in wanted]
 
     shrunk, whole = pair(causal=True)
@@ -262,7 +284,7 @@ def test_auto_leaves_frames_out_only_where_that_is_exact(model, schedule, causal
 @pytest.mark.parametrize("prefix, block", [(0, 2), (1, 2), (3, 2), (0, 1), (2, 4)])
 def test_block_causal_attention_equals_the_dense_mask(model, prefix, block):
     """Query slices against a prefix of the keys, and a mask, are the same attention; the mask itself is not empty."""
-    segment, = ARSchedule(6, 10, 6, 2, block, 3, prefix=prefix).segments
+    (segment,) = SKYREELS.schedule(6, 10, 6, 2, block, 3, prefix=prefix).segments
     generator = torch.Generator().manual_seed(0)
     x, context = torch.randn(1, 4, 6, 4, 4, generator=generator), torch.randn(1, 5, 16, generator=generator)
     t = torch.linspace(100, 900, 6)[None]
@@ -287,15 +309,25 @@ def test_block_causal_attention_equals_the_dense_mask(model, prefix, block):
     assert (dense - full).abs().max() > 1e-3
 
 
-@pytest.mark.parametrize("settings, causal", [
-    (OFF, False), (SCOPE, False), (SCOPE, True), (METHODS["zigzag"], False), (METHODS["paper"], True), (TEACACHE, False), (TEACACHE, True),
-    (replace(SCOPE, signal="sigma", aggregate="mean_all"), False),
-], ids=["off", "scope", "causal", "zigzag", "paper", "teacache", "teacache causal", "sigma"])
+@pytest.mark.parametrize(
+    "settings, causal",
+    [
+        (OFF, False),
+        (SCOPE, False),
+        (SCOPE, True),
+        (METHODS["zigzag"], False),
+        (METHODS["paper"], True),
+        (TEACACHE, False),
+        (TEACACHE, True),
+        (scope(signal="sigma", aggregate="mean_all"), False),
+    ],
+    ids=["off", "scope", "causal", "zigzag", "paper", "teacache", "teacache causal", "sigma"],
+)
 @every_schedule
 def test_the_plan_is_the_run(model, schedule, settings, causal):
     schedule = replace(schedule, causal=causal)
     term = guided(model)
-    planned = plan(schedule, settings, change_table(settings.signal, schedule.sigmas, term))
+    planned = plan(schedule, settings, change_table(settings.method.signal, schedule.sigmas, term))
     run = Run(term, schedule, settings)
     assert len(planned.segments) == len(run.trace.segments)
     for expected, segment in zip(planned.segments, run.trace.segments):
@@ -306,19 +338,19 @@ def test_the_plan_is_the_run(model, schedule, settings, causal):
 
 def test_a_signal_that_looks_at_the_content_cannot_be_planned():
     with pytest.raises(ValueError, match="'latent'.*choose modulation, embedding or sigma"):
-        plan(SCHEDULES["long"], replace(SCOPE, signal="latent"))
+        plan(SCHEDULES["long"], scope(signal="latent"))
 
 
 def test_a_plan_without_its_table_is_answered():
-    """Law 7; with 'sigma' none is needed."""
-    assert len(plan(SCHEDULES["long"], replace(SCOPE, signal="sigma")).segments) == 2
+    """docs/architecture.md, law 7; with 'sigma' none is needed."""
+    assert len(plan(SCHEDULES["long"], scope(signal="sigma")).segments) == 2
     with pytest.raises(ValueError, match="modulation.*table"):
         plan(SCHEDULES["long"], SCOPE)
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
 def test_model_that_returns_no_numbers_is_answered(model, bad):
-    """Law 7: the message says at which iteration and noise level, and what to do."""
+    """docs/architecture.md, law 7: the message says at which iteration and noise level, and what to do."""
     term = guided(model)
 
     def spoil(module, args, output):
@@ -333,15 +365,15 @@ def test_model_that_returns_no_numbers_is_answered(model, bad):
     assert "bf16 or fp32" in str(error.value) and "LoRA" in str(error.value)
 
 
-class Lender:
+class Lender(Term):
     """A term whose velocities live in arrays that can be watched, to see what is really held."""
 
-    blocks, forwards = 0, 0
+    layers = 0
 
     def __init__(self):
         self.lent = []
 
-    def velocity(self, x, timestep, blocks, residuals):
+    def velocity(self, x, timestep, attended, around):
         array = (np.sin(x.numpy()) + timestep[:, None, None] / 1000).astype(np.float32)
         self.lent.append(weakref.ref(array))
         return torch.from_numpy(array)
@@ -362,7 +394,7 @@ def test_bytes_reported_are_bytes_held(schedule, predictor):
         assert sum(control.memory.bytes() for control in controls) == term.held
         seen.append(term.held)
 
-    run = Run(term, schedule, replace(SCOPE, signal="sigma", predictor=predictor, selective="full"), watch=watch)
+    run = Run(term, schedule, scope(signal="sigma", predictor=predictor, selective="full"), watch=watch)
     assert run.trace.memory == max(control.peak_bytes for control in controls) > 0
     assert len(set(seen)) > 1 and len(term.lent) == run.trace.totals["computed"]
     run.controls.clear()
@@ -370,29 +402,38 @@ def test_bytes_reported_are_bytes_held(schedule, predictor):
     assert term.held == 0
 
 
+def test_the_most_that_any_segment_held_is_reported_not_the_last():
+    """A line needs two velocities [1, 4, frames, 4, 4] fp32; the first window has 6 frames and the last one 4."""
+    run = Run(Lender(), SKYREELS.schedule(8, 10, 6, 2), scope(signal="sigma"))
+    assert [control.peak_bytes for control in run.controls] == [2 * 4 * 6 * 16 * 4, 2 * 4 * 4 * 16 * 4]
+    assert run.trace.memory == 2 * 4 * 6 * 16 * 4
+
+
 def test_residuals_are_replayed_per_branch_however_branches_are_batched():
-    """Blocks that double make a span of two add 3 x; branches recorded together are replayed apart, and in another order."""
-    residuals = BlockResiduals()
+    """Blocks that double make a span of two add 3 x; branches recorded together are replayed apart, and in another
+    order."""
+    kept, skip = Residuals(), Skip((range(1, 3),), range(1, 3))
     one, two = torch.ones(1, 2, 3), torch.full((1, 2, 3), 10.0)
 
-    def through(x, branches):
+    def through(around, x, branches):
         for i in range(3):
-            x = residuals(i, x, lambda x: 2 * x, branches)
+            x = around(i, x, lambda x: 2 * x, [(branch,) for branch in branches])
         return x
 
-    skip = Skip((range(1, 3),), range(1, 3))
-    residuals.begin(skip, skipping=False, frames=1)
-    assert torch.equal(through(torch.cat([one, two]), ("cond", "uncond")), 8 * torch.cat([one, two])) and residuals.take() == 6
-    residuals.begin(skip, skipping=True, frames=1)
-    assert torch.equal(through(0 * one, ("cond",)), 6 * one)
-    assert torch.equal(through(torch.cat([0 * one, one]), ("uncond", "cond")), torch.cat([6 * two, 8 * one])) and residuals.take() == 3
+    around = BlockPass(kept, skip, skipping=False, frames=1)
+    assert torch.equal(through(around, torch.cat([one, two]), ("cond", "uncond")), 8 * torch.cat([one, two]))
+    assert around.take() == 6
+    around = BlockPass(kept, skip, skipping=True, frames=1)
+    assert torch.equal(through(around, 0 * one, ("cond",)), 6 * one)
+    both = through(around, torch.cat([0 * one, one]), ("uncond", "cond"))
+    assert torch.equal(both, torch.cat([6 * two, 8 * one])) and around.take() == 3
 
 
 def test_residuals_are_not_replayed_on_a_window_that_grew(model):
-    """Without warm-up a chunk that enters would reuse a change recorded without it: rule 'entered', and all is computed."""
-    settings = replace(TEACACHE, rival=TeaCache(9.0), max_skip=9, warm_up=0, tail=0, selective="paper")
-    run = Run(guided(model), SCHEDULES["asynchronous"], settings)
-    grown = [step for before, step in zip([{"frames": [0, 0]}, *run.steps], run.steps) if step["frames"] != before["frames"]]
+    """Without warm-up a chunk that enters would reuse a change recorded without it: rule 'entered', all is computed."""
+    run = Run(guided(model), SCHEDULES["asynchronous"], Settings(TeaCache(9.0), Gate(9), selective="paper"))
+    pairs = zip([{"frames": [0, 0]}, *run.steps], run.steps)
+    grown = [step for before, step in pairs if step["frames"] != before["frames"]]
     assert len(grown) == 3 and all(set(step["modes"]) <= {"R", "."} and "e" in step["rules"] for step in grown)
     assert {step["modes"].strip(".")[0] for step in run.steps if step not in grown} == {"C"}
 
@@ -407,50 +448,49 @@ def test_bytes_of_residuals_are_counted(model):
 @pytest.mark.parametrize("steps, ar_step, frames", [(7, 1, 5), (5, 5, 6), (2, 1, 5), (3, 2, 10)])
 @pytest.mark.parametrize("selective, causal", [("full", False), ("paper", False), ("auto", True)])
 def test_units_that_enter_and_finish_at_odd_times(model, steps, ar_step, frames, selective, causal, solver):
-    """No NaN, whatever starts or ends when; without warm-up an entering unit is computed because nothing is known of it."""
-    schedule = ARSchedule(frames, steps, 6, 2, 2, ar_step, causal=causal)
-    run = Run(guided(model), schedule, replace(SCOPE, warm_up=0, tail=0, selective=selective), solver=solver)
+    """No NaN, whatever starts or ends when; without warm-up an entering unit is computed because nothing is known of
+    it."""
+    schedule = SKYREELS.schedule(frames, steps, 6, 2, 2, ar_step, causal=causal)
+    run = Run(guided(model), schedule, scope(warm_up=0, tail=0, selective=selective), solver=solver)
     assert torch.isfinite(run.latents).all()
     assert len(run.steps) == schedule.iterations
     firsts = [segment.steps[0]["rules"] for segment in run.trace.segments]
     assert all(rules[0] == "e" and set(rules[1:]) <= {"."} for rules in firsts)
 
 
-@pytest.mark.parametrize("settings", [OFF, SCOPE, replace(SCOPE, predictor="newton2"), TEACACHE],
-                         ids=["off", "taylor1", "newton2", "teacache"])
+@pytest.mark.parametrize(
+    "settings", [OFF, SCOPE, scope(predictor="newton2"), TEACACHE], ids=["off", "taylor1", "newton2", "teacache"]
+)
 @pytest.mark.parametrize("name", ["synchronous", "asynchronous"])
 def test_batch_is_its_samples_one_by_one(model, name, settings):
     schedule = replace(SCHEDULES[name], condition_noise=0)
     noise = torch.randn(2, 4, schedule.frames, 4, 4, generator=torch.Generator().manual_seed(4))
     both = Run(guided(model), schedule, settings, noise)
-    single = [Run(guided(model), schedule, settings, noise[i:i + 1]) for i in range(2)]
+    single = [Run(guided(model), schedule, settings, noise[i : i + 1]) for i in range(2)]
     assert (both.latents - torch.cat([run.latents for run in single])).abs().max() <= TOLERANCE
     assert both.timeline == single[0].timeline == single[1].timeline
 
 
 def test_prefix_and_end_frames_stay_as_given(model):
-    schedule = ARSchedule(6, 5, 6, 2, 2, 2, prefix=1, tail=1)
+    schedule = SKYREELS.schedule(6, 5, 6, 2, 2, 2, prefix=1, tail=1)
     generator = torch.Generator().manual_seed(0)
     noise, start, end = (torch.randn(1, 4, n, 4, 4, generator=generator) for n in (6, 1, 1))
     shown = []
-    term = guided(model)
+    run = loop.Run(schedule, SCOPE)
 
-    def sample(segment, noise, known):
-        control = make_control(SCOPE, schedule, segment, term)
-        made = rollout(DiffusionForcing(term, segment, schedule, generator), compose(segment, noise, known), segment, control, UniPC(segment.sigmas),
-                       Trace({}).begin(segment))
-        shown.append(made)
-        return made
+    def segment(segment, noise, known):
+        shown.append(run.segment(guided(model), segment, noise, known))
+        return shown[-1]
 
-    video = unroll(sample, noise, schedule, start, end)
+    video = unroll(segment, noise, schedule, start, end)
     assert video.shape[2] == 6 and shown[0].shape[2] == 7
     assert torch.equal(video[:, :, :1], start) and torch.equal(shown[0][:, :, 6:], end)
 
 
 def test_conditioning_noise_reaches_the_model_only(model):
-    """skyreels.md 4.3: the prefix is shown at its own timestep with a little fresh noise, and continues clean."""
+    """docs/skyreels.md 4.3: the prefix is shown at its own timestep with a little fresh noise, and continues clean."""
     schedule = SCHEDULES["image"]
-    segment, = schedule.segments
+    (segment,) = schedule.segments
     x = torch.randn(1, 4, 6, 4, 4, generator=torch.Generator().manual_seed(0))
     clean = x.clone()
     inputs, t = condition(x, segment, schedule, segment.iterations[0], torch.Generator().manual_seed(1))
@@ -465,7 +505,7 @@ def test_long_video_goes_on_from_its_last_frames():
     prefixes = []
 
     def sample(segment, noise, known):
-        prefixes.append(known[:, :, :segment.prefix])
+        prefixes.append(known[:, :, : segment.prefix])
         return compose(segment, noise, known)
 
     noise = torch.randn(1, 4, 10, 2, 2, generator=torch.Generator().manual_seed(0))
@@ -476,7 +516,7 @@ def test_long_video_goes_on_from_its_last_frames():
 
 
 def test_trace_is_versioned_json_whose_totals_are_its_steps(model):
-    """Law 6: everything that is drawn is rebuilt from the trace alone."""
+    """docs/architecture.md, law 6: everything that is drawn is rebuilt from the trace alone."""
     run = Run(guided(model), replace(SCHEDULES["long"], causal=True), SCOPE)
     trace = json.loads(json.dumps(run.trace.to_json()))
     assert trace == run.trace.to_json()

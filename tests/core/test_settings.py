@@ -4,63 +4,108 @@ import json
 from dataclasses import replace
 
 import pytest
-from scope_core.plan import plan
-from scope_core.policy import Off, Scope, TeaCache
-from scope_core.predict import PREDICTORS
-from scope_core.presets import CALIBRATED, PRESETS, Settings
-from scope_core.schedule import ARSchedule
-from scope_core.trace import RULES, Trace
+
+from scope_core import SKYREELS
+from scope_core.loop.plan import plan
+from scope_core.loop.trace import Trace
+from scope_core.methods import RULES, Gate, Off, Reduced, Scope, TeaCache
+from scope_core.methods.predict import PREDICTORS
+from scope_core.settings import CALIBRATED, PRESETS, Settings, knobs, read
+
+
+def of_sigma(settings: Settings) -> Settings:
+    """With the signal that is planned without a model."""
+    return replace(settings, method=replace(settings.method, signal="sigma"))
 
 
 def test_every_preset_is_made_of_values_in_range():
     for name, settings in PRESETS.items():
-        assert isinstance(settings.policy, Off if name == "off" else Scope)
+        assert isinstance(settings.acting, Off if name == "off" else Scope)
         assert settings.gate.max_skip >= 1
         assert Settings.from_json(json.loads(json.dumps(settings.to_json()))) == settings
 
 
 def test_presets_grow_in_what_they_skip():
-    schedule = ARSchedule(25)
-    names = ("off", "quality", "balanced", "fast")
-    computed = [plan(schedule, replace(PRESETS[name], signal="sigma")).totals["computed"] for name in names]
+    schedule = SKYREELS.schedule(25)
+    skipping = [of_sigma(PRESETS[name]) for name in ("quality", "balanced", "fast")]
+    computed = [plan(schedule, settings).totals["computed"] for settings in (PRESETS["off"], *skipping)]
     assert computed[0] == 50 and computed == sorted(set(computed), reverse=True)
     assert PRESETS["balanced"] == CALIBRATED
 
 
 def test_paper_presets_are_the_printed_operating_points():
-    """Section 4.3: second-order Taylor, decay 0.75, skip length 5, selective computation; Table 2 for the thresholds."""
+    """Section 4.3: second-order Taylor, decay 0.75, skip length 5, selective computation; Table 2 for the
+    thresholds."""
     for name, thresholds in {"paper_slow": (0.12, 0.30), "paper_fast": (0.18, 0.42)}.items():
         settings = PRESETS[name]
-        assert (settings.policy.tau_c, settings.policy.tau_p) == thresholds
-        assert (settings.policy.decay, settings.policy.decay_mode, settings.gate.max_skip) == (0.75, "paper", 5)
-        assert PREDICTORS[settings.policy.predictor][1] == 3
-        assert settings.interval == "paper"
+        method = settings.acting
+        assert (method.tau_c, method.tau_p) == thresholds
+        assert (method.decay, method.decay_mode, settings.gate.max_skip) == (0.75, "paper", 5)
+        assert PREDICTORS[method.predictor][1] == 3
+        assert settings.forwarded == "paper"
 
 
-@pytest.mark.parametrize("settings, off", [
-    (Settings(), False), (Settings(Off()), True), (Settings(tau_c=0.0, tau_p=0.0), True), (Settings(max_skip=0), True),
-    (Settings(TeaCache()), False), (Settings(TeaCache(0.0)), True),
-    (Settings(TeaCache(), tau_c=0.0, tau_p=0.0), False), (Settings(TeaCache(), max_skip=0), True),
-])
+@pytest.mark.parametrize(
+    "settings, off",
+    [
+        (Settings(), False),
+        (Settings(Off()), True),
+        (Settings(Scope(tau_c=0.0, tau_p=0.0)), True),
+        (Settings(gate=Gate(0)), True),
+        (Settings(TeaCache(), Gate()), False),
+        (Settings(TeaCache()), False),
+        (Settings(TeaCache(0.0)), True),
+        (Settings(TeaCache(), Gate(0)), True),
+    ],
+)
 def test_what_cannot_skip_is_off(settings, off):
-    """Law 1: it then forwards the whole window, unless something else was asked for."""
+    """docs/architecture.md, law 1: it then forwards the whole window, unless something else was asked for."""
     assert settings.off == off
-    assert isinstance(settings.policy, Off) == off
-    assert settings.interval == ("full" if off else "auto")
-    assert Settings(Off(), selective="paper").interval == "paper"
+    assert isinstance(settings.acting, Off) == off
+    assert settings.forwarded == ("full" if off else "auto")
+    assert Settings(Off(), selective="paper").forwarded == "paper"
 
 
-def test_settings_reach_the_policy():
-    policy = Settings(tau_c=0.1, tau_p=0.2, decay=0.5, decay_mode="none", predictor="ab2", monotone=False, clipped=False, signal="sigma",
-                      aggregate="mean_all").policy
-    assert policy == Scope(0.1, 0.2, 0.5, "none", "ab2", False, False, "sigma", "mean_all")
-    policy = Settings(TeaCache(0.3, "14B", "embedding", "mean_active")).policy
-    assert policy == TeaCache(0.3, "14B", "embedding", "mean_active")
+def test_widgets_reach_the_method():
+    """Every one set to something else than it usually is."""
+    widgets = {
+        "threshold": 0.5,
+        "cache_threshold": 0.1,
+        "predict_threshold": 0.2,
+        "decay": 0.5,
+        "decay_mode": "none",
+        "predictor": "ab2",
+        "signal": "sigma",
+        "aggregate": "mean_all",
+        "max_skip": 7,
+        "warm_up": 3,
+        "tail": 4,
+        "selective": "paper",
+        "joint": True,
+    }
+    method = Scope(0.1, 0.2, 0.5, "none", "ab2", signal="sigma", aggregate="mean_all")
+    assert read("scope", widgets) == Settings(method, Gate(7, 3, 4), "paper", True)
+    assert set(widgets) == {knob.name for knob in knobs(Scope)}
+    widgets = {"threshold": 0.3, "polynomial": "14B", "signal": "embedding", "max_skip": 7, "warm_up": 3, "tail": 4}
+    assert read("teacache", widgets) == Settings(TeaCache(0.3, "14B", "embedding"), Gate(7, 3, 4))
+
+
+@pytest.mark.parametrize(
+    "method",
+    [
+        Scope(0.1, 0.2, 0.5, "none", "ab2", False, False, "sigma", "mean_all"),
+        TeaCache(0.3, "14B", "embedding", "mean_active"),
+    ],
+)
+def test_settings_reach_the_method(method):
+    """Those that no widget shows, too, and through the JSON of a trace."""
+    settings = Settings(method, Gate(7, 3, 4))
+    assert settings.acting == method == Settings.from_json(json.loads(json.dumps(settings.to_json()))).acting
 
 
 def test_range_is_checked_even_where_it_would_be_off():
-    with pytest.raises(ValueError, match="tau_c = 0.1, tau_p = 0;"):
-        _ = Settings(tau_c=0.1, tau_p=0.0).policy
+    with pytest.raises(ValueError, match="cache_threshold is 0.1 and predict_threshold 0;"):
+        Settings(Scope(tau_c=0.1, tau_p=0.0))
 
 
 def test_rules_have_distinct_letters():
@@ -69,9 +114,31 @@ def test_rules_have_distinct_letters():
 
 
 def test_trace_says_why_nothing_was_skipped():
-    schedule = ARSchedule(6, 10, 6, 2, 2, 3)
-    reason = plan(schedule, Settings(signal="sigma", warm_up=20)).totals["skipped_reason"]
+    schedule = SKYREELS.schedule(6, 10, 6, 2, 2, 3)
+    reason = plan(schedule, Settings(Scope(signal="sigma"), Gate(warm_up=20))).totals["skipped_reason"]
     assert "warm-up" in reason
     assert "SCOPE is off" in plan(schedule, PRESETS["off"]).totals["skipped_reason"]
-    assert plan(schedule, Settings(signal="sigma", tau_p=5.0, max_skip=5)).totals["skipped_reason"] == ""
+    assert plan(schedule, Settings(Scope(tau_p=5.0, signal="sigma"), Gate(5))).totals["skipped_reason"] == ""
     assert Trace({}).totals["skipped_reason"] == ""
+
+
+def test_the_first_computed_step_says_nothing_of_a_full_run():
+    """The network warms up in it. Four frames, RCRCRCRC: 2 s a computed step are 16 s for all eight; with the first one
+    it would be 212."""
+    trace = plan(SKYREELS.schedule(4, 8), Settings(Reduced(4)))
+    for step, seconds in zip(trace.segments[0].steps, (100, 0.5, 2, 0.5, 2, 0.5, 2, 0.5), strict=True):
+        step["seconds"] = seconds
+    assert [step["modes"] for step in trace.segments[0].steps] == list("RCRCRCRC")
+    assert (trace.totals["seconds"], trace.totals["estimated_baseline_seconds"]) == (108, 16)
+
+
+def test_a_full_run_is_estimated_by_the_frames_that_were_forwarded():
+    """Blocks of two frames that start two steps after each other; of those that have not started nothing is forwarded.
+    A frame costs 1 s and the warm-up 100 s: six frames over eight iterations are 48 s."""
+    trace = plan(SKYREELS.schedule(6, 4, 6, 2, 2, 2, causal=True), Settings(Off(), selective="paper"))
+    steps = trace.segments[0].steps
+    for step in steps:
+        step["seconds"] = step["frames"][1] - step["frames"][0]
+    assert [step["seconds"] for step in steps] == [2, 2, 4, 4, 6, 6, 6, 6]
+    steps[0]["seconds"] += 100
+    assert trace.totals["estimated_baseline_seconds"] == 48

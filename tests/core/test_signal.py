@@ -3,13 +3,14 @@
 import numpy as np
 import pytest
 import torch
-from scope_core.models.wan import WanConfig, WanTransformer
-from scope_core.schedule import ARSchedule
-from scope_core.signal import change_table, make_signal
-from scope_core.term import Guided, timesteps
 
-SCHEDULE = ARSchedule(6, 8, 6, 2, 2, 3, prefix=1)
-SEGMENT, = SCHEDULE.segments
+from scope_core import SKYREELS
+from scope_core.families.skyreels import Guided, timesteps
+from scope_core.networks.wan import WanConfig, WanTransformer
+from scope_core.signals import change_table, make_signal
+
+SCHEDULE = SKYREELS.schedule(6, 8, 6, 2, 2, 3, prefix=1)
+(SEGMENT,) = SCHEDULE.segments
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +25,9 @@ def relative(now, before):
     return float((now - before).abs().sum() / (before.abs().sum() + 1e-8))
 
 
-@pytest.mark.parametrize("name, feature", [("modulation", lambda m, e: m.time_projection(e)), ("embedding", lambda m, e: e)])
+@pytest.mark.parametrize(
+    "name, feature", [("modulation", lambda m, e: m.time_projection(e)), ("embedding", lambda m, e: e)]
+)
 def test_table_is_the_change_of_the_model_s_own_features(term, name, feature):
     table = change_table(name, SEGMENT.sigmas, term)
     t = timesteps(SEGMENT.sigmas)
@@ -36,22 +39,26 @@ def test_table_is_the_change_of_the_model_s_own_features(term, name, feature):
     assert min(expected) > 1e-3
 
 
-def test_noise_level_as_signal_changes_relative_to_the_level_before():
+def test_noise_level_as_signal_changes_relative_to_the_level_before(term):
+    """Whatever the model is."""
     sigmas = np.array([0.9, 0.6, 0.3, 0.0])
-    assert change_table("sigma", sigmas, None) == pytest.approx([0, 0, 0.3 / 0.9, 0.3 / 0.6])
+    for model in (None, term):
+        assert change_table("sigma", sigmas, model) == pytest.approx([0, 0, 0.3 / 0.9, 0.3 / 0.6])
 
 
 def test_every_unit_sees_its_own_change_at_its_own_step(term):
     table = change_table("modulation", SEGMENT.sigmas, term)
-    signal = make_signal("modulation", "max", SEGMENT, term)
+    signal = make_signal("modulation", "max", SCHEDULE, SEGMENT, term)
     for step in SEGMENT.iterations:
         assert signal(step, None).tolist() == [table[unit.step] for unit in step.active]
 
 
 def test_means_dilute_by_the_frames_that_stand_still():
-    """C3: two frames of five change at the first steps of a chunk, four when two chunks run."""
+    """docs/scope.md C3: two frames of five change at the first steps of a chunk, four when two chunks run."""
     table = np.arange(9) / 10
-    active, everything = (make_signal("sigma", name, SEGMENT, None, table) for name in ("mean_active", "mean_all"))
+    active, everything = (
+        make_signal("sigma", name, SCHEDULE, SEGMENT, None, table) for name in ("mean_active", "mean_all")
+    )
     first, both = SEGMENT.iterations[2], SEGMENT.iterations[4]
     assert [(u.step, u.frames) for u in both.active] == [(5, slice(1, 3)), (2, slice(3, 5))]
     assert active(first, None) == pytest.approx([0.3])
@@ -62,7 +69,7 @@ def test_means_dilute_by_the_frames_that_stand_still():
 
 @pytest.mark.parametrize("aggregate", ["max", "mean_active", "mean_all"])
 def test_latent_signal_is_the_change_of_the_patch_embedding(term, aggregate):
-    signal = make_signal("latent", aggregate, SEGMENT, term)
+    signal = make_signal("latent", aggregate, SCHEDULE, SEGMENT, term)
     generator = torch.Generator().manual_seed(0)
     step = SEGMENT.iterations[4]
     before, now = (torch.randn(1, 4, 6, 4, 4, generator=generator) for _ in range(2))
@@ -76,9 +83,13 @@ def test_latent_signal_is_the_change_of_the_patch_embedding(term, aggregate):
     assert signal(step, now).tolist() == [0, 0]
 
 
-@pytest.mark.parametrize("name, aggregate, message", [
-    ("noise", "max", "'noise'.*modulation, embedding, sigma, latent, displacement, motion, sea"), ("sigma", "sum", "'sum'.*max, mean_active, mean_all"),
-])
+@pytest.mark.parametrize(
+    "name, aggregate, message",
+    [
+        ("noise", "max", "'noise'.*modulation, embedding, sigma, latent, displacement, motion, sea"),
+        ("sigma", "sum", "'sum'.*max, mean_active, mean_all"),
+    ],
+)
 def test_unknown_signals_are_answered(name, aggregate, message):
     with pytest.raises(ValueError, match=message):
-        make_signal(name, aggregate, SEGMENT, None)
+        make_signal(name, aggregate, SCHEDULE, SEGMENT, None)

@@ -3,9 +3,20 @@
 import pytest
 import torch
 from diffusers import SkyReelsV2Transformer3DModel
-from scope_core.models.layout import (
-    FPS_KEYS, FPS_TARGET, PREFIXES, NotARVideoModel, fold_fps, fps_offset, identify, official_key, suspicion, to_official)
-from scope_core.models.wan import WanConfig, WanTransformer
+
+from scope_core.networks.skyreels_keys import (
+    FPS_KEYS,
+    FPS_TARGET,
+    PREFIXES,
+    NotARVideoModelError,
+    fold_fps,
+    fps_offset,
+    identify,
+    official_key,
+    suspicion,
+    to_official,
+)
+from scope_core.networks.wan import WanConfig, WanTransformer
 
 CONFIG = WanConfig(dim=64, ffn_dim=96, num_heads=2, num_layers=2, text_dim=24)
 
@@ -13,8 +24,18 @@ CONFIG = WanConfig(dim=64, ffn_dim=96, num_heads=2, num_layers=2, text_dim=24)
 def diffusers_model(fps):
     torch.manual_seed(0)
     model = SkyReelsV2Transformer3DModel(
-        num_attention_heads=2, attention_head_dim=32, in_channels=16, out_channels=16, text_dim=24, freq_dim=256, ffn_dim=96, num_layers=2,
-        cross_attn_norm=True, qk_norm="rms_norm_across_heads", inject_sample_info=fps)
+        num_attention_heads=2,
+        attention_head_dim=32,
+        in_channels=16,
+        out_channels=16,
+        text_dim=24,
+        freq_dim=256,
+        ffn_dim=96,
+        num_layers=2,
+        cross_attn_norm=True,
+        qk_norm="rms_norm_across_heads",
+        inject_sample_info=fps,
+    )
     for p in model.requires_grad_(False).parameters():
         p.add_(torch.randn_like(p) * 0.02)
     return model.eval()
@@ -35,12 +56,15 @@ def inputs():
 def difference(reference, model):
     x, t, context = inputs()
     with torch.inference_mode():
-        expected = reference(hidden_states=x, timestep=t, encoder_hidden_states=context, enable_diffusion_forcing=True).sample
+        expected = reference(
+            hidden_states=x, timestep=t, encoder_hidden_states=context, enable_diffusion_forcing=True
+        ).sample
         return (model(x, t, context) - expected).abs().max()
 
 
 def test_diffusers_layout_maps_one_to_one_and_computes_the_same():
-    """Law 2: keys and shapes are those of the official layout, and the output is equal within 2e-5."""
+    """docs/architecture.md, law 2: keys and shapes are those of the official layout, and the output is equal within
+    2e-5."""
     reference = diffusers_model(fps=False)
     state = to_official(reference.state_dict())
     expected = WanTransformer(CONFIG).state_dict()
@@ -51,16 +75,24 @@ def test_diffusers_layout_maps_one_to_one_and_computes_the_same():
 
 @pytest.mark.parametrize("rate, index", [(24, 1), (16, 0)])
 def test_folded_fps_branch_computes_the_same(rate, index):
-    """skyreels.md 2.2: the branch is constant over time and frames, so it is a bias. Index 0 is 16 fps."""
+    """docs/skyreels.md 2.2: the branch is constant over time and frames, so it is a bias. Index 0 is 16 fps."""
     reference = diffusers_model(fps=True)
     state = to_official(reference.state_dict())
     assert set(FPS_KEYS) == set(state) - set(WanTransformer(CONFIG).state_dict())
     x, t, context = inputs()
     one = [x[:1], t[:1], context[:1]]
     with torch.inference_mode():
-        expected = reference(hidden_states=one[0], timestep=one[1], encoder_hidden_states=one[2], enable_diffusion_forcing=True,
-                             fps=[index], return_dict=False)[0]
-        folded, dropped = (ours({k: v for k, v in s.items() if k not in FPS_KEYS})(*one) for s in (fold_fps(state, rate), state))
+        expected = reference(
+            hidden_states=one[0],
+            timestep=one[1],
+            encoder_hidden_states=one[2],
+            enable_diffusion_forcing=True,
+            fps=[index],
+            return_dict=False,
+        )[0]
+        folded, dropped = (
+            ours({k: v for k, v in s.items() if k not in FPS_KEYS})(*one) for s in (fold_fps(state, rate), state)
+        )
     assert (folded - expected).abs().max() <= 2e-5
     assert (dropped - expected).abs().max() > 1e-3
 
@@ -74,8 +106,10 @@ def test_folding_leaves_the_file_alone_and_is_needed_only_once():
     assert fold_fps(folded, 24) is folded
 
 
-@pytest.mark.parametrize("stored, kept", [
-    (torch.float16, torch.float16), (torch.bfloat16, torch.bfloat16), (torch.float8_e4m3fn, torch.float32)])
+@pytest.mark.parametrize(
+    "stored, kept",
+    [(torch.float16, torch.float16), (torch.bfloat16, torch.bfloat16), (torch.float8_e4m3fn, torch.float32)],
+)
 def test_folded_bias_keeps_its_type_unless_that_is_too_coarse(stored, kept):
     state = to_official(diffusers_model(fps=True).state_dict())
     expected = state[FPS_TARGET].to(stored).float() + fps_offset(state, 24)
@@ -94,41 +128,78 @@ def test_prefixes_are_dropped_from_either_layout(prefix):
 
 
 def shapes(dim, fps=False, channels=16, **more):
-    keys = {"patch_embedding.weight": (dim, channels, 1, 2, 2), "head.modulation": (1, 2, dim), "blocks.0.norm3.weight": (dim,)}
+    keys = {
+        "patch_embedding.weight": (dim, channels, 1, 2, 2),
+        "head.modulation": (1, 2, dim),
+        "blocks.0.norm3.weight": (dim,),
+    }
     return {**keys, **({FPS_KEYS[0]: (2, dim)} if fps else {}), **more}
 
 
-@pytest.mark.parametrize("dim, fps, name", [
-    (1536, True, "SkyReels-V2 DF 1.3B"), (5120, False, "SkyReels-V2 DF 14B"), (384, False, "diffusion-forcing Wan, width 384"),
-])
+@pytest.mark.parametrize(
+    "dim, fps, name",
+    [
+        (1536, True, "SkyReels-V2 DF 1.3B"),
+        (5120, False, "SkyReels-V2 DF 14B"),
+        (384, False, "diffusion-forcing Wan, width 384"),
+    ],
+)
 def test_models_are_told_by_their_shapes(dim, fps, name):
     assert identify(shapes(dim, fps), "file.safetensors") == name
 
 
-@pytest.mark.parametrize("given, parts", [
-    (shapes(1536), ["Wan2.1 T2V 1.3B", "fps_embedding.weight", "SkyReels-V2-DF"]),
-    (shapes(5120, channels=36), ["36 latent channels", "takes 16"]),
-    (shapes(5120, **{"img_emb.proj.0.weight": (1280,)}), ["image-to-video Wan", "SkyReels-V2-DF"]),
-    (shapes(1536, **{"vace_patch_embedding.weight": (1536, 96, 1, 2, 2)}), ["Wan VACE", "SkyReels-V2-DF"]),
-    (shapes(5120, **{"control_adapter.conv.weight": (1,)}), ["camera-control"]),
-    (shapes(5120, **{"patch_embedding_pose.weight": (1,)}), ["pose model"]),
-    ({"encoder.conv1.weight": (96, 3, 3, 3, 3), "decoder.conv1.weight": (384, 16, 3, 3, 3)}, ["VAE or text encoder", "models/vae"]),
-    ({"shared.weight": (256384, 4096), "encoder.block.0.layer.0.SelfAttention.q.weight": (4096, 4096)}, ["models/text_encoders"]),
-    ({"model.layers.0.weight": (8, 8)}, ["patch_embedding, head.modulation", "SkyReels-V2-DF"]),
-    ({}, ["lacks the Wan transformer's keys"]),
-], ids=["1.3B without fps", "channels", "image to video", "vace", "camera", "pose", "vae", "text encoder", "other", "empty"])
+@pytest.mark.parametrize(
+    "given, parts",
+    [
+        (shapes(1536), ["Wan2.1 T2V 1.3B", "fps_embedding.weight", "SkyReels-V2-DF"]),
+        (shapes(5120, channels=36), ["36 latent channels", "takes 16"]),
+        (shapes(5120, **{"img_emb.proj.0.weight": (1280,)}), ["image-to-video Wan", "SkyReels-V2-DF"]),
+        (shapes(1536, **{"vace_patch_embedding.weight": (1536, 96, 1, 2, 2)}), ["Wan VACE", "SkyReels-V2-DF"]),
+        (shapes(5120, **{"control_adapter.conv.weight": (1,)}), ["camera-control"]),
+        (shapes(5120, **{"patch_embedding_pose.weight": (1,)}), ["pose model"]),
+        (
+            {"encoder.conv1.weight": (96, 3, 3, 3, 3), "decoder.conv1.weight": (384, 16, 3, 3, 3)},
+            ["VAE or text encoder", "models/vae"],
+        ),
+        (
+            {"shared.weight": (256384, 4096), "encoder.block.0.layer.0.SelfAttention.q.weight": (4096, 4096)},
+            ["models/text_encoders"],
+        ),
+        ({"model.layers.0.weight": (8, 8)}, ["patch_embedding, head.modulation", "SkyReels-V2-DF"]),
+        ({}, ["lacks the Wan transformer's keys"]),
+    ],
+    ids=[
+        "1.3B without fps",
+        "channels",
+        "image to video",
+        "vace",
+        "camera",
+        "pose",
+        "vae",
+        "text encoder",
+        "other",
+        "empty",
+    ],
+)
 def test_other_files_are_answered(given, parts):
-    """Law 7: the message says what the file is and which one to choose."""
-    with pytest.raises(NotARVideoModel) as error:
+    """docs/architecture.md, law 7: the message says what the file is and which one to choose."""
+    with pytest.raises(NotARVideoModelError) as error:
         identify(given, "file.safetensors")
     assert [part for part in ["file.safetensors", *parts] if part not in str(error.value)] == []
 
 
-@pytest.mark.parametrize("name, suspected", [
-    ("wan2.1_t2v_14B_fp16.safetensors", True), ("Wan2_1-SkyReels-V2-DF-14B-720P_fp16.safetensors", False),
-    ("SKYREELS_14b.safetensors", False), ("my-df.safetensors", False), ("my_df_14B.safetensors", False),
-    ("wan-diffusion_forcing-14B.safetensors", False), ("pdf.safetensors", True),
-])
+@pytest.mark.parametrize(
+    "name, suspected",
+    [
+        ("wan2.1_t2v_14B_fp16.safetensors", True),
+        ("Wan2_1-SkyReels-V2-DF-14B-720P_fp16.safetensors", False),
+        ("SKYREELS_14b.safetensors", False),
+        ("my-df.safetensors", False),
+        ("my_df_14B.safetensors", False),
+        ("wan-diffusion_forcing-14B.safetensors", False),
+        ("pdf.safetensors", True),
+    ],
+)
 def test_only_the_name_tells_a_14b_model_from_plain_wan(name, suspected):
     message = suspicion("SkyReels-V2 DF 14B", name)
     assert bool(message) == suspected

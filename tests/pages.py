@@ -1,0 +1,78 @@
+"""Write what the committed reports say into README and docs: `python -m tests.pages`. Prose is written by people, figures here.
+
+The commands that measure (`tests.bench`, `tests.efficiency`, `scope_core.demo.training.evaluate`) leave their reports in
+tests/reports with `--keep`; a test holds the pages to the reports.
+"""
+
+import json
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from .bench.report import result, summary
+
+ROOT = Path(__file__).resolve().parents[1]
+REPORTS = ROOT / "tests" / "reports"
+WANTED = "wanted"
+
+
+def efficiency(report: dict[str, Any]) -> str:
+    """What the loop itself costs, in sentences."""
+    balanced, others = report["two skipped"], report["methods"].values()
+    outside = "loop outside the network, of the full run"
+    ratios = [row["time x / FLOP x"] for row in others if row["output"]]
+    kept = report["bytes kept at 257 frames, 544x960, fp32, three velocities"]
+    return (
+        f"On {report['parameters'] / 1e6:.0f} million random parameters, two of three steps skipped, which random weights need"
+        f" a fixed cadence for: {balanced['time x']:.2f}x faster by the clock and {balanced['FLOP x']:.2f}x by operations, a"
+        f" ratio of {balanced['time x / FLOP x']:.2f}, and {min(ratios):.2f} to {max(ratios):.2f} with the other methods that"
+        f" reuse the output. What is not the network took {balanced[outside]:.2%} of the full run's time, with the other"
+        f" methods at most {max(row[outside] for row in others):.2%}. Without acceleration it took"
+        f" {report['unaccelerated loop / diffusers pipeline']:.2f} times the time of diffusers' pipeline. At 257 frames of"
+        f" 544x960 SCOPE keeps at most {kept / 1e6:.0f} MB."
+    )
+
+
+def demo(skyreels: dict[str, Any], magi: dict[str, Any]) -> str:
+    """What the judge found on held-out prompts, a row for each way to sample."""
+    rows = {**skyreels["results"], "MAGI-1 layout": magi["results"]["chunk_by_chunk"], WANTED: skyreels["goals"]}
+    heads = list(skyreels["goals"])
+    lines = ["| | " + " | ".join(heads) + " |", "|---|" + "---|" * len(heads)]
+    lines += [f"| {name} | " + " | ".join(f"{shares[what]:.1%}" for what in heads) + " |" for name, shares in rows.items()]
+    return "\n".join(lines)
+
+
+def read(name: str) -> dict[str, Any]:
+    return json.loads((REPORTS / f"{name}.json").read_text())
+
+
+def keep(files: Iterable[Path]) -> None:
+    """Put a command's reports beside the others, and what they say into the pages."""
+    for file in files:
+        shutil.copy(file, REPORTS)
+    write()
+
+
+def pages() -> dict[Path, dict[str, str]]:
+    """What stands in which marked place of which page."""
+    benchmark = read("benchmark")
+    return {
+        ROOT / "README.md": {"result": result(benchmark)},
+        ROOT / "docs" / "benchmark.md": {"benchmark": summary(benchmark), "efficiency": efficiency(read("efficiency"))},
+        ROOT / "docs" / "demo.md": {"demo": demo(read("demo_quality"), read("demo_magi_quality"))},
+    }
+
+
+def write() -> None:
+    for page, places in pages().items():
+        text = page.read_text()
+        for place, made in places.items():
+            before, rest = text.split(f"<!-- {place} -->")
+            after = rest.split(f"<!-- /{place} -->")[1]
+            text = f"{before}<!-- {place} -->\n{made.strip()}\n<!-- /{place} -->{after}"
+        page.write_text(text)
+
+
+if __name__ == "__main__":
+    write()
