@@ -46,7 +46,7 @@ class ModelFileError(ValueError):
 def model_names() -> list[str]:
     """Files of models/diffusion_models, a sharded model once, under the name of its first shard."""
     names = folder_paths.get_filename_list("diffusion_models")
-    return [name for name in names if not SHARD.match(name) or int(SHARD.match(name)[2]) == 1]
+    return [name for name in names if not (shard := SHARD.match(name)) or int(shard[2]) == 1]
 
 
 def model_paths(name: str) -> list[str]:
@@ -74,11 +74,11 @@ def model_paths(name: str) -> list[str]:
 
 def read_header(paths: list[str]) -> dict[str, tuple[int, ...]]:
     """Shapes by official key, without reading weights. Raises ModelFileError for damaged files."""
-    shapes = {}
+    shapes: dict[str, tuple[int, ...]] = {}
     for path in paths:
         try:
             with safe_open(path, framework="pt") as file:
-                shapes |= {official_key(key): tuple(file.get_slice(key).get_shape()) for key in file}
+                shapes |= {official_key(key): tuple(file.get_slice(key).get_shape()) for key in file.keys()}
         except (SafetensorError, OSError) as error:
             raise ModelFileError(
                 f"{Path(path).name} cannot be read ({error}). The file is damaged or its download was cut off; "
@@ -89,7 +89,8 @@ def read_header(paths: list[str]) -> dict[str, tuple[int, ...]]:
 
 def read_state(paths: list[str]) -> tuple[dict[str, torch.Tensor], dict[str, str] | None]:
     """Weights by official key, and the metadata of the last file."""
-    state, metadata = {}, None
+    state: dict[str, torch.Tensor] = {}
+    metadata = None
     for path in paths:
         part, metadata = comfy.utils.load_torch_file(path, return_metadata=True)
         state |= part
@@ -190,7 +191,7 @@ def complete_model(patcher, paths: list[str] | None, fps: int):
         paths = [remembered]
     source = read_header(paths) if paths else {}
     model_name = identify({**shapes, **{key: source[key] for key in FPS_KEYS if key in source}}, "the connected model")
-    if FPS_KEYS[0] in source:
+    if paths and FPS_KEYS[0] in source:
         offset = fps_offset(read_tensors(paths, FPS_KEYS), fps)
         if offset.shape[0] != 6 * model.dim:
             raise ModelFileError(
@@ -204,8 +205,8 @@ def complete_model(patcher, paths: list[str] | None, fps: int):
 
 def read_tensors(paths: list[str], keys: tuple[str, ...]) -> dict[str, torch.Tensor]:
     """Some tensors of a checkpoint, by official key."""
-    found = {}
+    found: dict[str, torch.Tensor] = {}
     for path in paths:
         with safe_open(path, framework="pt") as file:
-            found |= {official_key(key): file.get_tensor(key) for key in file if official_key(key) in keys}
+            found |= {official_key(key): file.get_tensor(key) for key in file.keys() if official_key(key) in keys}
     return found
