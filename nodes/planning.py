@@ -247,7 +247,7 @@ def plan_node(node: str, graph: Graph, known: SignalMaps) -> dict[str, Any]:
     kind = graph.node(node)["class_type"]
     if kind == "SCOPE_Sampler":
         trace = planner.sampler(node).to_json()
-        result = {"trace": trace} if planner.assumed else {"trace": trace, "point": point_of(trace)}
+        result: dict[str, Any] = {"trace": trace} if planner.assumed else {"trace": trace, "point": point_of(trace)}
     elif kind in SCHEDULES:
         result = {"trace": planner.schedule(node).to_json()}
     elif kind == "SCOPE_Sweep":

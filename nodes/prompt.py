@@ -103,7 +103,8 @@ class MagiPrompt(io.ComfyNode):
         borders: bool,
         avoid_overlays: bool,
     ) -> io.NodeOutput:
-        positive, negative = {"pooled_output": None}, {"pooled_output": None}
+        positive: dict[str, torch.Tensor | None] = {"pooled_output": None}
+        negative: dict[str, torch.Tensor | None] = {"pooled_output": None}
         switches = {
             "high_quality": high_quality,
             "borders": borders,

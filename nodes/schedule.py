@@ -177,7 +177,7 @@ class ARScheduleNode(ScheduleNode):
         cls, widgets: dict[str, Any], start: Tensor | None, end: Tensor | None, vae: Any = None
     ) -> tuple[Windows, int]:
         names = ("length", "window", "overlap", "chunk", "ar_step", "causal", "condition_noise")
-        return unroll(*(widgets[name] for name in names), start, end, vae)
+        return unroll(**{name: widgets[name] for name in names}, start=start, end=end, vae=vae)
 
     @classmethod
     def execute(

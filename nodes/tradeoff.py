@@ -122,7 +122,7 @@ class Sweep(io.ComfyNode):
 
         def measured(name: str, preset: str, speed: Settings, given=None, **reference) -> Any:
             sampler = graph.node(
-                "SCOPE_Sampler", id=f"sample {name}", preset=preset, settings=given, **widgets_of(speed), **run
+                "SCOPE_Sampler", id=f"sample {name}", preset=preset, settings=given, **(widgets_of(speed) or {}), **run
             )
             return graph.node(
                 "SCOPE_SweepPoint",
@@ -241,14 +241,14 @@ class SweepRuns(io.ComfyNode):
 
     @classmethod
     def execute(cls, baseline: dict[str, Any], points: dict[str, Any] | None = None) -> io.NodeOutput:
-        points = sorted((points or {}).values(), key=lambda point: -point["computed"])
+        others = sorted((points or {}).values(), key=lambda point: -point["computed"])
         notes = [] if "clip" not in baseline else [quality.perceptual()[1]]
         if baseline["start_up_seconds"] > 0.05 * baseline["seconds"]:
             notes.append(
                 f"The run without SCOPE came first and contains {baseline['start_up_seconds']:.1f} s of start-up, so"
                 " speed-ups by the clock are a little too high."
             )
-        return io.NodeOutput(runs_of(baseline["model"], [baseline, *points], [note for note in notes if note]))
+        return io.NodeOutput(runs_of(baseline["model"], [baseline, *others], [note for note in notes if note]))
 
 
 class TradeoffChart(io.ComfyNode):

@@ -1,8 +1,8 @@
 """Run the tests: `python -m tests`. Finds or builds a ComfyUI, installs what the tests need into it, runs each stage.
 
-    python -m tests                      all stages
-    python -m tests core host            some of them
-    python -m tests --comfyui PATH       with your own ComfyUI
+python -m tests                      all stages
+python -m tests core host            some of them
+python -m tests --comfyui PATH       with your own ComfyUI
 """
 
 import argparse

@@ -152,7 +152,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--comfyui", type=Path, help="a ComfyUI whose Python to use; otherwise one is found or built")
     parser.add_argument("--out", type=Path, default=Path("scope-output"))
-    parser.add_argument("--keep", action="store_true", help="also keep the report in tests/reports, and write the pages")
+    parser.add_argument(
+        "--keep", action="store_true", help="also keep the report in tests/reports, and write the pages"
+    )
     parser.add_argument("--here", action="store_true", help="measure in this Python, which has torch and diffusers")
     args = parser.parse_args()
     if args.here:

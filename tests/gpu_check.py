@@ -56,7 +56,10 @@ class Scripted(Method):
 
     way: str
     lag: int
-    depth: int
+
+    @property
+    def depth(self) -> int:
+        return {"output": 1, "line": 2}.get(self.way, 0)
 
     def decide(self, state: None, unit: Unit, change: float, history: Sequence[Entry]) -> Decision:
         iteration = unit.step - 1 + self.lag * unit.index
@@ -79,8 +82,7 @@ class Scripted(Method):
 
 
 def settings(way: str, schedule: ARSchedule) -> Settings:
-    depth = {"output": 1, "line": 2}.get(way, 0)
-    return PRESETS["off"] if way == "original" else Settings(Scripted(way, schedule.ar_step, depth), Gate(EVERY - 1))
+    return PRESETS["off"] if way == "original" else Settings(Scripted(way, schedule.ar_step), Gate(EVERY - 1))
 
 
 class Counted:

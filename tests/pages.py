@@ -1,7 +1,8 @@
-"""Write what the committed reports say into README and docs: `python -m tests.pages`. Prose is written by people, figures here.
+"""Write what the committed reports say into README and docs: `python -m tests.pages`. Prose is written by people,
+figures here.
 
-The commands that measure (`tests.bench`, `tests.efficiency`, `scope_core.demo.training.evaluate`) leave their reports in
-tests/reports with `--keep`; a test holds the pages to the reports.
+The commands that measure (`tests.bench`, `tests.efficiency`, `scope_core.demo.training.evaluate`) leave their reports
+in tests/reports with `--keep`; a test holds the pages to the reports.
 """
 
 import json
@@ -24,13 +25,14 @@ def efficiency(report: dict[str, Any]) -> str:
     ratios = [row["time x / FLOP x"] for row in others if row["output"]]
     kept = report["bytes kept at 257 frames, 544x960, fp32, three velocities"]
     return (
-        f"On {report['parameters'] / 1e6:.0f} million random parameters, two of three steps skipped, which random weights need"
-        f" a fixed cadence for: {balanced['time x']:.2f}x faster by the clock and {balanced['FLOP x']:.2f}x by operations, a"
-        f" ratio of {balanced['time x / FLOP x']:.2f}, and {min(ratios):.2f} to {max(ratios):.2f} with the other methods that"
-        f" reuse the output. What is not the network took {balanced[outside]:.2%} of the full run's time, with the other"
-        f" methods at most {max(row[outside] for row in others):.2%}. Without acceleration it took"
-        f" {report['unaccelerated loop / diffusers pipeline']:.2f} times the time of diffusers' pipeline. At 257 frames of"
-        f" 544x960 SCOPE keeps at most {kept / 1e6:.0f} MB."
+        f"On {report['parameters'] / 1e6:.0f} million random parameters, two of three steps skipped, which random"
+        f" weights need a fixed cadence for: {balanced['time x']:.2f}x faster by the clock and"
+        f" {balanced['FLOP x']:.2f}x by operations, a ratio of {balanced['time x / FLOP x']:.2f}, and {min(ratios):.2f}"
+        f" to {max(ratios):.2f} with the other methods that reuse the output. What is not the network took"
+        f" {balanced[outside]:.2%} of the full run's time, with the other methods at most"
+        f" {max(row[outside] for row in others):.2%}. Without acceleration it took"
+        f" {report['unaccelerated loop / diffusers pipeline']:.2f} times the time of diffusers' pipeline. At 257 frames"
+        f" of 544x960 SCOPE keeps at most {kept / 1e6:.0f} MB."
     )
 
 
@@ -39,7 +41,9 @@ def demo(skyreels: dict[str, Any], magi: dict[str, Any]) -> str:
     rows = {**skyreels["results"], "MAGI-1 layout": magi["results"]["chunk_by_chunk"], WANTED: skyreels["goals"]}
     heads = list(skyreels["goals"])
     lines = ["| | " + " | ".join(heads) + " |", "|---|" + "---|" * len(heads)]
-    lines += [f"| {name} | " + " | ".join(f"{shares[what]:.1%}" for what in heads) + " |" for name, shares in rows.items()]
+    lines += [
+        f"| {name} | " + " | ".join(f"{shares[what]:.1%}" for what in heads) + " |" for name, shares in rows.items()
+    ]
     return "\n".join(lines)
 
 

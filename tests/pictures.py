@@ -1,4 +1,5 @@
-"""The pictures of the README and the registry: `python -m tests.pictures`, with a Python that has torch, imageio and Pillow.
+"""The pictures of the README and the registry: `python -m tests.pictures`, with a Python that has torch, imageio and
+Pillow.
 
 The clip is sampled from the demo model: the same prompts and noise with every step computed and with preset `balanced`;
 what it says of evaluations is the trace's.

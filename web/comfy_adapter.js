@@ -7,7 +7,9 @@
 
 import { api } from "../../scripts/api.js";
 import { app } from "../../scripts/app.js";
-import { placesOf, promptOf as walkFrom } from "./graph/graph_walk.js";
+import { placesOf, promptOf as walkFrom, sourceOf as walkTo } from "./graph/graph_walk.js";
+
+const INPUT = 1;
 
 /**
  * Register what happens to the nodes of some classes.
@@ -17,9 +19,10 @@ import { placesOf, promptOf as walkFrom } from "./graph/graph_walk.js";
  * @param {string[]} extension.nodeClasses
  * @param {(node: any) => void} extension.created
  * @param {(node: any) => void} [extension.configured] The node got its values from a workflow or from a copy.
+ * @param {(node: any, input: string) => void} [extension.linked] An input was connected or disconnected, or a reroute before it.
  * @param {(node: any, output: any) => void} [extension.output] Also when ComfyUI restores the outputs of an earlier run.
  */
-export function registerNodes({ name, nodeClasses, created, configured, output }) {
+export function registerNodes({ name, nodeClasses, created, configured, linked, output }) {
   app.registerExtension({
     name,
     nodeCreated(/** @type {any} */ node) {
@@ -27,6 +30,9 @@ export function registerNodes({ name, nodeClasses, created, configured, output }
       created(node);
       chain(node, "onExecuted", (/** @type {any} */ message) => output?.(node, message));
       chain(node, "onConfigure", () => configured?.(node));
+      chain(node, "onConnectionsChange", (/** @type {number} */ side, /** @type {number} */ slot) => {
+        if (side === INPUT && node.inputs[slot]) linked?.(node, node.inputs[slot].name);
+      });
     },
     onNodeOutputsUpdated(/** @type {Record<string, any>} */ outputs) {
       for (const [locatorId, message] of Object.entries(outputs)) {
@@ -92,6 +98,11 @@ export function setWidgets(node, values) {
  */
 export function promptOf(node, readerClass) {
   return walkFrom(app.rootGraph, node, readerClass);
+}
+
+/** The node that an input gets its value from, or null; see graph_walk.js. @param {any} node @param {string} input */
+export function sourceOf(node, input) {
+  return walkTo(app.rootGraph, node, input);
 }
 
 /** Nodes of a class, those in subgraphs included. @param {string} nodeClass @returns {any[]} */

@@ -1,5 +1,6 @@
 /**
- * What the pack adds to ComfyUI's page: elements on its nodes, plans under the sliders, and presets in step with them.
+ * What the pack adds to ComfyUI's page: elements on its nodes, plans under the sliders, presets in step with them, and defaults that
+ * follow the schedule.
  *
  * @typedef {{element: HTMLElement, connect: () => void, disconnect: () => void}} Attached
  *
@@ -16,9 +17,10 @@
 
 import {
   addElement, loadStyleSheet, nodeByExecutionId, nodesOfClass, onGraphChange, onServerMessage, onWidgetMove, post, promptOf, readersOf,
-  registerNodes, setWidgets, viewUrl, watchWidgets,
+  registerNodes, setWidgets, sourceOf, viewUrl, watchWidgets,
 } from "./comfy_adapter.js";
 import { Compare } from "./compare/compare.js";
+import { ScheduleWatch, followNode } from "./graph/family_defaults.js";
 import { settleNode } from "./graph/presets.js";
 import { Latest } from "./lib/latest.js";
 import { Note } from "./lib/note.js";
@@ -42,6 +44,7 @@ const DISPLAYS = {
 const SCHEDULES = ["SCOPE_ARSchedule", "SCOPE_MagiSchedule"];
 const WITH_PLAN = ["SCOPE_Sampler", ...SCHEDULES];
 const WITH_PRESETS = ["SCOPE_Sampler", "SCOPE_Settings"];
+const WITH_DEFAULTS = ["SCOPE_Sampler", "SCOPE_Sweep", "SCOPE_Calibrate"];
 
 /** @type {WeakMap<object, Display>} */
 const displays = new WeakMap();
@@ -88,6 +91,19 @@ registerNodes({
 
 onWidgetMove((node, widget) => WITH_PRESETS.includes(node.comfyClass) && keepInStep(node, widget));
 
+const schedules = new ScheduleWatch(
+  (sampler) => sourceOf(sampler, "schedule"),
+  (sampler, schedule) => change(sampler, followNode(sampler, schedule.comfyClass)),
+);
+
+registerNodes({
+  name: "SCOPE.Defaults",
+  nodeClasses: [...WITH_DEFAULTS, ...SCHEDULES],
+  created: (node) => schedules.note("created", node),
+  configured: (node) => WITH_DEFAULTS.includes(node.comfyClass) && schedules.note("configured", node),
+  linked: (node, input) => WITH_DEFAULTS.includes(node.comfyClass) && input === "schedule" && schedules.note("linked", node),
+});
+
 registerNodes({
   name: "SCOPE.Plan",
   nodeClasses: WITH_PLAN,
@@ -130,7 +146,11 @@ function charts() {
 /** @param {any} node @param {string} [moved] The widget that was moved by hand. */
 function keepInStep(node, moved) {
   watchWidgets(node);
-  const changes = settleNode(node, moved);
+  change(node, settleNode(node, moved));
+}
+
+/** @param {any} node @param {Record<string, any>} changes Of its widgets. */
+function change(node, changes) {
   if (Object.keys(changes).length) setWidgets(node, changes);
 }
 

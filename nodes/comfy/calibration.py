@@ -9,9 +9,9 @@ import folder_paths
 from torch import Tensor
 
 from ...scope_core.settings import Settings
-from ...scope_core.signals import Features
 from ...scope_core.signals.maps import fingerprint
 from ...scope_core.study.calibration import Calibration, Calibrations, Circumstances
+from .families import HostModel
 
 SAMPLED = 64
 """Numbers of every patch that tell it from others."""
@@ -33,14 +33,14 @@ def keep(calibration: Calibration) -> str:
         )
 
 
-def identity(features: Features, model) -> str:
+def identity(model: HostModel, patcher: Any) -> str:
     """Of a MODEL with its LoRAs: its time embedding, and what is patched onto any of its weights."""
-    name = fingerprint(features)
-    if not model.patches:
+    name = fingerprint(model, model.family)
+    if not patcher.patches:
         return name
     digest = hashlib.sha256(name.encode())
-    for key in sorted(model.patches):
-        for strength, patch, *_ in model.patches[key]:
+    for key in sorted(patcher.patches):
+        for strength, patch, *_ in patcher.patches[key]:
             digest.update(f"{key} {strength}".encode())
             for tensor in tensors(patch):
                 digest.update(tensor.flatten()[:SAMPLED].float().cpu().numpy().tobytes())

@@ -60,9 +60,8 @@ FAMILIES: list[HostFamily] = []
 """Filled by `register`, in the order in which they are asked."""
 
 
-def register(family: HostFamily) -> HostFamily:
+def register(family: HostFamily) -> None:
     FAMILIES.append(family)
-    return family
 
 
 def family_of(patcher: Any) -> HostFamily:

@@ -90,6 +90,7 @@ class MagiSampling(comfy.model_sampling.ModelSamplingDiscreteFlow, comfy.model_s
 class HostFp8Linear(Fp8Linear, comfy.ops.CastWeightBiasOp):
     """Offloads like the host's own layers, and takes LoRAs in real units."""
 
+    weight: torch.nn.Parameter
     bias = None
 
     def forward(self, x: Tensor) -> Tensor:
@@ -148,7 +149,7 @@ class MagiModel(comfy.model_base.BaseModel):
         x: Tensor,
         t: Tensor,
         c_concat=None,
-        c_crossattn: Tensor | None = None,
+        c_crossattn=None,
         control=None,
         transformer_options: dict = {},
         **conds,
@@ -285,12 +286,12 @@ def captions(
 
 def wrapped_blocks(call: ChunkCall, blocks: int, transformer_options: dict) -> Callable | None:
     """The transformer's `around`: the call's own, outside the host's block patches."""
-    replaced = transformer_options.get("patches_replace", {}).get("dit", {})
-    if not replaced and call.around is None:
+    replaced, around = transformer_options.get("patches_replace", {}).get("dit", {}), call.around
+    if not replaced and around is None:
         return None
 
     def patched(index: int, hidden: Tensor, block: Callable) -> Tensor:
-        if call.around is not None:
+        if around is not None:
             call.count(len(call.chunks) / blocks)
         if ("double_block", index) not in replaced:
             return block(hidden)
@@ -299,9 +300,9 @@ def wrapped_blocks(call: ChunkCall, blocks: int, transformer_options: dict) -> C
             "img"
         ]
 
-    if call.around is None:
+    if around is None:
         return patched
-    return lambda index, hidden, block: call.around(index, hidden, lambda hidden: patched(index, hidden, block))
+    return lambda index, hidden, block: around(index, hidden, lambda hidden: patched(index, hidden, block))
 
 
 class HostNetwork(ChunkModel):
@@ -502,4 +503,4 @@ class HostMagi(HostFamily):
         return HostNetwork(guider, options, schedule.steps, schedule.frames, unrolling)
 
 
-HOST = register(HostMagi())
+register(HostMagi())

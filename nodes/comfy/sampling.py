@@ -232,7 +232,7 @@ def sample_video(
                         comfy.model_management.intermediate_device(), torch.float32
                     )
                 )
-            error.finished = torch.cat(finished, dim=2) if finished else None
+            error.finished = torch.cat(finished, dim=2) if finished else None  # type: ignore[attr-defined]
             raise
         made = made.to(comfy.model_management.intermediate_device(), torch.float32)
         finished.append(made[:, :, segment.prefix if finished else 0 : segment.prefix + segment.free])
@@ -244,7 +244,7 @@ def sample_video(
 def known_start(unrolling: Unrolling, schedule: ARSchedule) -> Tensor | None:
     """The known frames that are not denoised at all; frames of a chunk that has to be completed go another way
     (`Model.field`)."""
-    return unrolling.start[:, :, : schedule.prefix] if schedule.prefix else None
+    return unrolling.start[:, :, : schedule.prefix] if unrolling.start is not None and schedule.prefix else None
 
 
 def keep_finished(error: Exception) -> None:

@@ -276,4 +276,4 @@ class HostSkyReels(HostFamily):
         return HostTerm(guider, options, seed)
 
 
-HOST = register(HostSkyReels())
+register(HostSkyReels())

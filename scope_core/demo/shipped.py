@@ -2,6 +2,7 @@
 
 import json
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
@@ -16,7 +17,7 @@ from ..families.magi import CHUNK, MAGI, ChunkModel, Reach, step_size
 from ..families.skyreels import SKYREELS, Guided
 from ..loop.sample import Model, Sampled, sample
 from ..networks.demo_vae import DemoVAE
-from ..networks.magi import MagiTransformer, config_of
+from ..networks.magi import ChunkCache, MagiTransformer, config_of
 from ..networks.wan import WanConfig, WanTransformer
 from ..schedule import ARSchedule, Family
 from ..settings import Settings
@@ -117,9 +118,10 @@ class MagiDemo(Demo):
         weights = load(file)
         with safe_open(file, "pt") as opened:
             self.settings = json.loads(opened.metadata()["config"])
-        config = replace(
-            config_of({key: weight.shape for key, weight in weights.items()}), **self.settings["transformer"]
-        )
+        config = config_of({key: weight.shape for key, weight in weights.items()})
+        if config is None:
+            raise ValueError(f"{file} is not a transformer of MAGI-1")
+        config = replace(config, **self.settings["transformer"])
         self.transformer = MagiTransformer(config).eval().requires_grad_(False)
         self.transformer.load_state_dict(weights)
 
@@ -150,7 +152,19 @@ class Captioned(ChunkModel):
         self.context = torch.where(empty[..., None], null, nn.functional.pad(words, (0, 0, 0, rest)))
         self.mask = torch.where(empty, self.null_mask, nn.functional.pad(known, (0, rest)))
 
-    def __call__(self, x, times, chunks, ranges, text, cache, keep, dt, dropped, around):
+    def __call__(
+        self,
+        x: Tensor,
+        times: Sequence[float],
+        chunks: Sequence[int],
+        ranges: Sequence[tuple[int, int]],
+        text: Sequence[int | None],
+        cache: ChunkCache | None,
+        keep: Sequence[int],
+        dt: float | None,
+        dropped: bool,
+        around: Callable | None,
+    ) -> Tensor:
         context = torch.stack([self.null if told is None else self.context for told in text], 1)
         mask = torch.stack([self.null_mask if told is None else self.mask for told in text], 1)
         t = torch.tensor(times).expand(len(x), -1)

@@ -7,8 +7,8 @@ checked: docs/magi1.md.
 """
 
 import math
-from abc import abstractmethod
-from collections.abc import Callable, Hashable, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -149,7 +149,7 @@ class Magi(Family):
         """The chunks that advance, which is exact by itself."""
         return active_columns(segment)
 
-    def layouts(self, segment: Segment, columns: list[slice]) -> list[Hashable]:
+    def layouts(self, segment: Segment, columns: list[slice]) -> list[object]:
         return [(part, twice(step)) for part, step in zip(columns, segment.iterations)]
 
     def latent_frames(self, pixels: int) -> int:
@@ -208,10 +208,10 @@ def twice(step: Step) -> bool:
     return float(np.float32(1 - step.active[0].sigma)) > NEAR_CLEAN
 
 
-class ChunkModel:
+class ChunkModel(ABC):
     """The transformer with its captions, and how it is run (`loop.sample.Model`)."""
 
-    family = MAGI
+    family: Family = MAGI
     layers: int
     """Transformer blocks of the network."""
     forwards: float = 0.0
@@ -312,12 +312,10 @@ class ChunkField:
 
     def latents(self, x: Tensor, frames: slice) -> Tensor:
         """Latents of one chunk with known frames put back."""
-        known = 0 if self.start is None else min(self.start.shape[2], frames.stop) - frames.start
-        if known <= 0:
+        if self.start is None or self.start.shape[2] <= frames.start:
             return x[:, :, frames]
-        return torch.cat(
-            [self.start[:, :, frames.start : frames.start + known], x[:, :, frames.start + known : frames.stop]], 2
-        )
+        known = self.start[:, :, frames]
+        return torch.cat([known, x[:, :, frames.start + known.shape[2] : frames.stop]], 2)
 
     def due(self, step: Step) -> bool:
         """A chunk was finished: it has to be shown clean. Others are in the works than before, so nothing is reused
@@ -336,7 +334,8 @@ class ChunkField:
             chunk = self.first + unit.index
             reach = self.reach.of_noisy(chunk, unit.step - 1, unit.steps)
             entries.append(Shown(chunk, float(self.times[unit.step - 1]), reach, True))
-        made = self.three_branches(this, entries) if self.guided else self.one_branch(this, entries, oldest)
+        scale = self.model.text_scale
+        made = self.one_branch(this, entries, oldest) if scale is None else self.three_branches(this, entries, scale)
         for chunk in range(self.reach.first_needed(oldest)):
             self.cache.drop(chunk)
         v = torch.zeros_like(x)
@@ -358,7 +357,7 @@ class ChunkField:
             made[:, :, history] = WITH_HISTORY * made[:, :, history] + (1 - WITH_HISTORY) * made[:, :, -CHUNK:]
         return made
 
-    def three_branches(self, this: Iteration, shown: list[Shown]) -> Tensor:
+    def three_branches(self, this: Iteration, shown: list[Shown], text_scale: float) -> Tensor:
         """docs/magi1.md 4.6: text and history, history, neither."""
         noisy = [entry for entry in shown if entry.text]
         with_text = self.call(this, shown, self.text_cache, keep=noisy if self.apart else [])
@@ -382,7 +381,7 @@ class ChunkField:
             torch.tensor([scales[q] for q in stages], device=this.x.device)
             .repeat_interleave(CHUNK)
             .view(1, 1, -1, 1, 1)
-            for scales in (HISTORY_SCALES, [self.model.text_scale * share for share in TEXT_SHARES])
+            for scales in (HISTORY_SCALES, [text_scale * share for share in TEXT_SHARES])
         )
         return (1 - p) * bare + (p - s) * with_history + s * with_text
 

@@ -3,7 +3,7 @@
 What is exact, and against what it was checked: docs/skyreels.md.
 """
 
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any
 
@@ -140,11 +140,11 @@ def timesteps(sigma: np.ndarray) -> np.ndarray:
     return np.minimum(np.floor(1000 * sigma + 1e-9), 999)
 
 
-class Term:
+class Term(ABC):
     """The right-hand side of the ODE: a guided velocity model whose frames stand at their own levels
     (`loop.sample.Model`). The host's model is one, behind the user's guider; so is any plain network."""
 
-    family = SKYREELS
+    family: Family = SKYREELS
     layers: int
     """Transformer blocks of the network."""
     forwards: float = 0.0

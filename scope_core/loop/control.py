@@ -3,7 +3,6 @@
 The sampling loop and the dry run share this, so that a plan and a run cannot differ.
 """
 
-from collections.abc import Hashable
 from typing import Any
 
 import numpy as np
@@ -47,7 +46,7 @@ class Control:
         signal: Signal,
         segment: Segment,
         columns: list[slice],
-        layouts: list[Hashable],
+        layouts: list[object],
         joint: bool = True,
         part_frames: int | None = None,
     ):
@@ -59,7 +58,7 @@ class Control:
         self.memory = Memory(method.depth, method.latents)
         self.states: list[Any] = [method.init() for _ in segment.units]
         self.skipped = [0] * len(segment.units)
-        self.recorded: Hashable | None = None
+        self.recorded: object = None
         """Layout of the last computed forward, which is what a reuse inside the network fits."""
         self.peak_bytes = 0
         """Most bytes held between two steps."""
@@ -104,28 +103,29 @@ class Control:
         made: Tensor | None,
         v: Tensor | None,
         around: BlockPass | None = None,
-    ) -> Tensor | None:
-        """Take in what the network made [B, C, F, H, W] of latents x for the units computed (both None in a dry run);
-        returns it put into v."""
+    ) -> None:
+        """Take in what the network made [B, C, F, H, W] of latents x for the units computed; where each is computed on
+        its own, v gets it as well. All three are None in a dry run."""
         columns, self.recorded = self.columns[step.index], self.layouts[step.index]
         watched = None if around is None else self.watched(around, columns)
         for unit in step.units if self.joint else fresh:
             if unit.step > unit.steps or unit.frames.start >= columns.stop:
                 self.memory.drop(unit.index)
                 continue
-            value = None if made is None else made[:, :, unit.frames]
-            latent = None if x is None else x[:, :, unit.frames]
-            if value is not None and not self.joint:
-                value = v[:, :, unit.frames] = value.clone()
-                latent = latent.clone() if self.method.latents else latent
+            value = latent = seen = None
+            if x is not None and made is not None and v is not None:
+                value, latent = made[:, :, unit.frames], x[:, :, unit.frames]
+                if not self.joint:
+                    value = v[:, :, unit.frames] = value.clone()
+                    latent = latent.clone() if self.method.latents else latent
+                if unit.advances:
+                    seen = Seen(value, latent, *self.of_unit(watched, unit, columns))
             if unit.advances:
-                seen = None if value is None else Seen(value, latent, *self.of_unit(watched, unit, columns))
                 self.states[unit.index] = self.method.observe(
                     self.states[unit.index], unit, self.memory.of(unit.index), seen
                 )
             self.memory.push(unit, value, latent)
         self.peak_bytes = max(self.peak_bytes, self.memory.bytes() + self.signal.nbytes)
-        return made if self.joint else v
 
     def watched(self, around: BlockPass, columns: slice) -> Tensor | None:
         """What was watched inside the network, mean over guidance branches: [change and growth, forwarded frames]."""

@@ -26,7 +26,8 @@ class Memory:
         entries = self.velocities.setdefault(unit.index, deque(maxlen=self.depth))
         if entries and entries[0].sigma == unit.sigma:
             entries.popleft()
-        entries.appendleft(Entry(unit.sigma, value, unit.step, latent if self.latents else None))
+        kept = latent if self.latents else None
+        entries.appendleft(Entry(unit.sigma, value, unit.step, kept))  # type: ignore[arg-type]  # see Entry
 
     def of(self, unit: int) -> tuple[Entry, ...]:
         return tuple(self.velocities.get(unit, ()))

@@ -31,7 +31,7 @@ def plan(schedule: ARSchedule, settings: Settings, table: np.ndarray | None = No
     if method.signal in CONTENT and table is None:
         raise ValueError(
             f"the {method.signal!r} signal looks at the video itself, so its run cannot be planned; "
-            "choose modulation, embedding or sigma"
+            f"choose {', '.join(schedule.family.features)} or sigma"
         )
     trace = Trace.of(schedule, settings, planned=True)
     planned: dict[tuple[int, int, int], list] = {}

@@ -14,7 +14,7 @@ from ..methods import Skip
 from ..methods.predict import combine
 
 EPS = 1e-8
-Key = tuple[Hashable, ...]
+Key = tuple[str | int] | tuple[str | int, Hashable]
 """A guidance branch, a chunk, or both. The first item sorts first for the branch with text."""
 
 
@@ -53,7 +53,7 @@ class BlockPass:
         """Blocks of the span are being left out; with a probe, from when it found so."""
         self.spans = tuple(dict.fromkeys((*skip.record, *(skip.probe[:1] if skip.probe else ()))))
         self.starts: dict[tuple[Key, range], Tensor] = {}
-        self.score: Tensor | None = None
+        self.score: Tensor | float | None = None
         """What the probe measured."""
         self.changes: list[Tensor] = []
         self.growths: list[Tensor] = []
@@ -98,13 +98,13 @@ class BlockPass:
             if index == span[-1]:
                 changes = {key: part - self.starts.pop((key, span)) for key, part in parts.items()}
                 if self.skip.probe and span == self.skip.probe[0]:
-                    self.judge(changes, dim)
+                    self.judge(*self.skip.probe, changes, dim)
                 if not self.skipping:
                     self.keep(span, changes, watched)
         return x
 
     def replayed(self, keys: Sequence[Key | None], dim: int) -> Tensor:
-        kept = [self.kept.stored[key, self.skip.replay] for key in keys]
+        kept = [self.kept.stored[key, self.skip.replay] for key in keys if key is not None]
         missing = self.skip.weights[len(kept[0]) :]
         weights = (1.0,) if any(missing) else self.skip.weights
         return torch.cat([combine(weights, changes) for changes in kept], dim)
@@ -118,10 +118,9 @@ class BlockPass:
                 self.growths.append(growth.unflatten(1, (self.frames, -1)).mean((0, 2)))
             stored[key, span] = (change, *kept)[: len(self.skip.weights) if span in self.skip.record else 1]
 
-    def judge(self, changes: dict[Key, Tensor], dim: int) -> None:
+    def judge(self, span: range, threshold: float, changes: dict[Key, Tensor], dim: int) -> None:
         """Decide once an iteration, from the first call; where guidance branches are batched in it, from the one with
         text, so that the decision depends neither on whether they are nor on their order."""
-        span, threshold = self.skip.probe
         looked = [min(changes, key=lambda key: key[0])] if dim == 0 else list(changes)
         if self.may_skip and self.score is None and all((key, span) in self.kept.stored for key in looked):
             kept = {key: self.kept.stored[key, span][0] for key in looked}

@@ -73,8 +73,8 @@ def rollout(
             decisions = probed(decisions, around)
             fresh = computed(step, decisions)
             if fresh:
-                v = control.observe(step, fresh, x, made, v, around)
-            elif around:
+                control.observe(step, fresh, x, made, v, around)
+            if around or (fresh and control.joint):
                 v = made
         control.settle(step, decisions, changes)
 
@@ -119,9 +119,11 @@ def unroll(
     clean latents of the first frames and of the target behind the last one. `bridge(latents)` turns the latents made so
     far into the prefix of the next segment; by default its last `overlap` frames.
     """
-    video = None
+    nothing = noise[:, :, :0]
+    video, prefix, end = nothing, nothing if start is None else start, nothing if end is None else end
     for segment in schedule.segments:
-        prefix = start if video is None else bridge(video) if bridge else video[:, :, -schedule.overlap :]
+        if segment.index:
+            prefix = bridge(video) if bridge else video[:, :, -schedule.overlap :]
         part = noise[:, :, segment.start : segment.start + segment.prefix + segment.free]
         if segment.tail:
             part = torch.cat([part, torch.zeros_like(end)], dim=2)
@@ -131,5 +133,5 @@ def unroll(
         if segment.tail:
             known[:, :, -segment.tail :] = end
         made = sample(segment, part, known)[:, :, : segment.prefix + segment.free]
-        video = made if video is None else torch.cat([video, made[:, :, segment.prefix :]], dim=2)
+        video = torch.cat([video, made[:, :, segment.prefix :]], dim=2) if segment.index else made
     return video

@@ -84,6 +84,8 @@ class Run:
 
 
 class Sampled(NamedTuple):
+    """What `sample` gives: the video, the trace of how it was made, and what decided in each segment."""
+
     latents: Tensor
     """[B, C, L, H, W]"""
     trace: Trace

@@ -88,26 +88,24 @@ class UniPC:
     def __init__(self, sigmas: np.ndarray, match_reference: bool = True):
         self.table = UniPCTable.build(sigmas)
         self.match_reference = match_reference
-        self.x_last = self.m_last = self.m_before = None
+        self.last: tuple[Tensor, Tensor, Tensor] | None = None
+        """Of every frame's last step: its latents, its estimate m and that of the step before."""
 
     def step(self, x: Tensor, v: Tensor, k: np.ndarray, update: np.ndarray, predicted: np.ndarray) -> Tensor:
         c = self.table
         m = x - per_frame(c.sigma[k], x) * v
-        if self.x_last is None:
-            self.x_last, self.m_last, self.m_before = x, m, m
+        x_last, m_last, m_before = self.last or (x, m, m)
         correct = update & ~predicted & (k >= 1)
         if correct.any():
-            start = self.x_last
+            start = x_last
             if self.match_reference:
                 start = keep(k == 1, x, start)
             r = per_frame(c.r_c[k], x)
-            slope = per_frame(c.past[k], x) * (self.m_before - self.m_last) + per_frame(c.now[k], x) * (m - self.m_last)
-            x = keep(correct, r * start + (1 - r) * (self.m_last + slope), x)
+            slope = per_frame(c.past[k], x) * (m_before - m_last) + per_frame(c.now[k], x) * (m - m_last)
+            x = keep(correct, r * start + (1 - r) * (m_last + slope), x)
         r = per_frame(c.r[k], x)
-        moved = r * x + (1 - r) * (m + per_frame(c.slope[k], x) * (self.m_last - m))
-        self.x_last = keep(update, x, self.x_last)
-        self.m_before = keep(update, self.m_last, self.m_before)
-        self.m_last = keep(update, m, self.m_last)
+        moved = r * x + (1 - r) * (m + per_frame(c.slope[k], x) * (m_last - m))
+        self.last = keep(update, x, x_last), keep(update, m, m_last), keep(update, m_last, m_before)
         return keep(update, moved, x)
 
 

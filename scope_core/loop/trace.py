@@ -140,7 +140,7 @@ class Trace:
             return f"{RULES['off'][1]}."
         letters = "".join(step["rules"] for segment in self.segments for step in segment.steps)
         counts = {sentence: letters.count(letter) for rule, (letter, sentence) in RULES.items() if rule != "joint"}
-        return f"Most often because {max(counts, key=counts.get)}."
+        return f"Most often because {max(counts, key=counts.__getitem__)}."
 
     def to_json(self) -> dict[str, Any]:
         """The whole trace; `rules` maps letters to sentences."""

@@ -6,6 +6,7 @@ are in `schedule` and `signals`. How to add one: docs/adding-a-method.md.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import Field
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -43,6 +44,7 @@ class Method:
     a Skip and keep no velocities (`depth` 0); for them one decision holds for all units.
     """
 
+    __dataclass_fields__: ClassVar[dict[str, Field]]  # as every subclass has them
     name: ClassVar[str]
     title: ClassVar[str]
     """For people."""
@@ -71,8 +73,6 @@ class Method:
     """Name of the discrepancy signal `decide` wants, see `signals.SIGNALS`."""
     aggregate: str = "max"
     """How the change of several units becomes the one each of them sees, see `signals.AGGREGATES`."""
-    depth: int = 1
-    """Computed velocities of each unit to keep."""
     latents: ClassVar[bool] = False
     """Keep the latents they were computed at as well."""
     plannable: ClassVar[bool] = True
@@ -94,6 +94,11 @@ class Method:
     def to_knobs(self) -> dict[str, Any]:
         """Values by knob at which `of_knobs` gives this."""
         return {knob.name: getattr(self, knob.field) for knob in knobs_of(self)}
+
+    @property
+    def depth(self) -> int:
+        """Computed velocities of each unit to keep."""
+        return 1
 
     @property
     def off(self) -> bool:

@@ -102,5 +102,5 @@ class BWCache(Method):
     def settle(self, state: State, unit: Unit, change: float, decision: Decision) -> State:
         return state._replace(reused=0 if decision.mode is Mode.RECOMPUTE else state.reused + 1)
 
-    def skip(self, state, unit: Unit, layers: int) -> Skip | None:
+    def skip(self, state: State, unit: Unit, layers: int) -> Skip | None:
         return Skip((range(layers),), range(layers), watch=True)

@@ -70,7 +70,7 @@ class DeltaDiT(Method):
     def settle(self, state: int, unit: Unit, change: float, decision: Decision) -> int:
         return 0 if decision.mode is Mode.RECOMPUTE else state + 1
 
-    def skip(self, state, unit: Unit, layers: int) -> Skip | None:
+    def skip(self, state: int, unit: Unit, layers: int) -> Skip | None:
         size = max(1, round(self.share * layers))
         front, rear = range(size), range(layers - size, layers)
         return Skip((front, rear), rear if unit.step <= self.turn * unit.steps else front)

@@ -76,7 +76,7 @@ class EasyCache(Method):
         return state._replace(rate=float(dv / (dx * seen.velocity.abs().mean() + EPS)))
 
     def settle(self, state: State, unit: Unit, change: float, decision: Decision) -> State:
-        if decision.mode is Mode.RECOMPUTE:
+        if decision.mode is Mode.RECOMPUTE or state.rate is None:
             return state._replace(a=0.0)
         return state._replace(a=state.a + state.rate * change)
 

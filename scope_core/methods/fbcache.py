@@ -51,7 +51,7 @@ class FBCache(Method):
         """Reuse, unless the probe finds otherwise."""
         return Decision(Mode.REUSE, 0.0, "cache")
 
-    def skip(self, state, unit: Unit, layers: int) -> Skip | None:
+    def skip(self, state: None, unit: Unit, layers: int) -> Skip | None:
         front = min(self.front, layers - 1)
         middle = range(front, max(front + 1, layers - self.back))
         return Skip((middle,), middle, probe=(range(front), self.threshold))

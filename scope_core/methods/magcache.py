@@ -192,7 +192,7 @@ class MagCache(Method):
     def settle(self, state: State, unit: Unit, change: float, decision: Decision) -> State:
         return State() if decision.mode is Mode.RECOMPUTE else self.after(state, unit)
 
-    def skip(self, state, unit: Unit, layers: int) -> Skip | None:
+    def skip(self, state: State, unit: Unit, layers: int) -> Skip | None:
         return Skip((range(layers),), range(layers))
 
 
@@ -218,7 +218,7 @@ class Record(Method):
     ) -> dict[int, float]:
         return state if seen is None or seen.growth is None else {**state, unit.step: seen.growth}
 
-    def skip(self, state, unit: Unit, layers: int) -> Skip | None:
+    def skip(self, state: dict[int, float], unit: Unit, layers: int) -> Skip | None:
         return Skip((range(layers),), range(layers), watch=True)
 
 

@@ -245,7 +245,7 @@ class Scope(Method):
     def choose(self, state: State) -> str:
         if self.predictor != AUTO:
             return self.predictor
-        return min(state.errors, key=state.errors.get, default="taylor1")
+        return min(state.errors, key=state.errors.__getitem__, default="taylor1")
 
     def observe(self, state: State, unit: Unit, history: Sequence[Entry], seen: Seen | None) -> State:
         """Score every predictor against the computed velocity and keep a running mean; only `auto` needs it."""

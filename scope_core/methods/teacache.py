@@ -133,5 +133,5 @@ class TeaCache(Method):
     def settle(self, state: float, unit: Unit, change: float, decision: Decision) -> float:
         return 0.0 if decision.mode is Mode.RECOMPUTE else state + self.rescale(change)
 
-    def skip(self, state, unit: Unit, layers: int) -> Skip | None:
+    def skip(self, state: float, unit: Unit, layers: int) -> Skip | None:
         return Skip((range(layers),), range(layers))

@@ -40,12 +40,12 @@ class Entry(NamedTuple):
     """A computed step of a unit, as it is remembered."""
 
     sigma: float
-    value: Tensor | None
-    """Velocity [B, C, frames, H, W] after guidance, fp32; None in a dry run."""
+    value: Tensor
+    """Velocity [B, C, frames, H, W] after guidance, fp32. A dry run has none, and asks for none."""
     step: int = 0
     """The unit's own, 1..steps."""
-    latent: Tensor | None = None
-    """Latents that the velocity was computed at, where the method keeps them."""
+    latent: Tensor = None  # type: ignore[assignment]
+    """Latents that the velocity was computed at, for methods that keep them (`Method.latents`)."""
 
 
 class Seen(NamedTuple):

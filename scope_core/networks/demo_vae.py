@@ -31,7 +31,7 @@ class Upsample(nn.Sequential):
 class DemoVAE(nn.Module):
     """Video in [-1, 1], [B, 3, 1 + 4(F-1), 16h, 16w], to and from latents [B, 16, F, h, w] of unit scale."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         self.encoder = nn.Conv2d(3, CHANNELS, 8, stride=8)
         self.decoder = nn.Sequential(

@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -118,7 +118,8 @@ class ChunkCache:
     def put(self, layer: int, chunk: int, key: Tensor, value: Tensor) -> None:
         self.stored.pop((layer, chunk), None)
         fits = self.bytes(key.device) + key.nbytes + value.nbytes <= self.budget
-        self.stored[layer, chunk] = tuple(x.to(x.device if fits else "cpu", copy=True) for x in (key, value))
+        device = key.device if fits else torch.device("cpu")
+        self.stored[layer, chunk] = key.to(device, copy=True), value.to(device, copy=True)
 
     def get(self, layer: int, chunk: int, device: torch.device) -> tuple[Tensor, Tensor]:
         """Raises KeyError where the chunk was never kept."""
@@ -131,6 +132,8 @@ class ChunkCache:
         """Compress the finished chunks of a layer to what the buffer leaves beside those in the works, a chunk's worth
         of `tokens` at least. `query` [B, q, heads * head_dim] tells what matters. The tokens kept move to the newest
         finished chunk, which all later ones read: how many are left of each chunk differs from head to head."""
+        if self.compress is None:
+            return
         chunks = sorted(chunk for at, chunk in self.stored if at == layer)
         finished = [chunk for chunk in chunks if chunk < self.finished]
         count = tokens * max(1, self.compress.buffer - (len(chunks) - len(finished)))
@@ -235,7 +238,7 @@ def forward_bytes(config: MagiConfig, tokens: int, keys: int, dtype: torch.dtype
 class CentredLayerNorm(nn.Module):
     """LayerNorm over the last dimension whose stored weight is the gain minus one; computes in its input's dtype."""
 
-    def __init__(self, dim: int, **factory):
+    def __init__(self, dim: int, **factory: Any):
         super().__init__()
         self.weight, self.bias = nn.Parameter(torch.empty(dim, **factory)), nn.Parameter(torch.empty(dim, **factory))
 
@@ -244,7 +247,7 @@ class CentredLayerNorm(nn.Module):
 
 
 class TimeEmbedder(nn.Module):
-    def __init__(self, c: MagiConfig, operations, **factory):
+    def __init__(self, c: MagiConfig, operations: Any, **factory: Any):
         super().__init__()
         self.mlp = nn.Sequential(
             operations.Linear(2 * TIME_FREQUENCIES, c.cond, **factory),
@@ -260,7 +263,7 @@ class TimeEmbedder(nn.Module):
 
 
 class CaptionEmbedder(nn.Module):
-    def __init__(self, c: MagiConfig, operations, **factory):
+    def __init__(self, c: MagiConfig, operations: Any, **factory: Any):
         super().__init__()
         self.null_caption_embedding = nn.Parameter(torch.empty(c.caption_length, c.caption_dim, **factory))
         self.y_proj_xattn = nn.Sequential(operations.Linear(c.caption_dim, c.hidden, **factory), nn.SiLU())
@@ -268,7 +271,7 @@ class CaptionEmbedder(nn.Module):
 
 
 class LearnedRope(nn.Module):
-    def __init__(self, c: MagiConfig, **factory):
+    def __init__(self, c: MagiConfig, **factory: Any):
         super().__init__()
         self.bands = nn.Parameter(torch.empty(c.head_dim // 8, **factory))
 
@@ -293,7 +296,7 @@ class Call:
     caption: Tensor
     """Embedded caption tokens [sum(lengths), hidden] of all chunks, end to end, batch outermost."""
     lengths: list[int]
-    cache: ChunkCache | None
+    cache: ChunkCache
     keep: tuple[int, ...]
     attend: Attend
 
@@ -313,7 +316,7 @@ class QueryKeyValue(nn.Module):
 class MagiAttention(nn.Module):
     """Self-attention over chunks and cross-attention over captions, in parallel from one norm."""
 
-    def __init__(self, c: MagiConfig, linears: Linears, layer_norm: Callable, **factory):
+    def __init__(self, c: MagiConfig, linears: Linears, layer_norm: Callable, **factory: Any):
         super().__init__()
         self.head_dim, self.groups = c.head_dim, c.groups
         fp32 = factory | {"dtype": torch.float32}
@@ -347,10 +350,9 @@ class MagiAttention(nn.Module):
         for query, span in zip(q.split(tokens, 1), call.ranges):
             keys, values = (torch.cat(x, 1) for x in zip(*(pairs[chunk] for chunk in range(*span))))
             outputs.append(grouped_attention(call.attend, query, keys, values, self.groups))
-        if call.cache and call.cache.compress:
-            readers = [i for i, (chunk, (start, _)) in enumerate(zip(call.chunks, call.ranges)) if start < chunk]
-            if readers:
-                call.cache.shrink(layer, tokens, q.split(tokens, 1)[readers[-1]], self.groups)
+        readers = [i for i, (chunk, (start, _)) in enumerate(zip(call.chunks, call.ranges)) if start < chunk]
+        if readers:
+            call.cache.shrink(layer, tokens, q.split(tokens, 1)[readers[-1]], self.groups)
         return torch.cat(outputs, 1)
 
     def over_captions(self, q: Tensor, call: Call) -> Tensor:
@@ -382,7 +384,7 @@ class MagiMLP(nn.Module):
 
 
 class MagiBlock(nn.Module):
-    def __init__(self, c: MagiConfig, fp8: bool, operations, linear_dtype: torch.dtype, **factory):
+    def __init__(self, c: MagiConfig, fp8: bool, operations: Any, linear_dtype: torch.dtype, **factory: Any):
         super().__init__()
         fp32 = factory | {"dtype": torch.float32}
         layer_norm = partial(operations.LayerNorm, eps=1e-6, **factory)
@@ -424,7 +426,7 @@ class MagiTransformer(nn.Module):
         config: MagiConfig,
         dtype: torch.dtype = torch.float32,
         device: torch.device | str | None = None,
-        operations=CastingOperations,
+        operations: Any = CastingOperations,
         linear_dtype: torch.dtype | None = None,
     ):
         super().__init__()
@@ -452,8 +454,8 @@ class MagiTransformer(nn.Module):
         )
 
     @property
-    def blocks(self) -> nn.ModuleList:
-        return self.videodit_blocks["layers"]
+    def blocks(self) -> Sequence[MagiBlock]:
+        return self.videodit_blocks["layers"]  # type: ignore[return-value]  # torch does not know what a dict holds
 
     def patch_embedding(self, x: Tensor) -> Tensor:
         """Patch-embedded latents [B, hidden, F, H / 2, W / 2] of latents x [B, channels, F, H, W]."""
@@ -520,7 +522,7 @@ class MagiTransformer(nn.Module):
             self.condition(t, dt, dropped),
             caption,
             lengths,
-            cache,
+            ChunkCache() if cache is None else cache,
             tuple(keep),
             attend or attention,
         )

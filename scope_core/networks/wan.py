@@ -7,6 +7,7 @@ Source: docs/skyreels.md 1 and 2.
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -26,7 +27,7 @@ class WanConfig:
 
 
 class WanAttention(nn.Module):
-    attend = staticmethod(F.scaled_dot_product_attention)
+    attend: ClassVar[Callable[..., Tensor]] = staticmethod(F.scaled_dot_product_attention)
 
     def __init__(self, dim: int, heads: int):
         super().__init__()
@@ -54,11 +55,11 @@ class WanBlock(nn.Module):
         self.modulation = nn.Parameter(torch.randn(1, 6, c.dim) / c.dim**0.5)
 
     def forward(self, x: Tensor, e: Tensor, context: Tensor, rope: Tensor, mask: Tensor | None) -> Tensor:
-        e = (self.modulation[:, None] + e).repeat_interleave(x.shape[1] // e.shape[1], dim=1).unbind(2)
-        y = self.norm1(x) * (1 + e[1]) + e[0]
-        x = x + self.self_attn(y, y, rope, mask) * e[2]
+        m = (self.modulation[:, None] + e).repeat_interleave(x.shape[1] // e.shape[1], dim=1).unbind(2)
+        y = self.norm1(x) * (1 + m[1]) + m[0]
+        x = x + self.self_attn(y, y, rope, mask) * m[2]
         x = x + self.cross_attn(self.norm3(x), context)
-        return x + self.ffn(self.norm2(x) * (1 + e[4]) + e[3]) * e[5]
+        return x + self.ffn(self.norm2(x) * (1 + m[4]) + m[3]) * m[5]
 
 
 class WanHead(nn.Module):

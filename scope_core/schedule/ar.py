@@ -9,7 +9,6 @@ else asks the object and never its name.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Hashable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar, NamedTuple
@@ -52,6 +51,9 @@ class Family(ABC):
     otherwise an iteration forwards its whole interval, for which all decide together."""
     tables: ClassVar[tuple[str, ...]]
     """Names of its tables of noise levels, the usual one first."""
+    features: ClassVar[tuple[str, ...]] = ("modulation", "embedding")
+    """Signals of them that depend on the noise level alone and are asked of the network; they are mapped once and known
+    for ever after."""
     signals: ClassVar[tuple[str, ...]] = ("modulation", "embedding", "sigma", "latent", "displacement", "motion", "sea")
     """What decisions can look at, see `signals`."""
 
@@ -77,9 +79,9 @@ class Family(ABC):
     def columns(self, segment: Segment, selective: str, *, causal: bool) -> list[slice]:
         """Columns of a segment forwarded at each iteration, T slices."""
 
-    def layouts(self, segment: Segment, columns: list[slice]) -> list[Hashable]:
-        """What the hidden states are made of at each iteration: what was kept inside the network under another layout
-        cannot be reused."""
+    def layouts(self, segment: Segment, columns: list[slice]) -> list[object]:
+        """What the hidden states are made of at each iteration, to be compared: what was kept inside the network under
+        another layout cannot be reused."""
         return list(columns)
 
     @abstractmethod

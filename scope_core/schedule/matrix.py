@@ -25,7 +25,7 @@ def step_matrix(steps: int, blocks: int, ar_step: int) -> np.ndarray:
 class Unit(NamedTuple):
     """What decisions are made for: neighbouring frames that share one noise level, at one iteration."""
 
-    index: int
+    index: int  # type: ignore[assignment]  # a tuple has a method of this name
     frames: slice
     """Columns of the segment."""
     step: int

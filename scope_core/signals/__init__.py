@@ -26,7 +26,7 @@ def make_signal(
 ) -> Signal:
     """The signal of a segment. `table` [S + 1], where given, is used instead of asking for features.
 
-    Raises ValueError for names that the schedule's family does not have.
+    Raises ValueError for names that the schedule's family does not have, and for signals that need one of the two.
     """
     known = schedule.family.signals
     if name not in known:
@@ -35,8 +35,6 @@ def make_signal(
         raise ValueError(f"aggregate is {aggregate!r}; choose one of {', '.join(AGGREGATES)}")
     if table is None and name in CONTENT:
         return ContentSignal(name, features, segment, aggregate)
-    if table is None and features is None and name != "sigma":
-        raise ValueError(f"the signal {name!r} needs the model or its change table; without either, use 'sigma'")
     return TableSignal(change_table(name, segment.sigmas, features) if table is None else table, segment, aggregate)
 
 

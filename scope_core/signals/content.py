@@ -19,22 +19,22 @@ class Look(NamedTuple):
     sigma: float
 
 
-def latent(model: Features, now: Look, before: Look) -> Tensor:
+def latent(model: Features | None, now: Look, before: Look) -> Tensor:
     """Of the patch-embedded latent of every frame, mean over the frames."""
-    after, past = (model.patch_embedding(look.x).float() for look in (now, before))
+    after, past = (embedded(model, look) for look in (now, before))
     return relative_change(after, past, dim=(0, 1, 3, 4)).mean()
 
 
-def displacement(model: Features, now: Look, before: Look) -> Tensor:
+def displacement(model: Features | None, now: Look, before: Look) -> Tensor:
     """Mean absolute change of the latents, not relative to anything."""
     return (now.x - before.x).abs().mean()
 
 
-def motion(model: Features, now: Look, before: Look) -> Tensor:
+def motion(model: Features | None, now: Look, before: Look) -> Tensor:
     """As `latent`, a token counting 0.6 where it differs least from the frame before it, up to 1 where it differs most.
     The first frame of a unit has the next one's weights, for the frame before it may be at another noise level; a unit
     of one frame has weight 1."""
-    after, past = (model.patch_embedding(look.x).float() for look in (now, before))
+    after, past = (embedded(model, look) for look in (now, before))
     weights = torch.ones_like(after[:, :1])
     if after.shape[2] > 1:
         difference = after.diff(dim=2).abs().mean(1, keepdim=True)
@@ -45,9 +45,16 @@ def motion(model: Features, now: Look, before: Look) -> Tensor:
     return (change / (size + EPS)).mean()
 
 
-def sea(model: Features, now: Look, before: Look) -> Tensor:
+def sea(model: Features | None, now: Look, before: Look) -> Tensor:
     """Of the latents behind the Wiener filter of each one's noise level."""
     return relative_change(wiener(now), wiener(before), dim=(0, 1, 2, 3, 4))
+
+
+def embedded(model: Features | None, look: Look) -> Tensor:
+    """Patch-embedded latents. Raises ValueError without a model."""
+    if model is None:
+        raise ValueError("a signal of the patch-embedded latent needs the model")
+    return model.patch_embedding(look.x).float()
 
 
 def wiener(look: Look, power: float = 3.0) -> Tensor:
@@ -68,7 +75,7 @@ def wiener(look: Look, power: float = 3.0) -> Tensor:
     )
 
 
-MEASURES: dict[str, Callable[[Features, Look, Look], Tensor]] = {
+MEASURES: dict[str, Callable[[Features | None, Look, Look], Tensor]] = {
     "latent": latent,
     "displacement": displacement,
     "motion": motion,
@@ -81,7 +88,7 @@ class ContentSignal:
     """A signal that looks at the latents. They are kept, and what it looks at is made again, unit by unit, because
     embedded latents are a hundred times larger."""
 
-    def __init__(self, name: str, model: Features, segment: Segment, aggregate: str):
+    def __init__(self, name: str, model: Features | None, segment: Segment, aggregate: str):
         self.measure, self.model, self.aggregate, self.frames = MEASURES[name], model, aggregate, segment.frames
         self.before: tuple[Tensor, np.ndarray] | None = None
         """Latents and noise level of every frame at the previous iteration."""

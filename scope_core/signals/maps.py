@@ -14,21 +14,20 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..schedule import ARSchedule
+from ..schedule import ARSchedule, Family
 from . import CONTENT, change_table
 from .base import EPS, Features
 
 MOST_ENTRIES = 500
-MAPPED = ("modulation", "embedding")
 WRITING = RLock()
 PROBES = np.array([0.001, 0.25, 0.5, 0.75, 0.999])
 NOT_YET = "this model has not run yet; the noise level stands in for its signal"
 
 
-def fingerprint(model: Features) -> str:
+def fingerprint(model: Features, family: Family) -> str:
     """Identity of a model's time embedding, LoRAs included."""
     digest = hashlib.sha256()
-    for name in MAPPED:
+    for name in family.features:
         digest.update(model.features(name, PROBES).float().cpu().numpy().tobytes())
     return digest.hexdigest()[:16]
 
@@ -61,10 +60,10 @@ class SignalMaps:
     def learn(self, key: str, model: Features, schedule: ARSchedule, identity: str = "") -> None:
         """Map the signals of a loaded model, unless they are known, and remember that it is the one behind `key`.
         `identity` is that of all of it, where its time embedding does not tell it apart."""
-        name = fingerprint(model)
+        name = fingerprint(model, schedule.family)
         self.folder.mkdir(parents=True, exist_ok=True)
         with WRITING:
-            for signal in MAPPED:
+            for signal in schedule.family.features:
                 if not self.map_path(name, signal).exists():
                     features = model.features(signal, schedule.family.levels()).float().flatten(1)
                     np.save(self.map_path(name, signal), change_map(features))

@@ -16,11 +16,13 @@ SCHEDULED = ("modulation", "embedding", "sigma")
 def change_table(name: str, sigmas: np.ndarray, features: Features | None) -> np.ndarray:
     """Change at each own step 1..S of a unit, [S + 1] with index 0 unused. A unit waits at the level of its first step.
 
-    Only 'sigma' can do without `features`.
+    Only 'sigma' can do without `features`; raises ValueError for others.
     """
     levels = np.concatenate([sigmas[:1], sigmas[:-1]])
-    if features is None or name == "sigma":
+    if name == "sigma":
         return np.concatenate([[0.0], np.abs(np.diff(levels)) / levels[:-1]])
+    if features is None:
+        raise ValueError(f"the signal {name!r} needs the model or its change table; without either, use 'sigma'")
     seen = features.features(name, levels).float().flatten(1)
     changes = relative_change(seen[1:], seen[:-1], dim=(1,))
     return np.concatenate([[0.0], changes.double().cpu().numpy()])

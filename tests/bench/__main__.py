@@ -38,7 +38,9 @@ def main() -> int:
         metavar="FOLDER",
         help="also measure LPIPS, which needs the lpips package and AlexNet's weights in this folder",
     )
-    parser.add_argument("--keep", action="store_true", help="also keep the report in tests/reports, and write the pages")
+    parser.add_argument(
+        "--keep", action="store_true", help="also keep the report in tests/reports, and write the pages"
+    )
     parser.add_argument(
         "--here", action="store_true", help="measure in this Python, which has torch, scikit-image and matplotlib"
     )

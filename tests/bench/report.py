@@ -47,7 +47,9 @@ def result(report: dict[str, Any]) -> str:
                 found[row["label"]].append(f"{row['flop_x']:.1f}x fewer, {plus_minus(row)} dB")
     heads = [SHORT[schedule] for schedule, _ in by_schedule(report)]
     lines = table(["preset", *heads], ([f"`{name}`", *cells] for name, cells in found.items()))
-    return "\n".join([*lines, "", f"Operations, and PSNR to the run without skipping, mean ± spread over {report['clips']} clips."])
+    return "\n".join(
+        [*lines, "", f"Operations, and PSNR to the run without skipping, mean ± spread over {report['clips']} clips."]
+    )
 
 
 def presets(report: dict[str, Any]) -> list[str]:

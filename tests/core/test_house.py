@@ -1,10 +1,12 @@
-"""The house as docs/architecture.md draws it: imports run one way, names stay in their rooms, pages that are cited exist."""
+"""The house as docs/architecture.md draws it: imports run one way, names stay in their rooms, pages that are cited
+exist."""
 
 import ast
 import re
 from pathlib import Path
 
 import pytest
+
 from scope_core import FAMILIES, METHODS
 
 ROOT = Path(__file__).parents[2]
@@ -71,14 +73,20 @@ def test_no_arrow_points_up():
 
 def test_rooms_do_not_know_each_other_in_circles():
     """The same for whole rooms: no two of them import each other."""
-    rooms = {(a.split(".")[1], b.split(".")[1]) for a, found in GRAPH.items() for b in found
-             if a.startswith("scope_core.") and b.startswith("scope_core.")}
+    rooms = {
+        (a.split(".")[1], b.split(".")[1])
+        for a, found in GRAPH.items()
+        for b in found
+        if a.startswith("scope_core.") and b.startswith("scope_core.")
+    }
     assert not {pair for pair in rooms if pair[::-1] in rooms and pair[0] != pair[1]}
 
 
 def test_only_the_adapters_touch_the_host():
     for path in SOURCES:
-        found = re.findall(r"^\s*(?:import|from) (comfy|folder_paths|server|latent_preview)\b", path.read_text(), re.M)
+        found = re.findall(
+            r"^\s*(?:import|from) (comfy|folder_paths|server|latent_preview)\b", path.read_text(), re.MULTILINE
+        )
         assert not found or "comfy" in path.relative_to(ROOT).parts, path
 
 
@@ -107,7 +115,8 @@ CITED = re.compile(r"docs/([\w-]+\.md)(?:,? (C\d+|law \d+|\d+(?:\.\d+)*|[A-Z][\w
 
 
 def test_cited_pages_and_sections_exist():
-    """Citations read `docs/skyreels.md 4.1`, `docs/scope.md C4`, `docs/architecture.md, law 3` or `docs/methods.md, TeaCache`."""
+    """Citations read `docs/skyreels.md 4.1`, `docs/scope.md C4`, `docs/architecture.md, law 3` or `docs/methods.md,
+    TeaCache`."""
     files = [*SOURCES, *(ROOT / "tests").rglob("*.py")]
     count = 0
     for path in files:
@@ -115,14 +124,19 @@ def test_cited_pages_and_sections_exist():
             text = (ROOT / "docs" / page).read_text()
             count += 1
             if re.fullmatch(r"C\d+|\d+(\.\d+)*", place):
-                assert re.search(rf"^#+ {re.escape(place)}\b", text, re.M), f"{path.name} cites {page} {place}"
+                assert re.search(rf"^#+ {re.escape(place)}\b", text, re.MULTILINE), f"{path.name} cites {page} {place}"
             elif place.startswith("law"):
-                assert re.search(rf"^{place.split()[1]}\. ", text, re.M), f"{path.name} cites {page} {place}"
+                assert re.search(rf"^{place.split()[1]}\. ", text, re.MULTILINE), f"{path.name} cites {page} {place}"
     assert count > 60
 
 
 def test_notes_that_are_not_here_are_not_cited():
-    for path in [*SOURCES, *(ROOT / "tests").rglob("*.py"), *(ROOT / "docs").glob("*.md"), *(ROOT / "web").rglob("*.*")]:
+    for path in [
+        *SOURCES,
+        *(ROOT / "tests").rglob("*.py"),
+        *(ROOT / "docs").glob("*.md"),
+        *(ROOT / "web").rglob("*.*"),
+    ]:
         if path.suffix in (".py", ".md", ".js") and path != Path(__file__):
             assert not re.search(r"(demo-model|models-2|methods-2|study-2|comfyui)\.md|shared/", path.read_text()), path
 

@@ -7,9 +7,10 @@ import sys
 from pathlib import Path
 
 import pytest
-import scope_core
 import torch
 from diffusers import SkyReelsV2Transformer3DModel
+
+import scope_core
 from scope_core import PRESETS, SKYREELS, sample
 from scope_core.families.skyreels import Guided
 from scope_core.networks.skyreels_keys import to_official
@@ -68,15 +69,26 @@ def test_a_diffusers_transformer_is_accelerated():
     """Sampled from diffusers' own network, and from ours with the same weights: the same decisions, the same video."""
     torch.manual_seed(0)
     theirs = SkyReelsV2Transformer3DModel(
-        num_attention_heads=2, attention_head_dim=12, in_channels=16, out_channels=16, text_dim=8, freq_dim=16,
-        ffn_dim=64, num_layers=2, cross_attn_norm=True, qk_norm="rms_norm_across_heads", inject_sample_info=False,
+        num_attention_heads=2,
+        attention_head_dim=12,
+        in_channels=16,
+        out_channels=16,
+        text_dim=8,
+        freq_dim=16,
+        ffn_dim=64,
+        num_layers=2,
+        cross_attn_norm=True,
+        qk_norm="rms_norm_across_heads",
+        inject_sample_info=False,
     ).eval()
     ours = WanTransformer(WanConfig(24, 64, 2, 2, text_dim=8, freq_dim=16)).eval()
     ours.load_state_dict(to_official(theirs.state_dict()))
     positive, negative, noise = torch.randn(1, 4, 8), torch.randn(1, 4, 8), torch.randn(1, 16, 6, 4, 4)
     schedule = SKYREELS.schedule(6, steps=12, block=2, ar_step=2)
-    runs = [sample(Guided(net, positive, negative, 5.0), noise, schedule, PRESETS["fast"])
-            for net in (Diffusers(theirs), ours)]
+    runs = [
+        sample(Guided(net, positive, negative, 5.0), noise, schedule, PRESETS["fast"])
+        for net in (Diffusers(theirs), ours)
+    ]
     made = [[step["modes"] for step in run.trace.to_json()["segments"][0]["steps"]] for run in runs]
     assert made[0] == made[1] and runs[0].trace.totals["computed"] < runs[0].trace.totals["iterations"]
     assert runs[0].trace.forwards == runs[1].trace.forwards

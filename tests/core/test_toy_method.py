@@ -1,7 +1,9 @@
-"""A new method is one file: it then appears in settings, plans, runs, traces and the benchmark (tests/host has the selector)."""
+"""A new method is one file: it then appears in settings, plans, runs, traces and the benchmark (tests/host has the
+selector)."""
 
 import pytest
 import torch
+
 from scope_core import METHODS, SKYREELS, Gate, Settings, methods, plan, sample
 from scope_core.families.skyreels import Guided
 from scope_core.networks.wan import WanConfig, WanTransformer

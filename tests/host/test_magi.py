@@ -27,6 +27,7 @@ from scope_pack.nodes.comfy.sampling import (
 )
 from scope_pack.nodes.comfy.skyreels import Windows
 from scope_pack.scope_core.families.magi import TEXT_SCALE, Reach
+from scope_pack.scope_core import MAGI
 from scope_pack.scope_core.loop.sample import Run
 from scope_pack.scope_core.methods import Gate, Scope, TeaCache
 from scope_pack.scope_core.networks.magi import (
@@ -176,7 +177,7 @@ def test_a_lora_changes_the_video(distilled):
     assert changed.add_patches(patches, 0.5)
     assert (distilled.run(changed)[0] - distilled.expected).abs().max() > 1e-2
     assert (distilled.run(model)[0] - distilled.expected).abs().max() < TOLERANCE, "the LoRA stayed"
-    term = SimpleNamespace(features=lambda name, sigma: torch.ones(len(sigma), 3))
+    term = SimpleNamespace(features=lambda name, sigma: torch.ones(len(sigma), 3), family=MAGI)
     again, stronger = model.clone(), model.clone()
     again.add_patches(comfy.lora.load_lora(lora, keys), 0.5)
     stronger.add_patches(patches, 0.6)

@@ -1,8 +1,8 @@
 """Tests against a real ComfyUI server in a process of its own, some of them in a real Chromium.
 
-Tests that ask for `page` run in four cells: the frontend that ComfyUI pins and the newest one published, each with the classic
-canvas and with Nodes 2.0; those marked `two_cells`, which take long, in two of them that have all four. Set SCOPE_OFFLINE to leave the
-newest one out.
+Tests that ask for `page` run in four cells: the frontend that ComfyUI pins and the newest one published, each with the
+classic canvas and with Nodes 2.0; those marked `two_cells`, which take long or hardly depend on the cell, in two of
+them that have both frontends and both canvases. Set SCOPE_OFFLINE to leave the newest frontend out.
 """
 
 import os
@@ -16,16 +16,21 @@ from PIL import Image
 
 PACK = Path(__file__).parents[2]
 SHOTS = PACK / "tests" / "output"
-sys.path.insert(0, str(PACK))
+sys.path[:0] = [str(PACK), str(Path(__file__).parent)]
 os.environ["COMFYUI_PYTHON"] = os.environ["SCOPE_COMFYUI_PYTHON"]
 
-from workflows.host import HostError, find_or_build, newest_frontend  # noqa: E402
+from waits import COUNT_PLANS, wait_until_at_rest, wait_until_ready  # noqa: E402
 
+from workflows.launcher import HostError, find_or_build, newest_frontend  # noqa: E402
 
 TWO_CELLS = (("pinned", "classic"), ("newest", "nodes2"))
 VIEWPORT = {"width": 1900, "height": 1100}
-SETTINGS = {"Comfy.TutorialCompleted": True, "Comfy.Workflow.ShowMissingModelsWarning": False, "Comfy.Minimap.Visible": False,
-            "LiteGraph.Canvas.MinFontSizeForLOD": 0}
+SETTINGS = {
+    "Comfy.TutorialCompleted": True,
+    "Comfy.Workflow.ShowMissingModelsWarning": False,
+    "Comfy.Minimap.Visible": False,
+    "LiteGraph.Canvas.MinFontSizeForLOD": 0,
+}
 """Nothing covers the graph, and its text is drawn at any zoom."""
 
 
@@ -39,7 +44,12 @@ def pytest_collection_modifyitems(items):
     for item in items:
         if "browser" in item.fixturenames:
             item.add_marker("browser")
-    items[:] = [item for item in items if not item.get_closest_marker("two_cells") or (item.callspec.params["frontend"], item.callspec.params["renderer"]) in TWO_CELLS]
+    items[:] = [
+        item
+        for item in items
+        if not item.get_closest_marker("two_cells")
+        or (item.callspec.params["frontend"], item.callspec.params["renderer"]) in TWO_CELLS
+    ]
 
 
 def pytest_generate_tests(metafunc):
@@ -65,7 +75,9 @@ def frontend(request, host):
     try:
         return ["--front-end-root", str(newest_frontend(host))]
     except HostError as error:
-        pytest.fail(f"The newest frontend could not be fetched: {error} Set SCOPE_OFFLINE=1 to test without it.", pytrace=False)
+        pytest.fail(
+            f"The newest frontend could not be fetched: {error} Set SCOPE_OFFLINE=1 to test without it.", pytrace=False
+        )
 
 
 @pytest.fixture(scope="session")
@@ -88,7 +100,9 @@ def server(host, frontend, output):
 def browser():
     from playwright.sync_api import sync_playwright
 
-    path = next((found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), None)
+    path = next(
+        (found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), None
+    )
     assert path, "no Chromium is installed; on Debian or Ubuntu: apt-get install chromium"
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox", "--disable-gpu"])
@@ -101,13 +115,13 @@ def cell(browser, server, frontend, renderer):
     """ComfyUI, loaded, in one of the four cells."""
     server.request("POST", "/settings", SETTINGS | {"Comfy.VueNodes.Enabled": renderer == "nodes2"})
     context = browser.new_context(viewport=VIEWPORT)
+    context.add_init_script(COUNT_PLANS)
     page = context.new_page()
     page.problems = []
     page.on("console", lambda message: message.type in ("error", "warning") and page.problems.append(message.text))
     page.on("pageerror", lambda error: page.problems.append(str(error)))
     page.goto(server.url)
-    page.wait_for_function("window.app && window.app.graph && window.app.extensionManager", timeout=120_000)
-    page.wait_for_timeout(1500)
+    wait_until_ready(page)
     version = page.evaluate("window.__COMFYUI_FRONTEND_VERSION__")
     assert not frontend or f"/{version}/" in frontend[1], f"the server shows frontend {version}"
     page.name = f"{version}_{renderer}"
@@ -117,9 +131,12 @@ def cell(browser, server, frontend, renderer):
 
 @pytest.fixture
 def page(cell):
-    """The page of a cell with an empty graph. `page.problems` collects what the console reports, `page.shot` writes screenshots."""
+    """The page of a cell with an empty graph. `page.problems` collects what the console reports, `page.shot` writes
+    screenshots."""
     cell.set_viewport_size(VIEWPORT)
+    cell.mouse.move(0, 0)  # off the graph: it shows tooltips
     cell.evaluate("app.graph.clear()")
+    wait_until_at_rest(cell)
     cell.problems.clear()
     cell.shot = lambda name, target=cell: screenshot(target, f"{name}_{cell.name}")
     return cell

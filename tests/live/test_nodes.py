@@ -1,18 +1,21 @@
-"""Every node of the pack as a user meets it, in each of the four cells: one screenshot, nothing cut off and nothing covered."""
+"""Every node of the pack as a user meets it, in each of the four cells: one screenshot, nothing cut off and nothing
+covered."""
+
+from itertools import pairwise
 
 import numpy as np
+from waits import wait_until_at_rest
 
 ROW_WIDTH = 2500
-LAY_OUT = """async ([names, rowWidth]) => {
-    const settled = () => new Promise(done => setTimeout(done, 1500))
-    const canvas = app.canvas
-    canvas.ds.scale = 1
-    canvas.ds.offset = [0, 0]
+ADD = """names => {
+    app.canvas.ds.scale = 1
+    app.canvas.ds.offset = [0, 0]
     const nodes = names.map(name => LiteGraph.createNode(name))
     nodes.forEach((node, index) => { node.pos = [600 * index, 0]; app.graph.add(node) })
-    await settled()
+}"""
+LAY_OUT = """rowWidth => {
     let [x, y, tallest, widest] = [0, 0, 0, 0]
-    for (const node of nodes) {
+    for (const node of app.graph._nodes) {
         const { width, height } = boxOf(node)
         if (x + width > rowWidth) [x, y, tallest] = [0, y + tallest + 30, 0]
         node.pos = [80 + x, 150 + y]
@@ -20,7 +23,7 @@ LAY_OUT = """async ([names, rowWidth]) => {
         tallest = Math.max(tallest, height)
         widest = Math.max(widest, x)
     }
-    canvas.setDirty(true, true)
+    app.canvas.setDirty(true, true)
     return [80 + widest, 150 + y + tallest]
 
     function boxOf(node) {
@@ -34,19 +37,23 @@ MEASURE = """() => {
     const sides = ({ left, top, right, bottom }) => [left, top, right, bottom]
     const { scale, offset } = app.canvas.ds
     const overflow = part => [part.scrollWidth - part.clientWidth, part.scrollHeight - part.clientHeight]
-    const onScreen = (x, y, width, height) => [x + offset[0], y + offset[1], x + width + offset[0], y + height + offset[1]].map(n => n * scale)
+    const onScreen = (x, y, width, height) => {
+        const [left, top] = [x + offset[0], y + offset[1]]
+        return [left, top, left + width, top + height].map(n => n * scale)
+    }
     return app.graph._nodes.map(node => {
         const [x, y] = node.pos
         const vue = document.querySelector(`[data-node-id="${node.id}"]`)
         const title = LiteGraph.NODE_TITLE_HEIGHT
         const widgets = (node.widgets ?? []).filter(widget => node.isWidgetVisible(widget))
-        const isShown = element => element && (element.isConnected || element.matches('.scope-panel'))  // Nodes 2.0 has text boxes of its own
+        const isShown = element =>  // Nodes 2.0 has text boxes of its own
+            element && (element.isConnected || element.matches('.scope-panel'))
         const elements = widgets.map(widget => widget.element).filter(isShown)
         return {
             type: node.type,
             box: vue ? sides(vue.getBoundingClientRect()) : onScreen(x, y - title, node.size[0], node.size[1] + title),
             widgets: vue ? [...vue.querySelectorAll('.lg-node-widget')].map(row => sides(row.getBoundingClientRect()))
-                : widgets.map(({ y: below, computedHeight: height }) => onScreen(x, y + below, node.size[0], height ?? lineHeight)),
+                : widgets.map(row => onScreen(x, y + row.y, node.size[0], row.computedHeight ?? lineHeight)),
             displays: elements.map(element => ({
                 box: sides(element.getBoundingClientRect()),
                 room: sides(element.parentElement.getBoundingClientRect()),
@@ -59,9 +66,11 @@ MEASURE = """() => {
 
 def test_every_node_is_shown_whole(page, server):
     names = [name for name in server.object_info() if name.startswith("SCOPE_")]
-    width, height = page.evaluate(LAY_OUT, [names, ROW_WIDTH])
+    page.evaluate(ADD, names)
+    wait_until_at_rest(page)
+    width, height = page.evaluate(LAY_OUT, ROW_WIDTH)
     page.set_viewport_size({"width": int(width) + 60, "height": int(height) + 60})
-    page.wait_for_timeout(1500)
+    wait_until_at_rest(page)
     picture = page.shot("nodes")
     nodes = page.evaluate(MEASURE)
     assert [node["type"] for node in nodes] == names
@@ -78,7 +87,7 @@ def complaints_about(node: dict, picture: np.ndarray):
     if len(np.unique(picture[top:bottom, left:right].reshape(-1, 3), axis=0)) < 20:
         yield f"{name} is not drawn"
     rows = sorted(node["widgets"], key=lambda row: row[1])
-    for upper, lower in zip(rows, rows[1:]):
+    for upper, lower in pairwise(rows):
         if upper[3] > lower[1] + 1:
             yield f"{name}: widget {upper} covers {lower}"
     for display in node["displays"]:
@@ -91,4 +100,6 @@ def complaints_about(node: dict, picture: np.ndarray):
 
 
 def within(inner: list, outer: list) -> bool:
-    return inner[0] >= outer[0] - 1 and inner[1] >= outer[1] - 1 and inner[2] <= outer[2] + 1 and inner[3] <= outer[3] + 1
+    return (
+        inner[0] >= outer[0] - 1 and inner[1] >= outer[1] - 1 and inner[2] <= outer[2] + 1 and inner[3] <= outer[3] + 1
+    )

@@ -1,4 +1,5 @@
-"""Every example workflow means what it meant before the house was rearranged: its prompt, its plans, and what the demos did."""
+"""Every example workflow means what it meant before the house was rearranged: its prompt, its plans, and what
+the demos did."""
 
 import json
 from pathlib import Path
@@ -19,8 +20,11 @@ def decisions(trace: dict[str, Any]) -> dict[str, Any]:
     """Of a trace, what does not depend on the clock or the versions."""
     totals = {name: trace["totals"][name] for name in ("iterations", "computed", "frames_computed", "skipped_reason")}
     told = {name: trace["run"][name] for name in ("method", "settings", "schedule")}
-    return {**told, "totals": totals, "segments": [[[step[name] for name in STEP] for step in segment["steps"]]
-                                                   for segment in trace["segments"]]}
+    return {
+        **told,
+        "totals": totals,
+        "segments": [[[step[name] for name in STEP] for step in segment["steps"]] for segment in trace["segments"]],
+    }
 
 
 def record(server, to_prompt, name: str, workflow: dict[str, Any]) -> dict[str, Any]:
@@ -31,8 +35,12 @@ def record(server, to_prompt, name: str, workflow: dict[str, Any]) -> dict[str, 
         if entry["class_type"] in PLANNED:
             status, answer = server.request("POST", "/scope/plan", {"node": node, "prompt": prompt})
             assert status == 200, answer
-            plans[node] = {"exact": answer["exact"], "note": answer["note"], "trace": decisions(answer["trace"]) if "trace" in answer else None,
-                           "points": [[point["label"], point["computed"], point["widgets"]] for point in answer.get("points", [])]}
+            plans[node] = {
+                "exact": answer["exact"],
+                "note": answer["note"],
+                "trace": decisions(answer["trace"]) if "trace" in answer else None,
+                "points": [[point["label"], point["computed"], point["widgets"]] for point in answer.get("points", [])],
+            }
     traces = {}
     if name in RUN:
         outputs = server.run(prompt, workflow=workflow)["outputs"]
@@ -48,7 +56,10 @@ def now(host, tmp_path_factory):
 
     folder = tmp_path_factory.mktemp("recordings")
     with host.serve(output=folder, log=folder / "comfyui.log") as server:
-        return {name: record(server, to_prompt, name, json.loads((WORKFLOWS / f"{name}.json").read_text())) for name in NAMES}
+        return {
+            name: record(server, to_prompt, name, json.loads((WORKFLOWS / f"{name}.json").read_text()))
+            for name in NAMES
+        }
 
 
 @pytest.mark.parametrize("name", NAMES)

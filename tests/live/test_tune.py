@@ -7,18 +7,37 @@ from pathlib import Path
 
 import pytest
 from test_server import prompt, trace_of
+
 from workflows.graph import WorkflowError
 
 SWEEP = {"seed": 5, "steps": 12, "cfg": 2.5, "shift": 8.0, "solver": "unipc", "spread": 2}
-TEACACHE = {"method": "teacache", "method.threshold": 0.2, "method.polynomial": "none", "method.signal": "modulation", "method.max_skip": 3,
-            "method.warm_up": 1, "method.tail": 1}
+TEACACHE = {
+    "method": "teacache",
+    "method.threshold": 0.2,
+    "method.polynomial": "none",
+    "method.signal": "modulation",
+    "method.max_skip": 3,
+    "method.warm_up": 1,
+    "method.tail": 1,
+}
 STAIRCASE = {"chunk": 2, "ar_step": 2}
 
 
-def sweep_prompt(vae: bool = True, connected: dict = {}, **sweep) -> dict:
-    graph = {name: node for name, node in prompt("unused", STAIRCASE).items() if name in ("demo", "positive", "negative", "schedule")}
-    links = {"model": ["demo", 0], "positive": ["positive", 0], "negative": ["negative", 0], "latent": ["schedule", 1], "schedule": ["schedule", 0]}
+def sweep_prompt(vae: bool = True, connected: dict | None = None, **sweep) -> dict:
+    graph = {
+        name: node
+        for name, node in prompt("unused", STAIRCASE).items()
+        if name in ("demo", "positive", "negative", "schedule")
+    }
+    links = {
+        "model": ["demo", 0],
+        "positive": ["positive", 0],
+        "negative": ["negative", 0],
+        "latent": ["schedule", 1],
+        "schedule": ["schedule", 0],
+    }
     links |= {"vae": ["demo", 2]} if vae else {}
+    connected = connected or {}
     links |= {f"settings_{i}": [name, 0] for i, name in enumerate(connected, 1)}
     graph |= {name: {"class_type": "SCOPE_Settings", "inputs": inputs} for name, inputs in connected.items()}
     graph["sweep"] = {"class_type": "SCOPE_Sweep", "inputs": {**SWEEP, **links, **sweep}}
@@ -42,10 +61,20 @@ def ask(server, node: str, graph: dict) -> tuple[int, dict]:
     return server.request("POST", "/scope/plan", {"node": node, "prompt": graph})
 
 
-@pytest.mark.parametrize("sampler, schedule", [
-    ({}, {}), ({"preset": "fast"}, STAIRCASE), ({"preset": "quality"}, {"length": 97, "window": 61}), ({"preset": "paper_fast"}, {**STAIRCASE, "causal": True}),
-    ({"preset": "custom", "signal": "embedding", "aggregate": "mean_all", "selective": "paper", "shift": 5.0}, {**STAIRCASE, "length": 125, "overlap": 21}),
-], ids=["balanced", "staircase", "long", "causal", "custom"])
+@pytest.mark.parametrize(
+    "sampler, schedule",
+    [
+        ({}, {}),
+        ({"preset": "fast"}, STAIRCASE),
+        ({"preset": "quality"}, {"length": 97, "window": 61}),
+        ({"preset": "paper_fast"}, {**STAIRCASE, "causal": True}),
+        (
+            {"preset": "custom", "signal": "embedding", "aggregate": "mean_all", "selective": "paper", "shift": 5.0},
+            {**STAIRCASE, "length": 125, "overlap": 21},
+        ),
+    ],
+    ids=["balanced", "staircase", "long", "causal", "custom"],
+)
 def test_the_plan_is_the_run_step_by_step(server, sampler, schedule):
     graph = prompt("planned", schedule, **sampler)
     status, answer = ask(server, "sampler", graph)
@@ -54,14 +83,19 @@ def test_the_plan_is_the_run_step_by_step(server, sampler, schedule):
     assert status == 200 and answer["exact"], answer
     assert len(trace["segments"]) == len(answer["trace"]["segments"])
     for planned, made in zip(answer["trace"]["segments"], trace["segments"]):
-        assert [{**step, "seconds": 0} for step in planned["steps"]] == [{**step, "seconds": 0} for step in made["steps"]]
+        assert [{**step, "seconds": 0} for step in planned["steps"]] == [
+            {**step, "seconds": 0} for step in made["steps"]
+        ]
     status, schedule_plan = ask(server, "schedule", graph)
     assert status == 200 and schedule_plan["trace"]["segments"] == answer["trace"]["segments"]
 
 
 def test_a_plan_knows_the_frames_it_starts_from_once_they_were_made(server):
     graph = prompt("start", {"length": 97, "start": ["first", 0]}, seed=3)
-    graph["image"] = {"class_type": "EmptyImage", "inputs": {"width": 128, "height": 128, "batch_size": 9, "color": 0x203060}}
+    graph["image"] = {
+        "class_type": "EmptyImage",
+        "inputs": {"width": 128, "height": 128, "batch_size": 9, "color": 0x203060},
+    }
     graph["first"] = {"class_type": "VAEEncode", "inputs": {"pixels": ["image", 0], "vae": ["demo", 2]}}
     _, before = ask(server, "sampler", graph)
     assert not before["exact"] and "start" in before["note"] and before["trace"]["segments"][0]["prefix"] == 1
@@ -84,20 +118,44 @@ def test_a_content_signal_is_planned_from_the_last_run_and_called_an_estimate(se
     assert abs(answer["trace"]["totals"]["computed"] - computed) <= max(2, 0.25 * computed)
 
 
-@pytest.mark.parametrize("body, words", [
-    ([], "node"), ({}, "node"), ({"node": 3, "prompt": {}}, "node"), ({"node": "a", "prompt": []}, "graph"), ({"node": "a", "prompt": {}}, "'a'"),
-    ({"node": "a", "prompt": {"a": {"class_type": "KSampler", "inputs": {}}}}, "KSampler"),
-    ({"node": "a", "prompt": {"a": {"class_type": "SCOPE_Sampler"}}}, "inputs"),
-    ({"node": "a", "prompt": {"a": {"class_type": "SCOPE_Sampler", "inputs": {"steps": 10**12}}}}, "2 to 1000"),
-    ({"node": "a", "prompt": {"a": {"class_type": "SCOPE_Sampler", "inputs": {"steps": "../../etc"}}}}, "2 to 1000"),
-    ({"node": "a", "prompt": {"a": {"class_type": "SCOPE_Sampler", "inputs": {"preset": {"x": 1}}}}}, "preset"),
-    ({"node": "a", "prompt": {"a": {"class_type": "SCOPE_Sampler", "inputs": {"model": ["a", 0]}}}}, "circles"),
-    ({"node": "a", "prompt": {"a": {"class_type": "SCOPE_Sampler", "inputs": {"schedule": ["b", 0]}}}}, "'b'"),
-    ({"node": "a", "prompt": {"a": {"class_type": "SCOPE_Sampler", "inputs": {"steps": 1000, "schedule": ["b", 0], "latent": ["b", 1]}},
-                              "b": {"class_type": "SCOPE_ARSchedule", "inputs": {"length": 8193, "window": 1025, "chunk": 1, "ar_step": 1}}}}, "too large"),
-    ({"node": "a", "prompt": {str(i): {"class_type": "x", "inputs": {}} for i in range(400)}}, "300"),
-    ({"node": "a", "prompt": "x" * 2_000_000}, "bytes"),
-])
+@pytest.mark.parametrize(
+    "body, words",
+    [
+        ([], "node"),
+        ({}, "node"),
+        ({"node": 3, "prompt": {}}, "node"),
+        ({"node": "a", "prompt": []}, "graph"),
+        ({"node": "a", "prompt": {}}, "'a'"),
+        ({"node": "a", "prompt": {"a": {"class_type": "KSampler", "inputs": {}}}}, "KSampler"),
+        ({"node": "a", "prompt": {"a": {"class_type": "SCOPE_Sampler"}}}, "inputs"),
+        ({"node": "a", "prompt": {"a": {"class_type": "SCOPE_Sampler", "inputs": {"steps": 10**12}}}}, "2 to 1000"),
+        (
+            {"node": "a", "prompt": {"a": {"class_type": "SCOPE_Sampler", "inputs": {"steps": "../../etc"}}}},
+            "2 to 1000",
+        ),
+        ({"node": "a", "prompt": {"a": {"class_type": "SCOPE_Sampler", "inputs": {"preset": {"x": 1}}}}}, "preset"),
+        ({"node": "a", "prompt": {"a": {"class_type": "SCOPE_Sampler", "inputs": {"model": ["a", 0]}}}}, "circles"),
+        ({"node": "a", "prompt": {"a": {"class_type": "SCOPE_Sampler", "inputs": {"schedule": ["b", 0]}}}}, "'b'"),
+        (
+            {
+                "node": "a",
+                "prompt": {
+                    "a": {
+                        "class_type": "SCOPE_Sampler",
+                        "inputs": {"steps": 1000, "schedule": ["b", 0], "latent": ["b", 1]},
+                    },
+                    "b": {
+                        "class_type": "SCOPE_ARSchedule",
+                        "inputs": {"length": 8193, "window": 1025, "chunk": 1, "ar_step": 1},
+                    },
+                },
+            },
+            "too large",
+        ),
+        ({"node": "a", "prompt": {str(i): {"class_type": "x", "inputs": {}} for i in range(400)}}, "300"),
+        ({"node": "a", "prompt": "x" * 2_000_000}, "bytes"),
+    ],
+)
 def test_garbage_is_answered_with_a_sentence(server, body, words):
     status, answer = server.request("POST", "/scope/plan", body)
     assert 400 <= status < 500 and words in answer["error"], answer
@@ -109,8 +167,16 @@ def test_a_sweep_measures_points_against_the_baseline_and_keeps_every_run(server
     assert sampled == ["max_skip 2", "max_skip 4", "off"]
     baseline, *points = runs["points"]
     assert baseline["baseline"] and baseline["computed"] == baseline["iterations"] and "psnr" not in baseline
-    assert [point["label"] for point in points] == ["balanced", "fast"] and points[0]["computed"] > points[1]["computed"]
-    assert all(point["psnr"] > 15 and 0 < point["ssim"] < 1 and 0 < point["latent_error"] < 1 and point["psnr_worst"] < point["psnr"] for point in points)
+    assert [point["label"] for point in points] == ["balanced", "fast"] and points[0]["computed"] > points[1][
+        "computed"
+    ]
+    assert all(
+        point["psnr"] > 15
+        and 0 < point["ssim"] < 1
+        and 0 < point["latent_error"] < 1
+        and point["psnr_worst"] < point["psnr"]
+        for point in points
+    )
     assert set(runs["metrics"]) == {"psnr", "ssim", "latent_error"} and "LPIPS" in " ".join(runs["notes"])
     for file in (baseline["clip"], points[0]["clip"], points[0]["difference"]):
         with urllib.request.urlopen(f"{server.url}/view?{urllib.parse.urlencode(file)}") as clip:
@@ -123,6 +189,7 @@ def test_a_sweep_measures_points_against_the_baseline_and_keeps_every_run(server
 
 def test_runs_are_kept_beside_other_branches_of_the_graph(server):
     """A sampler and its timeline, which would run before the sweep, do not make ComfyUI forget the sweep's runs."""
+
     def both(preset: str) -> dict:
         graph = prompt("beside", STAIRCASE, preset=preset)
         return {**graph, **{name: node for name, node in sweep_prompt(vae=False, seed=9).items() if name not in graph}}
@@ -155,7 +222,15 @@ def test_the_plan_of_a_sweep_has_its_points(server):
     _, runs = run_sweep(server, sweep_prompt(connected={"teacache": TEACACHE}))
     planned = {point["label"]: point["computed"] for point in answer["points"]}
     assert planned == {point["label"]: point["computed"] for point in runs["points"]}
-    blind = {"method": "easycache", "method.preset": "paper", "method.tau": 0.05, "method.form": "paper", "method.max_skip": 12, "method.warm_up": 10, "method.tail": 0}
+    blind = {
+        "method": "easycache",
+        "method.preset": "paper",
+        "method.tau": 0.05,
+        "method.form": "paper",
+        "method.max_skip": 12,
+        "method.warm_up": 10,
+        "method.tail": 0,
+    }
     status, answer = ask(server, "sweep", sweep_prompt(connected={"teacache": TEACACHE, "blind": blind}))
     assert status == 200 and {point["label"] for point in answer["points"]} == set(planned)
     assert "o plan for `settings_2`: EasyCache decides from what the network returns" in answer["note"]
@@ -169,32 +244,57 @@ def test_quality_compare_and_report(server, output):
     graph["video"] = {"class_type": "CreateVideo", "inputs": {"images": ["sampler_frames", 0], "fps": 24.0}}
     pair = {"baseline": ["off_frames", 0], "candidate": ["sampler_frames", 0], "fps": 24.0, "trace": ["sampler", 1]}
     graph["quality"] = {"class_type": "SCOPE_Quality", "inputs": pair}
-    graph["compare"] = {"class_type": "SCOPE_Compare", "inputs": {
-        "a": ["off_frames", 0], "b": ["video", 0], "label_a": "off", "label_b": "", "fps": 24.0, "trace": ["sampler", 1]}}
-    graph["report"] = {"class_type": "SCOPE_SaveReport", "inputs": {"trace": ["sampler", 1], "quality": ["quality", 0], "filename_prefix": "scope/made"}}
+    graph["compare"] = {
+        "class_type": "SCOPE_Compare",
+        "inputs": {
+            "a": ["off_frames", 0],
+            "b": ["video", 0],
+            "label_a": "off",
+            "label_b": "",
+            "fps": 24.0,
+            "trace": ["sampler", 1],
+        },
+    }
+    graph["report"] = {
+        "class_type": "SCOPE_SaveReport",
+        "inputs": {"trace": ["sampler", 1], "quality": ["quality", 0], "filename_prefix": "scope/made"},
+    }
     outputs = server.run(graph)["outputs"]
-    quality, = outputs["quality"]["scope_quality"]
-    compare, = outputs["compare"]["scope_compare"]
-    report, = outputs["report"]["scope_report"]
-    assert quality["frames"] == 61 == len(quality["metrics"]["psnr"]["per_frame"]) and quality["chunks"][0] == [0, 5] and quality["chunks"][-1] == [53, 61]
+    (quality,) = outputs["quality"]["scope_quality"]
+    (compare,) = outputs["compare"]["scope_compare"]
+    (report,) = outputs["report"]["scope_report"]
+    assert (
+        quality["frames"] == 61 == len(quality["metrics"]["psnr"]["per_frame"])
+        and quality["chunks"][0] == [0, 5]
+        and quality["chunks"][-1] == [53, 61]
+    )
     assert compare["frames"] == 61 and compare["labels"] == ["off", "B"] and compare["chunks"] == quality["chunks"]
     assert compare["psnr"] == pytest.approx(quality["metrics"]["psnr"]["per_frame"], abs=0.01)
-    page, = output.rglob("made_*.md")
+    (page,) = output.rglob("made_*.md")
     assert page.read_text() == report["markdown"] and "SSIM" in report["markdown"]
     saved = json.loads(next(output.rglob("made_*.json")).read_text())
     assert saved["trace"] == trace_of({"outputs": outputs}) and saved["quality"] == quality
 
 
-@pytest.mark.parametrize("change, words", [
-    ({"quality": {"candidate": ["short", 0]}}, ["61 frames", "1 frames", "same"]),
-    ({"report": {"filename_prefix": "../../escape"}}, ["output folder"]),
-])
+@pytest.mark.parametrize(
+    "change, words",
+    [
+        ({"quality": {"candidate": ["short", 0]}}, ["61 frames", "1 frames", "same"]),
+        ({"report": {"filename_prefix": "../../escape"}}, ["output folder"]),
+    ],
+)
 def test_bad_input_of_the_measuring_nodes(server, output, change, words):
     graph = prompt("bad_pair")
     graph["frames"] = {"class_type": "VAEDecode", "inputs": {"samples": ["sampler", 0], "vae": ["demo", 2]}}
     graph["short"] = {"class_type": "EmptyImage", "inputs": {"width": 128, "height": 128, "batch_size": 1, "color": 0}}
-    graph["quality"] = {"class_type": "SCOPE_Quality", "inputs": {"baseline": ["frames", 0], "candidate": ["frames", 0], "fps": 24.0}}
-    graph["report"] = {"class_type": "SCOPE_SaveReport", "inputs": {"trace": ["sampler", 1], "filename_prefix": "scope/x"}}
+    graph["quality"] = {
+        "class_type": "SCOPE_Quality",
+        "inputs": {"baseline": ["frames", 0], "candidate": ["frames", 0], "fps": 24.0},
+    }
+    graph["report"] = {
+        "class_type": "SCOPE_SaveReport",
+        "inputs": {"trace": ["sampler", 1], "filename_prefix": "scope/x"},
+    }
     for name, inputs in change.items():
         graph[name]["inputs"] |= inputs
     with pytest.raises(WorkflowError) as error:
@@ -206,7 +306,19 @@ def test_bad_input_of_the_measuring_nodes(server, output, change, words):
 def test_every_preset_is_expressed_by_the_sliders(server):
     """What the browser moves the sliders to is what the preset means."""
     presets = server.object_info()["SCOPE_Sampler"]["input"]["required"]["preset"][1]["presets"]
-    assert set(presets) == {"off", "quality", "balanced", "fast", "paper_slow", "paper_fast", "paper_magi_slow", "paper_magi_fast"}
+    assert set(presets) == {
+        "off",
+        "quality",
+        "balanced",
+        "fast",
+        "paper_slow",
+        "paper_fast",
+        "paper_magi_slow",
+        "paper_magi_fast",
+    }
     for name, widgets in presets.items():
-        plans = [ask(server, "sampler", prompt("preset", STAIRCASE, **speed))[1] for speed in ({"preset": name}, {"preset": "custom", **widgets})]
+        plans = [
+            ask(server, "sampler", prompt("preset", STAIRCASE, **speed))[1]
+            for speed in ({"preset": name}, {"preset": "custom", **widgets})
+        ]
         assert plans[0]["trace"]["segments"] == plans[1]["trace"]["segments"], name

@@ -10,6 +10,7 @@ from types import SimpleNamespace
 import av
 import numpy as np
 import pytest
+
 from workflows import vbench
 from workflows.graph import WorkflowError
 
@@ -19,13 +20,29 @@ QUICK = ["--set", "schedule.length=13", "--set", "sampler.steps=16", "--set", "s
 @pytest.fixture
 def render(monkeypatch, tmp_path, capsys):
     """`python -m workflows.vbench` on the demo, in this process; its exit status and what it printed."""
+
     def run(prompts, *options, model="demo"):
         (tmp_path / "prompts.txt").write_text("\n".join(prompts) + "\n", encoding="utf-8")
-        monkeypatch.setattr(sys, "argv", ["vbench", "--model", model, "--prompts", str(tmp_path / "prompts.txt"), "--comfyui", os.environ["SCOPE_COMFYUI"],
-                                          "--out", str(tmp_path / "out"), *options])
+        monkeypatch.setattr(
+            sys,
+            "argv",
+            [
+                "vbench",
+                "--model",
+                model,
+                "--prompts",
+                str(tmp_path / "prompts.txt"),
+                "--comfyui",
+                os.environ["SCOPE_COMFYUI"],
+                "--out",
+                str(tmp_path / "out"),
+                *options,
+            ],
+        )
         status = vbench.main()
         printed = capsys.readouterr()
         return status, printed.out + printed.err
+
     run.out = tmp_path / "out"
     return run
 
@@ -45,17 +62,33 @@ def test_rows_are_rendered_from_the_same_seeds_and_gone_on_with(render):
     status, printed = render(*arguments)
     assert status == 0 and "6 videos, 1 of them there already" in printed, printed
     assert there.read_text() == "of an earlier run"
-    assert all(set(os.listdir(render.out / row)) == {f"{prompt}-{index}.mp4" for index in range(2)} for row in rows), "VBench takes every file for a video"
-    assert {path.name for path in render.out.iterdir()} == {*rows, *(f"{row}.{kind}" for row in rows for kind in ("json", "jsonl")), "comfyui.log"}
+    for row in rows:
+        there = {path.name for path in (render.out / row).iterdir()}
+        assert there == {f"{prompt}-{index}.mp4" for index in range(2)}, "VBench takes every file for a video"
+    assert {path.name for path in render.out.iterdir()} == {
+        *rows,
+        *(f"{row}.{kind}" for row in rows for kind in ("json", "jsonl")),
+        "comfyui.log",
+    }
 
-    video = {(row, index): frames(render.out / row / f"{prompt}-{index}.mp4").astype(int) for row in ("Original", "quality") for index in range(2)}
+    video = {
+        (row, index): frames(render.out / row / f"{prompt}-{index}.mp4").astype(int)
+        for row in ("Original", "quality")
+        for index in range(2)
+    }
     assert video["Original", 0].shape == (13, 128, 128, 3)
     to_seed, to_row = (abs(video["Original", 0] - video[other]).mean() for other in (("Original", 1), ("quality", 0)))
     assert to_row < 0.7 * to_seed
 
     settings = json.loads((render.out / "TeaCache-fast.json").read_text())
-    assert settings["prompt"]["settings"]["inputs"]["method.threshold"] == 0.3 and settings["prompt"]["sampler"]["inputs"]["steps"] == 16
-    assert len(settings["environments"]) == 1 and {"pack", "comfyui_version", "device"} <= settings["environments"][0].keys()
+    assert (
+        settings["prompt"]["settings"]["inputs"]["method.threshold"] == 0.3
+        and settings["prompt"]["sampler"]["inputs"]["steps"] == 16
+    )
+    assert (
+        len(settings["environments"]) == 1
+        and {"pack", "comfyui_version", "device"} <= settings["environments"][0].keys()
+    )
     lines = [json.loads(line) for line in (render.out / "Original.jsonl").read_text().splitlines()]
     assert [(line["video"], line["seed"]) for line in lines] == [(f"{prompt}-{index}.mp4", index) for index in range(2)]
     assert all(line["computed"] == line["of"] == 16 and line["prompt"] == prompt for line in lines)
@@ -67,7 +100,10 @@ def test_rows_are_rendered_from_the_same_seeds_and_gone_on_with(render):
 def test_other_settings_are_not_mixed_with_those_there(tmp_path):
     vbench.keep_settings(tmp_path / "fast.json", {"seed": 0}, {"device": "one"})
     vbench.keep_settings(tmp_path / "fast.json", {"seed": 0}, {"device": "another"})
-    assert json.loads((tmp_path / "fast.json").read_text())["environments"] == [{"device": "one"}, {"device": "another"}]
+    assert json.loads((tmp_path / "fast.json").read_text())["environments"] == [
+        {"device": "one"},
+        {"device": "another"},
+    ]
     with pytest.raises(WorkflowError, match="other settings"):
         vbench.keep_settings(tmp_path / "fast.json", {"seed": 1}, {"device": "one"})
 
@@ -86,7 +122,7 @@ def test_unknown_rows_and_missing_files_are_named(render, host, server, monkeypa
     status, printed = render(["a boat"], "--rows", "Fastest")
     assert status == 1 and "Original" in printed
     running = SimpleNamespace(root=host.root, models=host.models, serve=lambda **options: nullcontext(server))
-    monkeypatch.setattr(vbench, "find_or_build", lambda comfyui: running)
+    monkeypatch.setattr(vbench, "find_or_build", lambda _: running)
     for model, file in (("skyreels", "wan_2.1_vae.safetensors"), ("magi", "model-00002-of-00002.safetensors")):
         status, printed = render(["a boat"], "--rows", "Original", model=model)
         assert status == 1 and file in printed and "huggingface.co" in printed
@@ -100,6 +136,9 @@ def test_every_row_of_every_model_is_a_prompt_of_the_nodes(server):
             for node in prompt.values():
                 declared = object_info[node["class_type"]]["input"]
                 assert declared["required"].keys() <= node["inputs"].keys(), (name, row, node)
-                assert {key.partition(".")[0] for key in node["inputs"]} <= {*declared["required"], *declared.get("optional", {})}, (name, row, node)
+                assert {key.partition(".")[0] for key in node["inputs"]} <= {
+                    *declared["required"],
+                    *declared.get("optional", {}),
+                }, (name, row, node)
             answer = server.request("POST", "/scope/plan", {"node": "sampler", "prompt": prompt})[1]
             assert answer.get("trace"), (name, row, answer)

@@ -1,22 +1,17 @@
 """Every workflow loads cleanly, and the demo runs, draws its timeline and shows it again from the cache."""
 
-import json
-from pathlib import Path
-
 import numpy as np
 import pytest
+from gestures import QUICK, WORKFLOWS, load, node_of, run, show
+from test_plan import SAMPLER, picture, text
+from waits import wait_until_at_rest, wait_until_ready
 
-WORKFLOWS = Path(__file__).parents[2] / "workflows"
 NAMES = sorted(path.stem for path in WORKFLOWS.glob("*.json"))
 LOADERS = ("SCOPE_LoadModel", "SCOPE_LoadMagiVAE", "CLIPLoader", "VAELoader", "LoadImage", "LoadVideo")
 """Marked by the browser where the file they name is not there."""
-
-
-def load(page, name: str) -> dict:
-    workflow = json.loads((WORKFLOWS / f"{name}.json").read_text())
-    page.evaluate("workflow => app.loadGraphData(workflow)", workflow)
-    page.wait_for_timeout(1500)
-    return workflow
+OURS = "app.graph.serialize().nodes.filter(node => node.type.startsWith('SCOPE_'))"
+UNKNOWN = """app.graph._nodes.map(node => node.isVirtualNode ? "" : node.type)
+    .filter(type => type && !LiteGraph.registered_node_types[type])"""
 
 
 @pytest.mark.two_cells
@@ -26,53 +21,46 @@ def test_workflow_loads_without_a_warning(page, name):
     types = page.evaluate("app.graph._nodes.map(node => [node.type, !!node.has_errors])")
     assert len(types) == len(workflow["nodes"])
     assert not [kind for kind, errors in types if errors and kind not in LOADERS], types
-    assert page.evaluate("app.graph._nodes.filter(node => !LiteGraph.registered_node_types[node.type] && !node.isVirtualNode).length") == 0
-    saved = {node["id"]: node.get("widgets_values") for node in workflow["nodes"] if node["type"].startswith("SCOPE_")}
-    seen = {node["id"]: node.get("widgets_values") for node in page.evaluate("app.graph.serialize().nodes") if node["type"].startswith("SCOPE_")}
-    assert {key: [v for v in value or [] if v is not None] for key, value in seen.items()} == {key: value or [] for key, value in saved.items()}
-    page.evaluate("app.canvas.ds.scale = 0.5")
+    assert page.evaluate(UNKNOWN) == []
+    ours = [node for node in workflow["nodes"] if node["type"].startswith("SCOPE_")]
+    saved = {node["id"]: node.get("widgets_values") or [] for node in ours}
+    seen = {node["id"]: node.get("widgets_values") for node in page.evaluate(OURS)}
+    assert {key: [v for v in value or [] if v is not None] for key, value in seen.items()} == saved
+    page.evaluate("() => { app.canvas.ds.scale = 0.5; app.canvas.setDirty(true, true) }")
+    wait_until_at_rest(page)
     page.shot(name)
-    ours = [text for text in page.problems if "scope" in text.lower()]
-    assert not ours, ours
+    problems = [problem for problem in page.problems if "scope" in problem.lower()]
+    assert not problems, problems
 
 
 @pytest.mark.two_cells
-def test_demo_runs_and_draws(page):
-    load_quick_demo(page)
+def test_demo_runs_as_planned_and_draws(page):
+    load(page, "01_demo_text_to_video", **QUICK)
     before = picture_of_timeline(page, "empty")
     run(page)
     after = picture_of_timeline(page, "drawn")
     assert len(np.unique(after.reshape(-1, 3), axis=0)) > 30
     assert before.shape != after.shape or (before != after).any(axis=2).mean() > 0.05
-    text = page.locator(".scope-timeline").first.inner_text()
-    assert "evaluations" in text and "fewer" in text
+    said = page.locator(".scope-timeline").first.inner_text()
+    assert "evaluations" in said and "fewer" in said
     page.shot("demo_finished")
-    assert not [text for text in page.problems if "scope" in text.lower()]
+    show(page, SAMPLER)
+    assert text(page, SAMPLER, "badge") == "exact"
+    planned = text(page, SAMPLER, "headline").removeprefix("Plan: ")
+    assert planned == page.locator(".scope-timeline-evaluations").first.text_content()
+    picture(page, SAMPLER, "exact")
+    assert not [problem for problem in page.problems if "scope" in problem.lower()]
 
     page.reload()
-    page.wait_for_function("window.app && window.app.graph && window.app.extensionManager", timeout=120_000)
-    load_quick_demo(page)
+    wait_until_ready(page)
+    load(page, "01_demo_text_to_video", **QUICK)
     page.evaluate("window.live = 0; app.api.addEventListener('scope.step', () => window.live++)")
     run(page)
     assert page.evaluate("window.live") == 0, "the second run did not come from the cache"
-    assert page.locator(".scope-timeline").first.inner_text() == text
-
-
-def load_quick_demo(page):
-    load(page, "01_demo_text_to_video")
-    page.evaluate("""() => app.graph._nodes.filter(n => n.type === 'SCOPE_Sampler')
-        .forEach(n => { n.widgets.find(w => w.name === 'steps').value = 10 })""")
-
-
-def run(page):
-    page.evaluate("""() => new Promise(done => {
-        app.api.addEventListener('execution_success', done, {once: true}); app.queuePrompt(0) })""")
-    page.wait_for_timeout(2000)
+    assert page.locator(".scope-timeline").first.inner_text() == said
 
 
 def picture_of_timeline(page, name: str) -> np.ndarray:
     """Screenshot of the timeline's own element, brought into view."""
-    page.evaluate("""() => { const node = app.graph._nodes.find(n => n.type === 'SCOPE_Timeline');
-        app.canvas.ds.scale = 1; app.canvas.centerOnNode(node); app.canvas.setDirty(true, true) }""")
-    page.wait_for_timeout(800)
+    show(page, node_of("SCOPE_Timeline"))
     return page.shot(f"timeline_{name}", page.locator(".scope-timeline").first)

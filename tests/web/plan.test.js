@@ -1,7 +1,7 @@
 // @vitest-environment jsdom
 import { beforeEach, describe, expect, it, vi } from "vitest";
 
-import { placesOf, promptOf } from "../../web/graph/graph_walk.js";
+import { placesOf, promptOf, sourceOf } from "../../web/graph/graph_walk.js";
 import { Latest } from "../../web/lib/latest.js";
 import { PlanStrip, readPlan } from "../../web/timeline/plan_strip.js";
 import { stubPage } from "./page_stubs.js";
@@ -56,6 +56,23 @@ function promptFrom(graph, id, readerClass) {
 
 const MODEL = { id: 1, type: "Loader" };
 const sampler = (id, inputs, widgets = { steps: 30 }) => ({ id, type: "SCOPE_Sampler", inputs, widgets });
+
+describe("sourceOf", () => {
+  const graph = graphOf([
+    MODEL,
+    { id: 2, type: "Reroute", isVirtualNode: true, inputs: [["", "*", 1, 0]] },
+    { id: 3, type: "Reroute", isVirtualNode: true, inputs: [["", "*", 2, 0]] },
+    { id: 4, type: "PrimitiveNode", isVirtualNode: true, widgets: { value: 12 } },
+    sampler(5, [["model", "MODEL", 3, 0], ["latent", "LATENT"], ["steps", "INT", 4, 0]]),
+  ]);
+  const own = graph.getNodeById(5);
+
+  it("finds the node behind reroutes", () => expect(sourceOf(graph, own, "model").id).toBe(1));
+
+  it.each(["latent", "steps", "schedule"])("finds none where no node gives a value: %s", (name) => expect(sourceOf(graph, own, name)).toBeNull());
+
+  it("finds none of a node that has left the graph", () => expect(sourceOf(graphOf([MODEL]), own, "model")).toBeNull());
+});
 
 describe("promptOf", () => {
   it("takes the node, what lies upstream, and only inputs that Python knows", () => {

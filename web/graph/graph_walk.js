@@ -49,6 +49,21 @@ export function promptOf(graph, node, readerClass) {
   return { node: id, prompt, nodes };
 }
 
+/**
+ * The node that an input of a node gets its value from, past reroutes and across the borders of subgraphs.
+ *
+ * @param {any} graph The root graph.
+ * @param {any} node
+ * @param {string} name Of the input.
+ * @returns {any} Null where nothing arrives, or where the node is not in the graph.
+ */
+export function sourceOf(graph, node, name) {
+  const place = placesOf(graph).find((one) => one.node === node);
+  const input = node.inputs.find((/** @type {any} */ one) => one.name === name);
+  const origin = place && input ? originOf(place, input, input.type) : null;
+  return origin && "source" in origin ? origin.source.node : null;
+}
+
 /** @typedef {{id: string, prompt: Prompt, nodes: any[]}} Found */
 
 /** @param {Place} place */

@@ -13,6 +13,7 @@ import copy
 import json
 import os
 import time
+from functools import partial
 from pathlib import Path
 from typing import ClassVar, NamedTuple
 
@@ -53,8 +54,9 @@ def fit_encoder(vae: DemoVAE, clips: int = 600) -> None:
     std = scale[:16].sqrt()
     axes = axes[:16] / std[:, None] ** 0.25
     axes = axes / ((blocks - mean) @ axes.T).std()
-    vae.encoder.weight.data = axes.reshape(16, 3, 8, 8).contiguous()
-    vae.encoder.bias.data = -(axes @ mean)
+    weight, bias = vae.encoder.parameters()
+    weight.data = axes.reshape(16, 3, 8, 8).contiguous()
+    bias.data = -(axes @ mean)
 
 
 def train_decoder(vae: DemoVAE, minutes: float, device: str, checkpoint: Path) -> None:
@@ -105,7 +107,7 @@ def noise_levels(n: int, generator: torch.Generator) -> Tensor:
     """Per-frame noise levels [n, WINDOW] of diffusion forcing: 35 % independent, 40 % staircase, 25 % synchronous,
     a clean prefix on half of the rows that are no staircase."""
 
-    def uniform(*shape):
+    def uniform(*shape: int) -> Tensor:
         return torch.rand(*shape, generator=generator)
 
     kind = uniform(n, 1)
@@ -147,7 +149,7 @@ class SkyReelsTrainee(nn.Module):
     """Latent frames of the longest clips; BATCH counts clips of this length."""
     metadata: ClassVar = {"transformer": {"num_heads": CONFIG.num_heads, "text_dim": CONFIG.text_dim}}
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         self.words = nn.Embedding(len(WORDS) + 1, TEXT_DIM, padding_idx=0)
         self.transformer = WanTransformer(CONFIG)
@@ -234,13 +236,13 @@ def chunk_steps(n: int, chunks: Tensor, steps: int, generator: torch.Generator) 
     alone; 20 % are independent and 20 % synchronous.
     """
 
-    def integers(end, *shape):
+    def integers(end: int, *shape: int) -> Tensor:
         return torch.randint(end, shape, generator=generator)
 
     stage = steps // CHUNKS
     kind = torch.rand(n, 1, generator=generator)
     independent = integers(steps, n, len(chunks))
-    staircase = (integers(chunks[-1].item() + CHUNKS, n, 1) - chunks) * stage + integers(stage, n, 1)
+    staircase = (integers(int(chunks[-1]) + CHUNKS, n, 1) - chunks) * stage + integers(stage, n, 1)
     waits = (kind < 0.6) & (staircase < 0)
     done = torch.where(
         (kind < 0.6) & ~waits, staircase.clamp(max=steps), torch.where(kind < 0.8, independent, independent[:, :1])
@@ -262,24 +264,25 @@ class MagiTrainee(nn.Module):
         "window_size": CHUNKS,
     }
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         self.words = nn.Embedding(len(WORDS) + 1, TEXT_DIM, padding_idx=0).requires_grad_(False)
         self.words.load_state_dict(load_file(WEIGHTS / TEXT))
         self.transformer = MagiTransformer(MAGI_CONFIG)
         for name, parameter in self.transformer.named_parameters():
-            if ("norm" in name and name.endswith("bias")) or "layernorm" in name:
+            if ("norm" in name and name.endswith("bias")) or "layernorm" in name or "final_linear" in name:
                 nn.init.zeros_(parameter)
             if "post_norm.weight" in name:
                 nn.init.constant_(parameter, -0.75)
             if "ada_modulate" in name:
                 nn.init.ones_(parameter) if name.endswith("bias") else nn.init.normal_(parameter, std=0.02)
         nn.init.normal_(self.transformer.y_embedder.null_caption_embedding)
-        nn.init.zeros_(self.transformer.final_linear["linear"].weight)
         self.transformer.rope.bands.data = 10 ** (-torch.arange(len(self.transformer.rope.bands)) / 2)
 
     def compile_parts(self) -> None:
-        MagiAttention.over_chunks, MagiAttention.over_captions = over_chunks, over_captions
+        # A Batch takes the place of the Call that the methods know.
+        MagiAttention.over_chunks = over_chunks  # type: ignore[method-assign, assignment]
+        MagiAttention.over_captions = over_captions  # type: ignore[method-assign, assignment]
         for block in self.transformer.blocks:
             block.compile(dynamic=False)
 
@@ -295,7 +298,7 @@ class MagiTrainee(nn.Module):
         """Error of the velocity of latents x0 [B, 16, F, 8, 8], at times drawn from `own`; `shared` is alike in all
         processes."""
         device, n, chunks = x0.device, len(x0), frames[::CHUNK] // CHUNK
-        steps = STEPS // 2 ** torch.randint(4, (), generator=shared).item()
+        steps = STEPS // 2 ** int(torch.randint(4, (), generator=shared))
         done, alone = chunk_steps(n, chunks, steps, own)
         clean = done == steps
         ranged = torch.rand(n, 1, generator=own) < 0.4
@@ -332,7 +335,7 @@ class MagiTrainee(nn.Module):
     def forward(
         self, x: Tensor, t: Tensor, tokens: Tensor, chunks: Tensor, steps: int, sees: Tensor, null: Tensor
     ) -> Tensor:
-        def around(i, hidden, block):
+        def around(i: int, hidden: Tensor, block: partial) -> Tensor:
             call = block.keywords["call"]
             return self.transformer.blocks[i](hidden, 0, Batch(call.angles, call.condition, call.caption, sees, null))
 
@@ -342,15 +345,16 @@ class MagiTrainee(nn.Module):
         return self.transformer(x, t, chunks.tolist(), (), captions, mask, dt=steps / 2, around=around)
 
 
-TRAINEES = {SKYREELS.name: SkyReelsTrainee, MAGI.name: MagiTrainee}
+Trainee = SkyReelsTrainee | MagiTrainee
+TRAINEES: dict[str, type[Trainee]] = {SKYREELS.name: SkyReelsTrainee, MAGI.name: MagiTrainee}
 
 
-def train_transformer(model: nn.Module, vae: DemoVAE, steps: int, device: str, checkpoint: Path) -> nn.Module:
+def train_transformer(model: Trainee, vae: DemoVAE, steps: int, device: str, checkpoint: Path) -> Trainee:
     """Flow matching with a noise level per frame. Returns the averaged weights. Resumes from `checkpoint`."""
     rank, world = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
     model = model.to(device)
     ema = copy.deepcopy(model)
-    matrices = [p for p in model.transformer.blocks.parameters() if p.ndim == 2]
+    matrices = [p for block in model.transformer.blocks for p in block.parameters() if p.ndim == 2]
     trained = [p for p in model.parameters() if p.requires_grad]
     others = [p for p in trained if not any(p is q for q in matrices)]
     optimizers = [
@@ -378,12 +382,12 @@ def train_transformer(model: nn.Module, vae: DemoVAE, steps: int, device: str, c
         frames = model.frames(step / steps, shared)
         clips = Clips.sample(BATCH * model.longest // len(frames) // world, own)
         with torch.no_grad():
-            video = clips.render(SIZE // 2, latent_seconds(frames[-1].item() + 1)[frames]) * 2 - 1
+            video = clips.render(SIZE // 2, latent_seconds(int(frames[-1]) + 1)[frames]) * 2 - 1
             x0 = vae.encoder(video.flatten(0, 1).to(device)).unflatten(0, (-1, len(frames))).transpose(1, 2)
         with torch.autocast(device, torch.bfloat16):
             loss = model.loss(x0, clips.tokens(), frames, own, shared)
         loss.backward()
-        gradients = [p.grad for p in trained]
+        gradients = [p.grad for p in trained if p.grad is not None]
         if world > 1:
             flat = torch.cat([g.flatten() for g in gradients])
             dist.all_reduce(flat)
@@ -416,10 +420,10 @@ def train_transformer(model: nn.Module, vae: DemoVAE, steps: int, device: str, c
     return ema
 
 
-def export(vae: DemoVAE, model: nn.Module, folder: Path) -> None:
+def export(vae: DemoVAE, model: Trainee, folder: Path) -> None:
     """Write the files of a demo in half precision; the transformer in the published key layout of its family."""
 
-    def half(state):
+    def half(state: dict[str, Tensor]) -> dict[str, Tensor]:
         return {key: value.detach().to("cpu", torch.float16).contiguous() for key, value in state.items()}
 
     folder.mkdir(parents=True, exist_ok=True)
