@@ -76,7 +76,7 @@ def trace_of(entry: dict) -> dict:
 
 
 def latent(output, name: str):
-    newest = sorted(output.glob(f"{name}_*.latent"))[-1]
+    newest = max(output.glob(f"{name}_*.latent"))
     return load_file(newest)["latent_tensor"]
 
 
