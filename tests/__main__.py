@@ -42,6 +42,7 @@ def run_pytest(python: Path, root: Path, name: str, *selection: str) -> int:
         "SCOPE_COMFYUI": str(root),
         "SCOPE_COMFYUI_PYTHON": str(python),
         "PYTHONDONTWRITEBYTECODE": "1",
+        "OMP_WAIT_POLICY": "PASSIVE",  # machines that test are shared
     }
     folder = HERE / name
     options = ["-q", "-x", "-rs", "--import-mode=importlib", "-p", "no:cacheprovider", f"--rootdir={folder}"]

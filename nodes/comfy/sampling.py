@@ -303,12 +303,12 @@ def begin_trace(model, schedule: ARSchedule, settings: Settings, solver: str) ->
         settings,
         model=model.get_attachment(MODEL_NAME),
         solver=solver,
-        warnings=warnings(schedule, settings, solver),
+        warnings=warnings(schedule, settings, solver, model.get_attachment(MODEL_NAME)),
         host={"comfyui": comfyui_version.__version__, "torch": torch.__version__, "device": name},
     )
 
 
-def warnings(schedule: ARSchedule, settings: Settings, solver: str) -> list[str]:
+def warnings(schedule: ARSchedule, settings: Settings, solver: str, model: str) -> list[str]:
     """What a user should know about these settings before trusting the result; logged and kept in the trace."""
     found, gate = [], settings.gate
     if not settings.off and schedule.steps < 15:
@@ -321,6 +321,9 @@ def warnings(schedule: ARSchedule, settings: Settings, solver: str) -> list[str]
     if caveat := settings.acting.caveat(schedule):
         found.append(caveat)
     found += schedule.family.warnings(schedule, settings.forwarded, solver)
+    released = schedule.family.defaults_of(model)
+    if released != schedule.family.defaults and schedule.steps != released.steps:
+        found.append(f"{model} was released with {released.steps} steps, this run has {schedule.steps}.")
     for text in found:
         logging.warning("SCOPE: %s", text)
     return found

@@ -26,8 +26,8 @@ from scope_pack.nodes.comfy.sampling import (
     unrolling_of,
 )
 from scope_pack.nodes.comfy.skyreels import Windows
-from scope_pack.scope_core.families.magi import TEXT_SCALE, Reach
 from scope_pack.scope_core import MAGI
+from scope_pack.scope_core.families.magi import TEXT_SCALE, Reach
 from scope_pack.scope_core.loop.sample import Run
 from scope_pack.scope_core.methods import Gate, Scope, TeaCache
 from scope_pack.scope_core.networks.magi import (

@@ -111,8 +111,27 @@ def test_magcache_that_is_off_needs_no_calibration():
     ],
 )
 def test_what_a_method_cannot_carry_is_said_before_the_run(method, knobs, schedule, words):
-    assert any(words in text for text in warnings(schedule, chosen(method, **knobs), schedule.family.defaults.solver))
-    assert not warnings(SKYREELS.schedule(4, 50, 4), chosen(method), "unipc"), "nothing to say of the usual case"
+    assert any(
+        words in text for text in warnings(schedule, chosen(method, **knobs), schedule.family.defaults.solver, "")
+    )
+    assert not warnings(SKYREELS.schedule(4, 50, 4), chosen(method), "unipc", ""), "nothing to say of the usual case"
+
+
+@pytest.mark.parametrize(
+    ("model", "steps"),
+    [
+        ("MAGI-1 4.5B base", 64),
+        ("MAGI-1 4.5B distilled", 64),
+        ("MAGI-1 24B base", 32),
+        ("MAGI-1 24B distilled, fp8", 16),
+    ],
+)
+def test_steps_that_a_model_was_not_released_with_are_told(model, steps):
+    assert MAGI.defaults_of(model) == (steps, 7.5, 3.0, "euler")
+    told = warnings(MAGI.schedule(24, 48), chosen("taylorseer"), "euler", model)
+    assert told == ([] if steps == 64 else [f"{model} was released with {steps} steps, this run has 48."])
+    assert not warnings(MAGI.schedule(24, steps), chosen("taylorseer"), "euler", model)
+    assert any("solver is unipc" in text for text in warnings(MAGI.schedule(24), chosen("taylorseer"), "unipc", model))
 
 
 @pytest.mark.parametrize("option", selector().options, ids=lambda option: option.key)
