@@ -152,9 +152,8 @@ class Planner:
                 " Calibrate, or choose published ratios"
             )
         guidances = hosted(schedule.family).guidances(cfg)
-        return calibration.with_ratios(
-            settings, *(Circumstances.of(model, schedule, guidance) for guidance in guidances)
-        )
+        circumstances = (Circumstances.of(model, schedule, guidance) for guidance in guidances)
+        return settings.calibrated(calibration.ratios_of(*circumstances))
 
     def plan(self, schedule: ARSchedule, settings: Settings, key: str, cfg: float = 1.0) -> Trace:
         schedule = shared(schedule)

@@ -8,7 +8,6 @@ from typing import Any
 import folder_paths
 from torch import Tensor
 
-from ...scope_core.settings import Settings
 from ...scope_core.signals.maps import fingerprint
 from ...scope_core.study.calibration import Calibration, Calibrations, Circumstances
 from .families import HostModel
@@ -58,7 +57,7 @@ def tensors(patch: Any) -> Iterator[Tensor]:
         yield from tensors(patch.weights)
 
 
-def with_ratios(settings: Settings, *circumstances: Circumstances) -> Settings:
-    """Settings with the ratios calibrated for a run, which is in one of these circumstances. Raises CalibrationError
-    where there are none."""
-    return settings.calibrated(calibrations().find(*circumstances).ratios)
+def ratios_of(*circumstances: Circumstances) -> tuple[float, ...]:
+    """The ratios calibrated for a run, which is in one of these circumstances. Raises CalibrationError where there are
+    none."""
+    return calibrations().find(*circumstances).ratios

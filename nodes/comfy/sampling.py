@@ -41,7 +41,7 @@ class HostRun:
     around the core's run."""
 
     def __init__(self, run: Run, unrolling: Unrolling, on_step: OnStep, key: str = ""):
-        """`run.on_step` is set here. `key`: identity of the graph behind the model, under which its signals are
+        """`key`: identity of the graph behind the model, under which its signals are
         remembered; empty where no graph is known."""
         self.run, self.unrolling, self.on_step, self.key = run, unrolling, on_step, key
         self.done = 0
@@ -56,13 +56,11 @@ class HostRun:
         family = family_of(patcher)
         model = family.model(guider, extra_args["model_options"], extra_args.get("seed"), schedule, self.unrolling)
         model.progress = self.done / schedule.iterations
-        run.on_step = self.follow(model)
         if run.settings.needs_calibration:
             circumstances = Circumstances.of(
                 calibration.identity(model, patcher), schedule, family.guidance(patcher, guider.cfg)
             )
-            run.settings = calibration.with_ratios(run.settings, circumstances)
-            run.trace.run["settings"] = run.settings.to_json()
+            run.calibrated(calibration.ratios_of(circumstances))
         if self.key and not run.trace.segments:
             remember(SignalMaps.learn, self.key, model, schedule, calibration.identity(model, patcher))
         start = self.unrolling.start
@@ -71,7 +69,7 @@ class HostRun:
                 comfy.utils.repeat_to_batch_size(start, noise.shape[0]).to(noise)
             )
         try:
-            return run.segment(model, segment, noise, known, start)
+            return run.segment(model, segment, noise, known, start, self.follow(model))
         finally:
             signal = run.controls[-1].signal if run.controls else None
             if self.key and isinstance(signal, ContentSignal):

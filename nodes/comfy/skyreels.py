@@ -17,7 +17,16 @@ import torch
 from comfy.ldm.wan.model import WanModel, sinusoidal_embedding_1d
 from torch import Tensor
 
-from ...scope_core.families.skyreels import SKYREELS, STRIDE, Term, snap_length, timesteps
+from ...scope_core.families.skyreels import (
+    CONDITION_NOISE,
+    OVERLAP,
+    SKYREELS,
+    STRIDE,
+    WINDOW,
+    Term,
+    snap_length,
+    timesteps,
+)
 from ...scope_core.loop.residuals import BlockPass
 from ...scope_core.networks.attention import block_causal
 from ...scope_core.schedule import ARSchedule, ScheduleError
@@ -153,12 +162,12 @@ class Windows(Unrolling):
     family = SKYREELS
     node = "AR Schedule"
 
-    window: int = 25
-    overlap: int = 5
+    window: int = WINDOW
+    overlap: int = OVERLAP
     block: int = 1
     ar_step: int = 0
     causal: bool = False
-    condition_noise: float = 20
+    condition_noise: float = CONDITION_NOISE
     start: Tensor | None = None
     end: Tensor | None = None
     vae: Any = None

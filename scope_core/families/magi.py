@@ -95,12 +95,12 @@ class Magi(Family):
     def schedule(
         self,
         frames: int,
-        steps: int = 64,
+        steps: int = defaults.steps,
         window: int = 4,
         prefix: int = 0,
         reach: Reach = Reach(),
-        table: str = "magi 8,16,16",
-        shift: float = 3.0,
+        table: str = tables[0],
+        shift: float = defaults.shift,
         levels: tuple[float, ...] | None = None,
     ) -> ARSchedule:
         """Staircase of a video of at least `frames` latent frames, `prefix` known ones included, with `window` chunks
@@ -126,9 +126,9 @@ class Magi(Family):
             )
         whole = -(-frames // CHUNK) * CHUNK
         return ARSchedule(
-            self,
-            whole,
-            steps,
+            family=self,
+            frames=whole,
+            steps=steps,
             window=whole,
             overlap=CHUNK,
             block=CHUNK,
@@ -195,7 +195,7 @@ def times(steps: int, table: str, shift: float) -> np.ndarray:
     return np.minimum(shifted, 1).astype(float)
 
 
-def step_size(steps: int, table: str = "magi 8,16,16", within: int = 0) -> float:
+def step_size(steps: int, table: str = Magi.tables[0], within: int = 0) -> float:
     """What a distilled model is told about its steps: half their number, and for the short-cuts how long step `within`
     of a stage is (docs/magi1.md 3.2)."""
     if steps != 12:

@@ -17,6 +17,10 @@ from ..schedule.columns import window_columns
 
 STRIDE = 4
 """Pixel frames per latent frame of the Wan VAE, except the first, which holds one."""
+WINDOW, OVERLAP = 25, 5
+"""Latent frames that the released models see at once, and that a segment takes over from the one before it."""
+CONDITION_NOISE = 20.0
+"""Mixed into clean prefix frames, as a timestep."""
 LEVELS = 1000
 SEED_STEP = 7919
 """Between the seeds of the conditioning noise of segments."""
@@ -32,35 +36,35 @@ class SkyReels(Family):
     def schedule(
         self,
         frames: int,
-        steps: int = 50,
-        window: int = 25,
-        overlap: int = 5,
+        steps: int = defaults.steps,
+        window: int = WINDOW,
+        overlap: int = OVERLAP,
         block: int = 1,
         ar_step: int = 0,
         prefix: int = 0,
         tail: int = 0,
-        condition_noise: float = 20,
-        shift: float = 8.0,
-        table: str = "official",
+        condition_noise: float = CONDITION_NOISE,
+        shift: float = defaults.shift,
+        table: str = tables[0],
         levels: tuple[float, ...] | None = None,
         causal: bool = False,
     ) -> ARSchedule:
         """Windows that overlap; see ARSchedule for what each means, all lengths in latent frames."""
         return ARSchedule(
-            self,
-            frames,
-            steps,
-            window,
-            overlap,
-            block,
-            shift,
-            table,
-            ar_step,
-            prefix,
-            tail,
-            condition_noise,
-            levels,
-            causal,
+            family=self,
+            frames=frames,
+            steps=steps,
+            window=window,
+            overlap=overlap,
+            block=block,
+            shift=shift,
+            table=table,
+            ar_step=ar_step,
+            prefix=prefix,
+            tail=tail,
+            condition_noise=condition_noise,
+            levels=levels,
+            causal=causal,
         )
 
     def sigmas(self, steps: int, shift: float, table: str) -> np.ndarray:

@@ -43,10 +43,9 @@ class Run:
         solver: str | Callable[[np.ndarray], Solver] | None = None,
         seed: int = 0,
         trace: Trace | None = None,
-        on_step: OnStep | None = None,
     ):
         """`solver`: a key of SOLVERS, or what makes one of noise levels [S + 1]; by default the family's."""
-        self.schedule, self.settings, self.seed, self.on_step = schedule, settings, seed, on_step
+        self.schedule, self.settings, self.seed = schedule, settings, seed
         self.make_solver = (
             SOLVERS[solver or schedule.family.defaults.solver] if solver is None or isinstance(solver, str) else solver
         )
@@ -54,8 +53,19 @@ class Run:
         self.controls: list[Control] = []
         """What decided, segment by segment."""
 
+    def calibrated(self, ratios: tuple[float, ...]) -> None:
+        """Put in what a recorded run of the model showed (`Method.calibrated`)."""
+        self.settings = self.settings.calibrated(ratios)
+        self.trace.run["settings"] = self.settings.to_json()
+
     def segment(
-        self, model: Model, segment: Segment, noise: Tensor, known: Tensor, start: Tensor | None = None
+        self,
+        model: Model,
+        segment: Segment,
+        noise: Tensor,
+        known: Tensor,
+        start: Tensor | None = None,
+        on_step: OnStep | None = None,
     ) -> Tensor:
         """Denoise one segment: all its columns [B, C, F, H, W], from noise and known latents of that size
         (`rollout.compose`)."""
@@ -64,9 +74,9 @@ class Run:
         field = model.field(segment, self.schedule, self.seed, not control.joint, start)
         record, before = self.trace.begin(segment), model.forwards
 
-        def on_step(step: Step, x0: Tensor) -> None:
-            if self.on_step is not None:
-                self.on_step(segment, step, x0, record)
+        def told(step: Step, x0: Tensor) -> None:
+            if on_step is not None:
+                on_step(segment, step, x0, record)
 
         try:
             return rollout(
@@ -76,7 +86,7 @@ class Run:
                 control,
                 self.make_solver(self.schedule.sigmas),
                 record,
-                on_step,
+                told,
             )
         finally:
             self.trace.forwards += model.forwards - before
@@ -138,10 +148,10 @@ def sample(
             f"the schedule is one of {schedule.family.title} and the model one of {model.family.title}; make it with"
             " the model's family"
         )
-    run = Run(schedule, settings, solver, seed, on_step=on_step)
+    run = Run(schedule, settings, solver, seed)
     whole = start[:, :, : schedule.prefix] if start is not None and schedule.prefix else None
     latents = unroll(
-        lambda segment, noise, known: run.segment(model, segment, noise, known, start),
+        lambda segment, noise, known: run.segment(model, segment, noise, known, start, on_step),
         noise,
         schedule,
         whole,

@@ -73,15 +73,14 @@ class Run(loop.Run):
     """One run of the library with its latents, watched together with what decides."""
 
     def __init__(self, term, schedule, settings, noise=None, solver=UniPC, watch=lambda control, step, x0: None):
-        super().__init__(
-            schedule,
-            settings,
-            solver,
-            SEED,
-            on_step=lambda segment, step, x0, record: watch(self.controls[-1], step, x0),
-        )
+        super().__init__(schedule, settings, solver, SEED)
+
+        def on_step(segment, step, x0, record):
+            watch(self.controls[-1], step, x0)
+
         usual, start = drawn(schedule)
-        self.latents = unroll(partial(self.segment, term), usual if noise is None else noise, schedule, start)
+        made = partial(self.segment, term, on_step=on_step)
+        self.latents = unroll(made, usual if noise is None else noise, schedule, start)
 
     @property
     def steps(self):
