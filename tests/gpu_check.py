@@ -19,7 +19,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -238,12 +237,6 @@ class Magi(Counted, ChunkModel):
     @property
     def warm_up(self) -> ARSchedule:
         return self.schedule(4)
-
-    def features(self, name: str, sigma: np.ndarray) -> Tensor:
-        return self.model.features(name, sigma)
-
-    def patch_embedding(self, x: Tensor) -> Tensor:
-        return self.model.patch_embedding(x)
 
     def prompted(self) -> Model:
         return self

@@ -21,6 +21,7 @@ from ..networks.compression import Compression
 from ..networks.magi import ChunkCache
 from ..schedule import ARSchedule, Defaults, Family, ScheduleError, Segment, Step, Unit
 from ..schedule.columns import active_columns
+from ..signals import SignalError
 
 CHUNK = 6
 """Latent frames."""
@@ -242,13 +243,13 @@ class ChunkModel(ABC):
         """Velocity clean - noise [B, C, 6r, H, W] of r chunks (see MagiTransformer.forward); `text`: the chunk whose
         caption is told, None for the null caption."""
 
-    @abstractmethod
     def features(self, name: str, sigma: np.ndarray) -> Tensor:
         """See `signals.Features`."""
+        raise SignalError(name)
 
-    @abstractmethod
     def patch_embedding(self, x: Tensor) -> Tensor:
         """See `signals.Features`."""
+        raise SignalError("latent")
 
     def forwarded(self, chunks: float) -> None:
         """Called after every call with the chunks it forwarded."""

@@ -14,6 +14,7 @@ from torch import Tensor
 from ..loop.residuals import BlockPass
 from ..schedule import ARSchedule, Defaults, Family, ScheduleError, Segment, Step, Unit
 from ..schedule.columns import window_columns
+from ..signals import SignalError
 
 STRIDE = 4
 """Pixel frames per latent frame of the Wan VAE, except the first, which holds one."""
@@ -166,13 +167,13 @@ class Term(ABC):
         given, is called around every transformer block.
         """
 
-    @abstractmethod
     def features(self, name: str, sigma: np.ndarray) -> Tensor:
         """'embedding' e or 'modulation' e0 at noise levels [N], as [N, ...]."""
+        raise SignalError(name)
 
-    @abstractmethod
     def patch_embedding(self, x: Tensor) -> Tensor:
         """Patch-embedded latents [B, dim, F, h, w]."""
+        raise SignalError("latent")
 
     def field(
         self, segment: Segment, schedule: ARSchedule, seed: int, apart: bool, start: Tensor | None

@@ -7,7 +7,7 @@ others look at the content and cost one device-to-host read per step.
 import numpy as np
 
 from ..schedule import ARSchedule, Segment
-from .base import AGGREGATES, Features, Signal
+from .base import AGGREGATES, Features, Signal, SignalError
 from .content import MEASURES, ContentSignal
 from .table import SCHEDULED, TableSignal, change_table
 
@@ -45,6 +45,7 @@ __all__ = [
     "ContentSignal",
     "Features",
     "Signal",
+    "SignalError",
     "TableSignal",
     "change_table",
     "make_signal",

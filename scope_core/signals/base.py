@@ -14,6 +14,15 @@ the mean over the frames that advance, or over the whole window, which dilutes i
 EPS = 1e-8
 
 
+class SignalError(ValueError):
+    """A model that does not answer for a signal."""
+
+    def __init__(self, name: str):
+        super().__init__(
+            f"this model does not answer for the signal {name!r}; choose a method or setting that looks at sigma"
+        )
+
+
 class Features(Protocol):
     """What signals ask of a model."""
 

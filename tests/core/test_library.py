@@ -12,7 +12,7 @@ from diffusers import SkyReelsV2Transformer3DModel
 
 import scope_core
 from scope_core import PRESETS, SKYREELS, sample
-from scope_core.families.skyreels import Guided
+from scope_core.families.skyreels import Guided, Term
 from scope_core.networks.skyreels_keys import to_official
 from scope_core.networks.wan import WanConfig, WanTransformer
 
@@ -93,3 +93,17 @@ def test_a_diffusers_transformer_is_accelerated():
     assert made[0] == made[1] and runs[0].trace.totals["computed"] < runs[0].trace.totals["iterations"]
     assert runs[0].trace.forwards == runs[1].trace.forwards
     assert (runs[0].latents - runs[1].latents).abs().max() <= 2e-5
+
+
+def test_a_network_without_features_is_answered():
+    class Bare(Term):
+        layers = 2
+
+        def velocity(self, x, timestep, attended, around):
+            return x
+
+    schedule = SKYREELS.schedule(4, steps=6)
+    with pytest.raises(ValueError, match="does not answer for the signal 'modulation'; choose .* sigma"):
+        sample(Bare(), torch.zeros(1, 16, 4, 4, 4), schedule, PRESETS["balanced"])
+    made = sample(Bare(), torch.ones(1, 16, 4, 4, 4), schedule, PRESETS["off"])
+    assert made.trace.totals["computed"] == 6
