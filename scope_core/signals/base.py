@@ -18,9 +18,7 @@ class SignalError(ValueError):
     """A model that does not answer for a signal."""
 
     def __init__(self, name: str):
-        super().__init__(
-            f"this model does not answer for the signal {name!r}; choose a method or setting that looks at sigma"
-        )
+        super().__init__(f"this model does not answer for the signal {name!r}; choose one that looks at sigma")
 
 
 class Features(Protocol):
