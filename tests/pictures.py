@@ -15,7 +15,7 @@ IMAGES = ROOT / "docs" / "images"
 SEED, PROMPTS = 21, 3
 SCALE, GAP, LINE = 2, 8, 34
 BACKGROUND, PAPER, INK, FAINT = (17, 20, 26), (28, 33, 42), (238, 240, 244), (150, 158, 170)
-RECOMPUTE, PREDICT, REUSE = (240, 160, 48), (76, 160, 232), (58, 66, 80)
+RECOMPUTE, PREDICT, REUSE = (228, 240, 255), (232, 150, 46), (44, 106, 155)
 """The timeline's colours."""
 
 
