@@ -65,6 +65,7 @@ def load_demo_model(disable_dynamic: bool = False):
 def load_demo_magi(disable_dynamic: bool = False):
     state = load_file(TRANSFORMERS[MAGI.name])
     config = magi_network.config_of({key: value.shape for key, value in state.items()})
+    assert config is not None, "the shipped file is whole"
     patcher = magi.make_patcher(config, state, distilled=True, dtype=torch.float32, disable_dynamic=disable_dynamic)
     return as_demo(patcher, load_demo_magi, "SCOPE demo, MAGI-1 layout")
 

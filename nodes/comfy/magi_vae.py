@@ -36,7 +36,7 @@ class StreamedMagiVAE(MagiVAE):
 
     comfy_has_chunked_io = True
 
-    def encode(self, video: Tensor, device: torch.device) -> Tensor:
+    def encode(self, video: Tensor, device: torch.device) -> Tensor:  # type: ignore[override]  # as the host streams
         """Latents [B, 16, F, h, w] on `device` of video in [-1, 1], [B, 3, 4F, 8h, 8w] or one image, on any device."""
         latents = []
         for part in video.split(TIME * TILE_FRAMES, 2):
@@ -44,7 +44,7 @@ class StreamedMagiVAE(MagiVAE):
             latents.append(super().encode(part.to(device)))
         return torch.cat(latents, 2)
 
-    def decode(self, latents: Tensor, output_buffer: Tensor) -> None:
+    def decode(self, latents: Tensor, output_buffer: Tensor) -> None:  # type: ignore[override]  # as the host streams
         """Write the video of latents [B, 16, F, h, w] into `output_buffer` [B, 3, 4F, 8h, 8w], of any dtype, on any
         device."""
         for part, pixels in zip(latents.split(TILE_FRAMES, 2), output_buffer.split(TIME * TILE_FRAMES, 2)):
