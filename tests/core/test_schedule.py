@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from diffusers import UniPCMultistepScheduler
 
-from scope_core import SKYREELS, ScheduleError
+from scope_core import MAGI, SKYREELS, ScheduleError
+from scope_core.families.magi import step_size
 from scope_core.families.skyreels import snap_length, timesteps
 from scope_core.schedule import step_matrix
 from scope_core.schedule.columns import window_columns
@@ -274,3 +275,13 @@ def test_snapped_length_ends_with_a_full_chunk_where_that_needs_no_further_segme
 def test_pixel_and_latent_lengths_are_inverse():
     assert [latent_frames(n) for n in (1, 2, 5, 6, 17, 97, 257)] == [1, 2, 2, 3, 5, 25, 65]
     assert all(latent_frames(pixel_frames(n)) == n for n in range(1, 50))
+
+
+def test_a_schedule_of_which_nothing_is_said_is_the_released_one():
+    usual = SKYREELS.schedule(97)
+    assert (usual.steps, usual.window, usual.overlap, usual.block, usual.ar_step) == (50, 25, 5, 1, 0)
+    assert (usual.condition_noise, usual.shift, usual.table, usual.causal) == (20, 8.0, "official", False)
+    chunks = MAGI.schedule(24)
+    assert (chunks.steps, chunks.ar_step, chunks.block, chunks.shift) == (64, 16, 6, 3.0)
+    assert (chunks.table, chunks.causal, chunks.condition_noise) == ("magi 8,16,16", True, 0)
+    assert step_size(12) == 4.0 and step_size(12, within=1) == 8.0
