@@ -8,7 +8,7 @@ from ..scope_core.settings import Settings, name_of
 from ..scope_core.study.calibration import Calibration, Circumstances
 from .comfy import calibration, sampling
 from .comfy.families import family_of
-from .graph import Graph
+from .comfy.graph import Graph
 from .methods import OURS, SettingsType
 from .sampling import Request, render, sampling_inputs, solver_input
 from .timeline import TraceType

@@ -9,8 +9,8 @@ from ..scope_core.families import MAGI
 from ..scope_core.families.magi import CHUNK
 from ..scope_core.signals.maps import SignalMaps
 from .comfy import sampling
+from .comfy.graph import Graph
 from .comfy.magi import ChunkWindow, unroll_chunks
-from .graph import Graph
 from .schedule import ScheduleNode, ScheduleType
 
 REACHES = {"5, 4, 3, 2": (5, 4, 3, 2), "all": ()}

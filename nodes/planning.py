@@ -16,9 +16,9 @@ from ..scope_core.study.calibration import Circumstances
 from .comfy import calibration
 from .comfy.demo import signals_of
 from .comfy.families import hosted
+from .comfy.graph import Graph, GraphError
 from .comfy.skyreels import Windows
 from .comfy.unrolling import Unrolling
-from .graph import Graph, GraphError
 from .loaders import LoadDemo, demo_family
 from .methods import OURS, ScopeSettings, settings_of
 from .sampling import SCHEDULES, ScopeSampler

@@ -12,10 +12,10 @@ from ..scope_core.loop.trace import Trace
 from ..scope_core.settings import CUSTOM, PRESETS, Settings, read
 from .comfy import events, sampling
 from .comfy.families import family_of
+from .comfy.graph import Graph
 from .comfy.preview import FilmstripPreview
 from .comfy.reports import report_path
 from .comfy.unrolling import Unrolling
-from .graph import Graph
 from .magi import MagiScheduleNode
 from .methods import OURS, SettingsType, inputs
 from .schedule import ARScheduleNode, ScheduleNode, ScheduleType

@@ -9,9 +9,9 @@ from ..scope_core.families import SKYREELS
 from ..scope_core.schedule import Family
 from ..scope_core.signals.maps import SignalMaps
 from .comfy import sampling
+from .comfy.graph import Graph
 from .comfy.skyreels import Windows, unroll
 from .comfy.unrolling import Unrolling
-from .graph import Graph
 
 ScheduleType = io.Custom("SCOPE_SCHEDULE")
 

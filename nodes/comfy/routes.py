@@ -9,7 +9,7 @@ from aiohttp import web
 from server import PromptServer
 
 from ...scope_core.signals.maps import SignalMaps
-from ..graph import Graph, GraphError
+from .graph import Graph, GraphError
 from .sampling import knowledge
 
 MOST_BYTES = 1_000_000

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 from comfy_api.latest import io
+from scope_pack.nodes.comfy.graph import Graph
 from scope_pack.nodes.comfy.sampling import warnings
-from scope_pack.nodes.graph import Graph
 from scope_pack.nodes.methods import ScopeSettings, selector, settings_of
 from scope_pack.nodes.planning import plan_node
 from scope_pack.nodes.sampling import ScopeSampler
