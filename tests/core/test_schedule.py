@@ -278,6 +278,7 @@ def test_pixel_and_latent_lengths_are_inverse():
 
 
 def test_a_schedule_of_which_nothing_is_said_is_the_released_one():
+    assert SKYREELS.defaults == (50, 6.0, 8.0, "unipc") and MAGI.defaults == (64, 7.5, 3.0, "euler")
     usual = SKYREELS.schedule(97)
     assert (usual.steps, usual.window, usual.overlap, usual.block, usual.ar_step) == (50, 25, 5, 1, 0)
     assert (usual.condition_noise, usual.shift, usual.table, usual.causal) == (20, 8.0, "official", False)
