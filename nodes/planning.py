@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from comfy_api.latest import io
 
+from ..scope_core.demo.shipped import signals_of
 from ..scope_core.loop.plan import plan
 from ..scope_core.loop.trace import Trace
 from ..scope_core.schedule import ARSchedule, Family
@@ -14,7 +15,6 @@ from ..scope_core.settings import PRESETS, Settings, read, spread
 from ..scope_core.signals.maps import SignalMaps
 from ..scope_core.study.calibration import Circumstances
 from .comfy import calibration
-from .comfy.demo import signals_of
 from .comfy.families import hosted
 from .comfy.graph import Graph, GraphError
 from .comfy.skyreels import Windows

@@ -1,8 +1,8 @@
 """Write what the committed reports say into README and docs: `python -m tests.pages`. Prose is written by people,
 figures here.
 
-The commands that measure (`tests.bench`, `tests.efficiency`, `scope_core.demo.training.evaluate`) leave their reports
-in tests/reports with `--keep`; a test holds the pages to the reports.
+`tests.bench` and `tests.efficiency` leave their reports in tests/reports with `--keep`; the JSON that
+`scope_core.demo.training.evaluate` writes is copied there by hand. A test holds the pages to the reports.
 """
 
 import json

@@ -14,7 +14,6 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 
 from ...scope_core.demo import WEIGHTS, shipped
-from ...scope_core.demo.shipped import signals_of
 from ...scope_core.demo.words import TOKENS, WORDS, tokenize
 from ...scope_core.families import MAGI, SKYREELS
 from ...scope_core.networks import magi as magi_network
@@ -22,8 +21,6 @@ from ...scope_core.networks.demo_vae import SPACE, TIME, DemoVAE
 from . import magi
 from .families import MODEL_NAME
 from .loading import load_ar_model
-
-__all__ = ["LOADERS", "DemoVideoVAE", "load_demo_clip", "signals_of"]
 
 TRANSFORMERS = {name: WEIGHTS / file for name, file in shipped.TRANSFORMERS.items()}
 TEXT, VAE = WEIGHTS / shipped.TEXT, WEIGHTS / shipped.VAE

@@ -38,7 +38,7 @@ class State:
     predicting: bool = False
     """A prediction was made since the last recompute."""
     errors: dict[str, float] = field(default_factory=dict)
-    """Running relative error of each predictor, measured at recomputed steps; used by `auto`."""
+    """Running error of each predictor, the length of what it missed at recomputed steps; used by `auto`."""
 
 
 @register
