@@ -132,7 +132,7 @@ class MagiDemo(Demo):
         return [MAGI.schedule(schedule.frames, steps, steps // lag) for steps, lag in ((32, 8), (24, 6), (16, 4))]
 
     def model(self, tokens: Tensor, schedule: ARSchedule) -> "Captioned":
-        return Captioned(self.transformer, self.words[tokens], tokens > 0, schedule.steps)
+        return Captioned(self.transformer, self.words[tokens], (tokens > 0).to(self.words.device), schedule.steps)
 
 
 class Captioned(ChunkModel):
@@ -147,7 +147,7 @@ class Captioned(ChunkModel):
         self.transformer, self.steps, self.reach, self.layers = transformer, steps, reach, len(transformer.blocks)
         self.null, self.null_mask = (
             null.expand(len(words), -1, -1),
-            (torch.arange(len(null)) < NULL_TOKENS).expand(len(words), -1),
+            (torch.arange(len(null), device=words.device) < NULL_TOKENS).expand(len(words), -1),
         )
         self.context = torch.where(empty[..., None], null, nn.functional.pad(words, (0, 0, 0, rest)))
         self.mask = torch.where(empty, self.null_mask, nn.functional.pad(known, (0, rest)))
@@ -167,7 +167,7 @@ class Captioned(ChunkModel):
     ) -> Tensor:
         context = torch.stack([self.null if told is None else self.context for told in text], 1)
         mask = torch.stack([self.null_mask if told is None else self.mask for told in text], 1)
-        t = torch.tensor(times).expand(len(x), -1)
+        t = torch.tensor(times, device=x.device).expand(len(x), -1)
         return self.transformer(x, t, chunks, ranges, context, mask, cache, keep, dt, dropped, around)
 
     def features(self, name: str, sigma: np.ndarray) -> Tensor:

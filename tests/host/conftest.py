@@ -9,7 +9,7 @@ import pytest
 
 PACK = Path(__file__).parents[2]
 sys.path.insert(0, os.environ["SCOPE_COMFYUI"])
-sys.argv = ["main.py", "--cpu"]
+sys.argv = ["main.py", *os.environ.get("SCOPE_COMFYUI_ARGS", "--cpu").split()]
 
 import comfy.options  # noqa: E402
 
