@@ -2,7 +2,7 @@
 figures here.
 
 `tests.bench` and `tests.efficiency` leave their reports in tests/reports with `--keep`; the JSON that
-`scope_core.demo.training.evaluate` writes is copied there by hand. A test holds the pages to the reports.
+`scope_core.demo.training.evaluate` writes and the files of `tests.gpu_check` are copied there by hand. A test holds the pages to the reports.
 """
 
 import json
@@ -47,6 +47,11 @@ def demo(skyreels: dict[str, Any], magi: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def gpu(text: str) -> str:
+    """The report of tests.gpu_check without its title, as a part of a page."""
+    return text.partition("\n")[2].replace("\n## ", "\n#### ")
+
+
 def read(name: str) -> dict[str, Any]:
     return json.loads((REPORTS / f"{name}.json").read_text())
 
@@ -63,7 +68,11 @@ def pages() -> dict[Path, dict[str, str]]:
     benchmark = read("benchmark")
     return {
         ROOT / "README.md": {"result": result(benchmark)},
-        ROOT / "docs" / "benchmark.md": {"benchmark": summary(benchmark), "efficiency": efficiency(read("efficiency"))},
+        ROOT / "docs" / "benchmark.md": {
+            "benchmark": summary(benchmark),
+            "efficiency": efficiency(read("efficiency")),
+            "gpu": gpu((REPORTS / "gpu_check.md").read_text()),
+        },
         ROOT / "docs" / "demo.md": {"demo": demo(read("demo_quality"), read("demo_magi_quality"))},
     }
 
