@@ -23,6 +23,10 @@ MERGE_GROUPS = 8
 """
 TIME_FREQUENCIES = 128
 FP8_LIMIT = 448.0
+PACKED = "videodit_blocks.layers.self_attention.linear_qkv.weight"
+"""A key of MAGI-1.1's packed files."""
+SLICE = 1024
+"""Tokens of which SwiGLU holds fp32 numbers at a time."""
 
 Attend = Callable[[Tensor, Tensor, Tensor, int], Tensor]
 
@@ -56,12 +60,22 @@ MAGI_4_5B = MagiConfig(layers=34, hidden=3072, ffn=12288, heads=24, cond=768)
 MAGI_24B = MagiConfig(layers=48, hidden=6144, ffn=16384, heads=48, cond=1536, doubled=True, rescale=0.1, gated=True)
 
 
+class PackedLayersError(ValueError):
+    """A file of MAGI-1.1 that holds the weights of all layers in one tensor, in an order that was not published."""
+
+
 def config_of(shapes: Mapping[str, Sequence[int]]) -> MagiConfig | None:
     """The configuration of a checkpoint from the shapes of its weights (published keys), None if it is not MAGI-1 or
-    lacks the parts that tell.
+    lacks the parts that tell. Raises PackedLayersError.
 
     A distilled file has the keys of a base one; only its name tells them apart.
     """
+    if PACKED in shapes:
+        raise PackedLayersError(
+            f"this file of MAGI-1.1 packs q, qx, k and v of all layers into one tensor ({PACKED}, {list(shapes[PACKED])})."
+            " Their order was not published and MAGI-1's own code cannot read it either (github.com/SandAI-org/MAGI-1,"
+            " issue 123). Choose a file with weights layer by layer, such as those of ckpt/magi of sand-ai/MAGI-1"
+        )
     block = "videodit_blocks.layers.0."
     parts = ("q_layernorm.weight", "linear_qkv.q.weight", "linear_qkv.k.weight")
     telling = (
@@ -205,11 +219,13 @@ class CastingOperations:
 
 
 class Linears(NamedTuple):
-    """How a block makes its linears: those never quantised, those quantised plainly and those with a smooth scale."""
+    """How a block makes its linears: those never quantised, those quantised plainly, those with a smooth scale, and of
+    these linear_proj."""
 
     plain: Callable
     scaled: Callable
     smooth: Callable
+    proj: Callable
 
 
 def kv_bytes(config: MagiConfig, tokens: int, dtype: torch.dtype) -> int:
@@ -221,7 +237,7 @@ def forward_bytes(config: MagiConfig, tokens: int, keys: int, dtype: torch.dtype
     """Most bytes that a forward of `tokens` holds beside weights and cache, a chunk attending to `keys` tokens.
 
     A few copies of the hidden states; the larger of attention (queries, both outputs, and these merged in fp32) and
-    MLP; linear_proj in fp32; the keys and values of one layer.
+    MLP; linear_proj in fp32; the keys and values of one layer; what SwiGLU holds in fp32.
     """
     c, size = config, dtype.itemsize
     width = c.heads * c.head_dim
@@ -232,6 +248,7 @@ def forward_bytes(config: MagiConfig, tokens: int, keys: int, dtype: torch.dtype
         tokens * (4 * size * c.hidden + 4 * c.hidden + max(attention, mlp))
         + linear_proj
         + 2 * kv_bytes(c, keys, dtype) // c.layers
+        + c.gated * 3 * 4 * min(tokens, SLICE) * c.ffn
     )
 
 
@@ -256,10 +273,16 @@ class TimeEmbedder(nn.Module):
         )
 
     def forward(self, t: Tensor, rounded: torch.dtype) -> Tensor:
-        """Embedding of times t [...] in fp32: [..., cond]. The sinusoid is rounded to dtype `rounded` first."""
-        frequencies = torch.exp(-math.log(10000) * torch.arange(TIME_FREQUENCIES, device=t.device) / TIME_FREQUENCIES)
-        angles = 1000 * t[..., None].float() * frequencies
+        """Embedding of times t [...] in fp32: [..., cond]. The sinusoid is rounded to dtype `rounded` first, so the
+        order of the products counts."""
+        angles = t[..., None].float() * time_frequencies().to(t.device) * 1000
         return self.mlp(torch.cat([angles.cos(), angles.sin()], -1).to(rounded).float())
+
+
+def time_frequencies() -> Tensor:
+    """10000^(-k/128), k < 128, of the CPU's exponential whatever the device, as released: its last bit, times 1000 and
+    a time of up to 32, shows in the output."""
+    return torch.exp(-math.log(10000) * torch.arange(TIME_FREQUENCIES, device="cpu") / TIME_FREQUENCIES)
 
 
 class CaptionEmbedder(nn.Module):
@@ -322,7 +345,7 @@ class MagiAttention(nn.Module):
         fp32 = factory | {"dtype": torch.float32}
         self.linear_qkv = QueryKeyValue(c, linears.scaled, layer_norm)
         self.linear_kv_xattn = linears.plain(c.hidden, 2 * c.groups * c.head_dim)
-        self.linear_proj = linears.smooth(2 * c.heads * c.head_dim, c.hidden)
+        self.linear_proj = linears.proj(2 * c.heads * c.head_dim, c.hidden)
         self.q_layernorm, self.k_layernorm = (CentredLayerNorm(c.head_dim, **fp32) for _ in range(2))
         self.q_layernorm_xattn, self.k_layernorm_xattn = (CentredLayerNorm(c.head_dim, **factory) for _ in range(2))
 
@@ -377,24 +400,38 @@ class MagiMLP(nn.Module):
 
     def forward(self, hidden: Tensor) -> Tensor:
         x = self.linear_fc1(self.layer_norm(hidden))
-        if self.gated:
-            gate, x = x.chunk(2, -1)
-            return self.linear_fc2(F.silu(gate) * x)
-        return self.linear_fc2(F.gelu(x))
+        return self.linear_fc2(swiglu(x) if self.gated else F.gelu(x))
+
+
+def swiglu(x: Tensor) -> Tensor:
+    """silu(gate) * value of x [B, tokens, gate and value], in fp32 and rounded once, a slice of tokens at a time."""
+    return torch.cat(
+        [(F.silu(gate.float()) * value).type_as(x) for gate, value in (y.chunk(2, -1) for y in x.split(SLICE, 1))], 1
+    )
 
 
 class MagiBlock(nn.Module):
-    def __init__(self, c: MagiConfig, fp8: bool, operations: Any, linear_dtype: torch.dtype, **factory: Any):
+    def __init__(
+        self,
+        c: MagiConfig,
+        fp8: bool,
+        operations: Any,
+        linear_dtype: torch.dtype,
+        proj_dtype: torch.dtype,
+        **factory: Any,
+    ):
         super().__init__()
         fp32 = factory | {"dtype": torch.float32}
         layer_norm = partial(operations.LayerNorm, eps=1e-6, **factory)
-        plain = partial(operations.Linear, bias=False, **factory | {"dtype": linear_dtype})
-        linears = Linears(plain, plain, plain)
+        plain, proj = (
+            partial(operations.Linear, bias=False, **factory | {"dtype": dtype}) for dtype in (linear_dtype, proj_dtype)
+        )
+        linears = Linears(plain, plain, plain, proj)
         if fp8:
-            linears = Linears(
-                plain,
-                *(partial(operations.Fp8Linear, smooth=smooth, device=factory["device"]) for smooth in (False, True)),
+            scaled, smooth = (
+                partial(operations.Fp8Linear, smooth=smooth, device=factory["device"]) for smooth in (False, True)
             )
+            linears = Linears(plain, scaled, smooth, smooth)
         self.ada_modulate_layer = nn.ModuleDict(
             {"proj": nn.Sequential(operations.Linear(c.cond, 2 * c.hidden, **factory))}
         )
@@ -417,8 +454,9 @@ class MagiTransformer(nn.Module):
     """Velocity x0 - noise of chunks of latents at times t from 0 (noise) to 1 (clean).
 
     `dtype` is that of the hidden states and of all weights but those the release holds in fp32 (docs/magi1.md 3.8); the
-    release uses bf16. The linears of the blocks may be stored in another one, `linear_dtype`. `operations` offers
-    Linear, LayerNorm, Conv3d and Fp8Linear; its Linear casts weights to the dtype of the input.
+    release uses bf16. The linears of the blocks may be stored in another one, `linear_dtype`, and linear_proj, which is
+    computed in fp32, in `proj_dtype`. `operations` offers Linear, LayerNorm, Conv3d and Fp8Linear; its Linear casts
+    weights to the dtype of the input.
     """
 
     def __init__(
@@ -428,6 +466,7 @@ class MagiTransformer(nn.Module):
         device: torch.device | str | None = None,
         operations: Any = CastingOperations,
         linear_dtype: torch.dtype | None = None,
+        proj_dtype: torch.dtype | None = None,
     ):
         super().__init__()
         c = self.config = config
@@ -439,11 +478,13 @@ class MagiTransformer(nn.Module):
         self.t_embedder = TimeEmbedder(c, operations, **fp32)
         self.y_embedder = CaptionEmbedder(c, operations, **fp32)
         self.rope = LearnedRope(c, **fp32)
-        inner = range(1, c.layers - 1) if c.quantised else ()
+        inner, stored = range(1, c.layers - 1) if c.quantised else (), linear_dtype or dtype
         self.videodit_blocks = nn.ModuleDict(
             {
                 "layers": nn.ModuleList(
-                    MagiBlock(c, i in inner, operations, linear_dtype or dtype, dtype=dtype, device=device)
+                    MagiBlock(
+                        c, i in inner, operations, stored, proj_dtype or stored, dtype=dtype, device=device
+                    )
                     for i in range(c.layers)
                 ),
                 "final_layernorm": CentredLayerNorm(c.hidden, **fp32),

@@ -80,8 +80,9 @@ class Fixture:
         return self.network.made
 
 
-TOLERANCE = 1e-4
-"""1e-5 where the machine's exponential rounds as that of the fixture's machine did; see test_magi.py."""
+TOLERANCE = 3e-4
+"""What the last bit of the frequencies of the time embedding, which differs between machines, moves in these runs: 2e-4
+in distilled ones and 1e-5 in base ones. Where the machines agree it is 4e-6."""
 
 
 @pytest.fixture(scope="module", params=["t2v_distill", "i2v_distill", "t2v_base"])
