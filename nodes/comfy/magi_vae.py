@@ -12,7 +12,17 @@ import folder_paths
 import torch
 from torch import Tensor
 
-from ...scope_core.networks.magi_vae import SPACE, TILE, TILE_FRAMES, TIME, MagiVAE, MagiVaeConfig, config_of
+from ...scope_core.networks.magi_vae import (
+    SPACE,
+    TILE,
+    TILE_FRAMES,
+    TIME,
+    MagiVAE,
+    MagiVaeConfig,
+    config_of,
+    pixel_frames,
+    unscaled,
+)
 from ...scope_core.networks.skyreels_keys import to_official
 from .loading import ModelFileError, read_header
 
@@ -44,25 +54,25 @@ class StreamedMagiVAE(MagiVAE):
             latents.append(super().encode(part.to(device)))
         return torch.cat(latents, 2)
 
-    def decode(self, latents: Tensor, output_buffer: Tensor) -> None:  # type: ignore[override]  # as the host streams
-        """Write the video of latents [B, 16, F, h, w] into `output_buffer` [B, 3, 4F, 8h, 8w], of any dtype, on any
-        device."""
-        for part, pixels in zip(latents.split(TILE_FRAMES, 2), output_buffer.split(TIME * TILE_FRAMES, 2)):
+    def decode(self, means: Tensor, output_buffer: Tensor) -> None:  # type: ignore[override]  # as the host streams
+        """Write the video of unscaled latents [B, 16, F, h, w] into `output_buffer` [B, 3, 4F, 8h, 8w] (F = 1: one
+        frame), of any dtype, on any device."""
+        for part, pixels in zip(means.split(TILE_FRAMES, 2), output_buffer.split(TIME * TILE_FRAMES, 2)):
             comfy.model_management.throw_exception_if_processing_interrupted()
-            pixels.copy_(super().decode(part))
+            pixels.copy_(self.decode_part(part)[:, :, : pixels.shape[2]])
 
     def decode_output_shape(self, latents: torch.Size) -> tuple[int, ...]:
         batch, _, frames, height, width = latents
-        return batch, 3, TIME * frames, SPACE * height, SPACE * width
+        return batch, 3, pixel_frames(frames), SPACE * height, SPACE * width
 
     def encode_tiled(self, video: Tensor, **tiles) -> Tensor:
         """The same as `encode`: the tiles are those of the release, whatever the host asks for."""
         return self.encode(video, video.device)
 
-    def decode_tiled(self, latents: Tensor, **tiles) -> Tensor:
+    def decode_tiled(self, means: Tensor, **tiles) -> Tensor:
         """The same as `decode`, as a tensor [B, 3, 4F, 8h, 8w] in the memory of the CPU."""
-        video = torch.empty(self.decode_output_shape(latents.shape), dtype=latents.dtype)
-        self.decode(latents, video)
+        video = torch.empty(self.decode_output_shape(means.shape), dtype=means.dtype)
+        self.decode(means, video)
         return video
 
 
@@ -70,7 +80,7 @@ class MagiVideoVAE(comfy.sd.VAE):
     """Works in core's VAE Encode, VAE Decode and their tiled forms, which give the same: the network has tiles of its
     own.
 
-    `state` in the published layout. 4n frames are n latent frames and back; one image is one latent frame.
+    `state` in the published layout. 4n frames are n latent frames and back; one image is one latent frame and back.
     """
 
     def __init__(self, config: MagiVaeConfig, state: dict[str, Tensor]):
@@ -88,7 +98,7 @@ class MagiVideoVAE(comfy.sd.VAE):
             self.first_stage_model, load_device=self.device, offload_device=comfy.model_management.vae_offload_device()
         )
         self.latent_dim, self.latent_channels, self.output_channels = 3, config.channels, 3
-        self.upscale_ratio = (lambda frames: TIME * frames, SPACE, SPACE)
+        self.upscale_ratio = (pixel_frames, SPACE, SPACE)
         self.downscale_ratio = (lambda frames: max(1, frames // TIME), SPACE, SPACE)
         self.upscale_index_formula = self.downscale_index_formula = (TIME, SPACE, SPACE)
         self.process_input = lambda image: (image * 2).sub_(1)
@@ -97,6 +107,13 @@ class MagiVideoVAE(comfy.sd.VAE):
         self.not_video = False
         self.pad_channel_value = self.extra_1d_channel = self.format_encoded = self.size = None
         self.audio_sample_rate = 44100
+
+    def decode(self, samples_in: Tensor, vae_options: dict = {}) -> Tensor:
+        """Unscaled before the host rounds to the network's dtype."""
+        return super().decode(unscaled(samples_in), vae_options)
+
+    def decode_tiled(self, samples: Tensor, **tiles) -> Tensor:
+        return super().decode_tiled(unscaled(samples), **tiles)
 
     def vae_encode_crop_pixels(self, pixels: Tensor) -> Tensor:
         """Images [frames, H, W, channels], cut to sides that are multiples of 8 and to one image or a multiple of 4

@@ -135,8 +135,9 @@ class MagiVAE(nn.Module):
     """Video in [-1, 1], [B, 3, 4F, 8h, 8w], to and from latents [B, 16, F, h, w] of unit scale (the posterior's mean
     times 0.18215).
 
-    Every latent frame gives four pixel frames, also one that is left over for a tile of its own, of which the release
-    makes a single frame. Size and compute dtype are those of the weights.
+    A single latent frame is a single image both ways. Among others a latent frame gives four pixel frames, also one
+    that is left over for a tile of its own, of which the release keeps the first (docs/magi1.md 7). Size and compute
+    dtype are those of the weights.
     """
 
     def __init__(self, config: MagiVaeConfig = MagiVaeConfig()):
@@ -162,11 +163,23 @@ class MagiVAE(nn.Module):
         )
 
     def decode(self, latents: Tensor) -> Tensor:
-        latents = latents.to(self.decoder.proj_in.weight.dtype) / SCALE
-        parts = latents.split(TILE_FRAMES, 2)
-        return torch.cat(
-            [tiled(self.decoder, part, TILE, OVERLAP, OVERLAP * SPACE, chained=False) for part in parts], 2
-        )
+        video = torch.cat([self.decode_part(unscaled(part)) for part in latents.split(TILE_FRAMES, 2)], 2)
+        return video[:, :, : pixel_frames(latents.shape[2])]
+
+    def decode_part(self, means: Tensor) -> Tensor:
+        """Video [B, 3, 4F, 8h, 8w] of at most three frames [B, 16, F, h, w], which are not scaled."""
+        means = means.to(self.decoder.proj_in.weight.dtype)
+        return tiled(self.decoder, means, TILE, OVERLAP, OVERLAP * SPACE, chained=False)
+
+
+def unscaled(latents: Tensor) -> Tensor:
+    """The posterior's mean of latents of unit scale, in fp32 whatever the network computes in: rounded before, it would
+    be rounded twice."""
+    return latents.float() / SCALE
+
+
+def pixel_frames(latents: int) -> int:
+    return 1 if latents == 1 else TIME * latents
 
 
 def tiled(network: Callable[[Tensor], Tensor], x: Tensor, tile: int, overlap: int, blend: int, chained: bool) -> Tensor:

@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 from scope_pack.nodes.comfy.loading import ModelFileError
 from scope_pack.nodes.comfy.magi_vae import StreamedMagiVAE, load_magi_vae
 from scope_pack.nodes.loaders import LoadMagiVAE
-from scope_pack.scope_core.networks.magi_vae import MagiVAE, MagiVaeConfig
+from scope_pack.scope_core.networks.magi_vae import SCALE, MagiVAE, MagiVaeConfig
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
@@ -90,7 +90,7 @@ def test_nodes_give_what_the_network_gives(vae, network, frames, height, width):
         torch.testing.assert_close(encoded, expected)
     expected = as_images(network.decode(expected))
     for decoded in decodings(vae, encoded):
-        assert decoded.shape == (max(4, frames), height, width, 3)
+        assert decoded.shape == (1 if frames <= 4 else frames, height, width, 3)
         torch.testing.assert_close(decoded, expected)
 
 
@@ -109,6 +109,23 @@ def test_sides_are_cut_at_both_ends(vae, network):
         torch.testing.assert_close(encoded, network.encode(as_video(pixels[:, 2:50])))
 
 
+def test_a_single_latent_frame_is_a_picture_and_left_over_it_is_four_frames(vae, network):
+    samples = latents(4, 4, 5)
+    for decoded in decodings(vae, samples):
+        torch.testing.assert_close(decoded, as_images(network.decode(samples)))
+        assert len(decoded) == 16
+    for picture in decodings(vae, samples[:, :, 3:]):
+        torch.testing.assert_close(picture, decoded[12:13])
+
+
+def test_in_bf16_latents_are_unscaled_before_they_are_rounded(folder, vae, network, monkeypatch):
+    monkeypatch.setattr(comfy.model_management, "vae_dtype", lambda *devices: torch.bfloat16)
+    rounded, samples = load_magi_vae(str(folder / "magi.safetensors")), latents(3, 4, 5)
+    expected = rounded.first_stage_model.decoder((samples / SCALE).bfloat16())
+    for decoded in decodings(rounded, samples):
+        assert torch.equal(decoded, as_images(expected.float()))
+
+
 def test_batches(vae, network):
     samples = torch.cat([latents(3, 4, 5), -latents(3, 4, 5)])
     for decoded in decodings(vae, samples):
@@ -121,7 +138,7 @@ def test_what_other_nodes_ask(vae):
         8,
         8,
     )
-    assert [vae.upscale_ratio[0](frames) for frames in (1, 6)] == [4, 24]
+    assert [vae.upscale_ratio[0](frames) for frames in (1, 6)] == [1, 24]
     assert [vae.downscale_ratio[0](frames) for frames in (1, 3, 4, 24)] == [1, 1, 1, 6]
     assert (vae.latent_channels, vae.vae_dtype) == (16, torch.float32)
 
