@@ -72,20 +72,25 @@ class MagiPrompt(io.ComfyNode):
                     default=False,
                     advanced=True,
                     tooltip=(
-                        "Guide away from captions, logos, transitions and borders. Base models only: distilled models"
-                        " have no guidance. Uses special_tokens.npz."
+                        "Keep away from captions, logos, transitions and borders, with learned tokens before every null"
+                        " caption, as the release does in base and distilled models. Uses special_tokens.npz."
                     ),
                 ),
             ],
             outputs=[
                 io.Conditioning.Output(
-                    display_name="positive", tooltip="The prompt with its tokens, for a MAGI-1 model."
+                    display_name="positive",
+                    tooltip=(
+                        "The prompt with its tokens, for a MAGI-1 model. It carries the tokens of avoid_overlays for"
+                        " chunks that are shown clean, without a prompt."
+                    ),
                 ),
                 io.Conditioning.Output(
                     display_name="negative",
                     tooltip=(
                         "The branch without text, which base models use for guidance. Its null caption comes from the"
-                        " checkpoint; this carries only the tokens of avoid_overlays."
+                        " checkpoint; this carries only the tokens of avoid_overlays. Take it from the node that gives"
+                        " `positive`."
                     ),
                 ),
             ],
@@ -116,7 +121,8 @@ class MagiPrompt(io.ComfyNode):
         if duration:
             positive["magi_duration"] = magi_text.special_tokens(["duration"])
         if avoid_overlays:
-            negative["magi_negative"] = magi_text.special_tokens(["captions", "logos", "transitions", "borders"])
+            tokens = magi_text.special_tokens(["captions", "logos", "transitions", "borders"])
+            positive["magi_negative"] = negative["magi_negative"] = tokens
         return io.NodeOutput(
             [[magi_text.encode(clip, text), positive]], [[torch.zeros(1, 1, magi_text.WIDTH), negative]]
         )

@@ -34,9 +34,8 @@ TOKEN_ROWS = {
 }
 
 FILE_TYPES = "(?:png|jpe?g|bmp|webp|eps|pdf|apk|mp4)"
-LINKS = (
-    (r"\b(?:(?:https?|www):(?:/{1,3}|[a-z0-9%])|[a-z0-9.-]+\.(?:com|co|ru|net|org|edu|gov|it)[\w/-]*\b/?(?!@))", ""),
-)
+ADDRESS = r"[a-z0-9.-]+\.(?:com|co|ru|net|org|edu|gov|it)[\w/-]*\b/?(?!@)"
+LINKS = tuple((rf"\b(?:{scheme}:(?:/{{1,3}}|[a-z0-9%])|{ADDRESS})", "") for scheme in ("https?", "www"))
 SYMBOLS = (
     (r"@\w+\b", ""),
     (r"[\u31c0-\u9fff]+", ""),
