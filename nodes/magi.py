@@ -67,8 +67,8 @@ class MagiScheduleNode(ScheduleNode):
                     min=1,
                     max=64,
                     tooltip=(
-                        "Chunks that are denoised at a time. It has to divide the sampler's steps. 4 as published; 1"
-                        " needs the least memory."
+                        "Chunks that are denoised at a time. It has to divide the sampler's steps (64 for 4.5B, 32 for"
+                        " 24B base, 16 for 24B distilled). 4 as published; 1 needs the least memory."
                     ),
                 ),
                 io.Combo.Input(

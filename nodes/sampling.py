@@ -71,8 +71,8 @@ def sampling_inputs(**link: bool) -> list[io.Input]:
             min=2,
             max=1000,
             tooltip=(
-                "Denoising steps of each chunk, 30 to 50; MAGI-1: 64, a multiple of its window. Every one is taken;"
-                " SCOPE decides which are computed."
+                "Denoising steps of each chunk, 30 to 50; MAGI-1: 64 for 4.5B, 32 for 24B base, 16 for 24B distilled, a"
+                " multiple of its window. Every one is taken; SCOPE decides which are computed."
             ),
         ),
         io.Float.Input(

@@ -144,22 +144,27 @@ def load_magi(
             " choose the first file of the complete set, or download it again"
         ) from error
     sizes = {magi_network.MAGI_4_5B.hidden: "4.5B", magi_network.MAGI_24B.hidden: "24B"}
+    version = "MAGI-1.1" if re.search(r"magi[-_ ]?1[._]1(?!\d)", named(paths[0])) else "MAGI-1"
     patcher.set_attachments(
         MODEL_NAME,
-        f"MAGI-1 {sizes.get(config.hidden, f'of width {config.hidden}')} {'distilled' if distilled else 'base'}"
+        f"{version} {sizes.get(config.hidden, f'of width {config.hidden}')} {'distilled' if distilled else 'base'}"
         f"{', fp8' if config.quantised else ''}",
     )
     patcher.cached_patcher_init = (load_magi, (paths, config, model_options, kind))
     return patcher
 
 
+def named(path: str) -> str:
+    """The names of a file and of the folders that a MAGI-1 release puts it in."""
+    return " ".join(Path(path).parts[-4:]).lower()
+
+
 def is_distilled(path: str, config: magi_network.MagiConfig, kind: str) -> bool:
     """Base and distilled files have the same keys; `kind` tells, or the names of the file and the folders that the
     release puts it in. Raises ModelFileError where these contradict each other."""
-    named = " ".join(Path(path).parts[-4:]).lower()
     clues = {
-        "distilled": "distill" in named or config.quantised,
-        "base": bool(re.search(r"(?<![a-z])base(?![a-z])", named)),
+        "distilled": "distill" in named(path) or config.quantised,
+        "base": bool(re.search(r"(?<![a-z])base(?![a-z])", named(path))),
     }
     other = {"base": "distilled", "distilled": "base"}
     if kind != "auto" and clues[other[kind]] and not clues[kind]:

@@ -252,13 +252,11 @@ def captions(
     """Caption of every chunk [B, r, L, D] and the tokens to attend to [B, r, L].
 
     Special tokens come first, that of the duration before all others; together at most as many as the null caption has.
-    A prompt without a token is the null caption. docs/magi1.md 2.4; for `negative` tokens on the null caption, the
-    same.
+    A prompt without a token is the null caption. `negative` tokens stand before every null caption, in whatever call.
+    docs/magi1.md 2.4.
     """
     batch, most = len(text), len(null)
-    null_rows = (
-        null.float() if negative is None or not call.dropped else torch.cat([negative.to(null).float(), null.float()])
-    )
+    null_rows = null.float() if negative is None else torch.cat([negative.to(null).float(), null.float()])
     nothing = (
         null_rows[None, :NULL_TOKENS].expand(batch, -1, -1),
         torch.ones(batch, NULL_TOKENS, dtype=torch.bool, device=null.device),
@@ -371,8 +369,9 @@ def make_patcher(
     dtype: torch.dtype | None,
     disable_dynamic: bool = False,
 ):
-    """ModelPatcher of weights in the published layout. `dtype` stores the linears of the blocks; by default as in the
-    file. Raises KeyError with the names of weights that are missing."""
+    """ModelPatcher of weights in the published layout. `dtype` stores the linears of the blocks; by default the host
+    chooses as the file has them, and a linear_proj in fp32 stays so, as the only one that is computed in it. Raises
+    KeyError with the names of weights that are missing."""
     management = comfy.model_management
     load_device, offload_device = management.get_torch_device(), management.unet_offload_device()
     supported = MagiSettings.supported_inference_dtypes
@@ -384,6 +383,9 @@ def make_patcher(
     computed = management.unet_manual_cast(stored, load_device, supported)
     settings = MagiSettings({"config": config})
     settings.set_inference_dtype(*((torch.bfloat16, None) if config.quantised else (stored, computed)))
+    projections = (value.dtype for key, value in state.items() if key.endswith("linear_proj.weight"))
+    if dtype is None and torch.float32 in projections:
+        settings.unet_config["proj_dtype"] = torch.float32
     model = MagiModel(settings, distilled)
     patcher = (comfy.model_patcher.ModelPatcher if disable_dynamic else comfy.model_patcher.CoreModelPatcher)(
         model, load_device, offload_device
