@@ -72,9 +72,10 @@ def config_of(shapes: Mapping[str, Sequence[int]]) -> MagiConfig | None:
     """
     if PACKED in shapes:
         raise PackedLayersError(
-            f"this file of MAGI-1.1 packs q, qx, k and v of all layers into one tensor ({PACKED}, {list(shapes[PACKED])})."
-            " Their order was not published and MAGI-1's own code cannot read it either (github.com/SandAI-org/MAGI-1,"
-            " issue 123). Choose a file with weights layer by layer, such as those of ckpt/magi of sand-ai/MAGI-1"
+            f"this file of MAGI-1.1 packs q, qx, k and v of all layers into one tensor ({PACKED},"
+            f" {list(shapes[PACKED])}). Their order was not published and MAGI-1's own code cannot read it either"
+            " (github.com/SandAI-org/MAGI-1, issue 123). Choose a file with weights layer by layer, such as those of"
+            " ckpt/magi of sand-ai/MAGI-1"
         )
     block = "videodit_blocks.layers.0."
     parts = ("q_layernorm.weight", "linear_qkv.q.weight", "linear_qkv.k.weight")
@@ -482,9 +483,7 @@ class MagiTransformer(nn.Module):
         self.videodit_blocks = nn.ModuleDict(
             {
                 "layers": nn.ModuleList(
-                    MagiBlock(
-                        c, i in inner, operations, stored, proj_dtype or stored, dtype=dtype, device=device
-                    )
+                    MagiBlock(c, i in inner, operations, stored, proj_dtype or stored, dtype=dtype, device=device)
                     for i in range(c.layers)
                 ),
                 "final_layernorm": CentredLayerNorm(c.hidden, **fp32),

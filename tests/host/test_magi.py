@@ -36,9 +36,11 @@ from scope_pack.scope_core.methods import Gate, Scope, TeaCache
 from scope_pack.scope_core.networks.magi import (
     MAGI_4_5B,
     MAGI_24B,
+    PACKED,
     ChunkCache,
     MagiConfig,
     MagiTransformer,
+    PackedLayersError,
     forward_bytes,
     kv_bytes,
 )
@@ -219,14 +221,14 @@ def test_storage_types(distilled, choice):
 
 @pytest.mark.parametrize("dynamic", [True, False])
 def test_a_projection_in_fp32_is_not_rounded(distilled, folder, dynamic):
-    """linear_proj is computed in fp32 and may be stored so beside layers in bf16; a weight_dtype rounds it like them."""
+    """linear_proj is computed in fp32 and may be stored so beside bf16; a weight_dtype rounds it like the others."""
     projection = "videodit_blocks.layers.0.self_attention.linear_proj.weight"
     state = {key: value if "linear_proj" in key else value.bfloat16() for key, value in distilled.state.items()}
     path = folder / "mixed_distill.safetensors"
     save_file(state, path)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(comfy.model_management, "unet_dtype", lambda weight_dtype, **about: weight_dtype)
-        patch.setattr(comfy.model_management, "unet_manual_cast", lambda *about: None)
+        patch.setattr(comfy.model_management, "unet_dtype", lambda weight_dtype, **_: weight_dtype)
+        patch.setattr(comfy.model_management, "unet_manual_cast", lambda *_: None)
         kept = load_ar_model([str(path)], 24, {}, disable_dynamic=not dynamic)
     weights = kept.model.diffusion_model.state_dict()
     assert torch.equal(weights[projection], state[projection])
@@ -308,6 +310,9 @@ def test_names_tell_base_and_distilled_and_contradictions_are_answered(distilled
     save_file(partial, folder / "cut.safetensors")
     with pytest.raises(ModelFileError, match="lacks 4 weights of MAGI-1, such as videodit_blocks.layers.1.mlp"):
         load_ar_model([str(folder / "cut.safetensors")], 24, {})
+    save_file({PACKED: torch.zeros(2, 6, 4)}, folder / "packed.safetensors")
+    with pytest.raises(PackedLayersError, match=r"packs q, qx, k and v of all layers .*\[2, 6, 4\].*issue 123"):
+        load_ar_model([str(folder / "packed.safetensors")], 24, {})
 
 
 @pytest.mark.parametrize(

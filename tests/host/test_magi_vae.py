@@ -119,7 +119,7 @@ def test_a_single_latent_frame_is_a_picture_and_left_over_it_is_four_frames(vae,
 
 
 def test_in_bf16_latents_are_unscaled_before_they_are_rounded(folder, vae, network, monkeypatch):
-    monkeypatch.setattr(comfy.model_management, "vae_dtype", lambda *devices: torch.bfloat16)
+    monkeypatch.setattr(comfy.model_management, "vae_dtype", lambda *_: torch.bfloat16)
     rounded, samples = load_magi_vae(str(folder / "magi.safetensors")), latents(3, 4, 5)
     expected = rounded.first_stage_model.decoder((samples / SCALE).bfloat16())
     for decoded in decodings(rounded, samples):
