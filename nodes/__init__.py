@@ -4,6 +4,7 @@ from comfy_api.latest import ComfyExtension, io
 
 from .calibrate import Calibrate
 from .comfy import routes
+from .decode import DecodeSegments
 from .loaders import LoadARModel, LoadDemo, LoadMagiVAE
 from .magi import MagiScheduleNode
 from .methods import ScopeSettings
@@ -33,6 +34,7 @@ class ScopeExtension(ComfyExtension):
             ScopeSampler,
             Calibrate,
             ScopeSamplerSelect,
+            DecodeSegments,
             Timeline,
             Sweep,
             SweepPoint,

@@ -10,7 +10,7 @@ from ..scope_core.loop.sample import Run
 from ..scope_core.loop.solver import SOLVERS
 from ..scope_core.loop.trace import Trace
 from ..scope_core.settings import CUSTOM, PRESETS, Settings, read
-from .comfy import events, sampling
+from .comfy import events, sampling, segments
 from .comfy.families import family_of
 from .comfy.graph import Graph
 from .comfy.preview import FilmstripPreview
@@ -215,7 +215,7 @@ def render(hidden: Any, asked: Request, settings: Settings) -> tuple[dict[str, A
     except Exception as error:
         sampling.keep_finished(error)
         raise
-    return {"samples": made[:, :, : asked.latent["samples"].shape[2]]}, run
+    return segments.as_latent(made, schedule, asked.latent["samples"].shape[2]), run
 
 
 class ScopeSamplerSelect(io.ComfyNode):

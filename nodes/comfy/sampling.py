@@ -15,7 +15,7 @@ import folder_paths
 import torch
 from torch import Tensor
 
-from ...scope_core.loop.rollout import unroll
+from ...scope_core.loop.rollout import join, unroll
 from ...scope_core.loop.sample import OnStep, Run
 from ...scope_core.loop.trace import SegmentTrace, Trace
 from ...scope_core.schedule import ARSchedule, Segment, Step
@@ -134,7 +134,7 @@ class VideoSampler(comfy.samplers.Sampler):
                 callback(run.done - 1, x0, x0, schedule.iterations)
 
         run = HostRun(Run(schedule, self.settings, self.solver, extra_args.get("seed") or 0, trace), unrolling, on_step)
-        video = unroll(
+        segments = unroll(
             lambda segment, noise, known: run.segment(guider, extra_args, segment, noise, known),
             noise,
             schedule,
@@ -142,7 +142,7 @@ class VideoSampler(comfy.samplers.Sampler):
             end,
         )
         self.on_trace(trace)
-        return video
+        return join(segments, schedule.overlap)
 
 
 def knowledge() -> SignalMaps:
@@ -195,9 +195,9 @@ def sample_video(
     on_step: OnStep,
     key: str = "",
     bridge: Bridge | None = None,
-) -> Tensor:
-    """Run a schedule on a prepared MODEL: noise [B, C, L, H, W] -> latents of the VAE; the trace and what decided are
-    the run's.
+) -> list[Tensor]:
+    """Run a schedule on a prepared MODEL: noise [B, C, L, H, W] -> latents of the VAE, of every segment as it was
+    sampled (`rollout.unroll`); the trace and what decided are the run's.
 
     `key` names the model where plans look it up. Each segment is one call of a CFGGuider, so memory is estimated for a
     window and VAE work can happen in between. Raises UnsuitableError, NotPreparedError; an exception on the way leaves

@@ -200,22 +200,27 @@ class Windows(Unrolling):
         check_frames("end", self.end, latent)
 
     def bridge(self) -> Bridge | None:
-        return overlap_bridge(self.vae, self.window, self.overlap)
+        return None if self.vae is None else PixelBridge(self.vae, self.overlap)
 
 
-def overlap_bridge(vae: Any, window: int, overlap: int) -> Bridge | None:
-    """Decode the end of the video made so far and encode it again, as published; None, without a VAE, keeps the overlap
-    latent. Lengths in latent frames."""
-    if vae is None:
-        return None
+class PixelBridge:
+    """Decodes each segment alone and encodes the last frames of the pixels joined so far, as published. Made for one
+    run."""
 
-    def bridge(video: Tensor) -> Tensor:
-        """[B, C, F, H, W] -> [B, C, overlap, H, W]."""
-        clips = vae.decode(video[:, :, -window:])
-        first = clips.shape[1] - SKYREELS.pixel_frames(overlap)
-        return torch.cat([vae.encode(clip[first:, :, :, :3]) for clip in clips]).to(video)
+    def __init__(self, vae: Any, overlap: int):
+        """`overlap`: latent frames that a segment takes over."""
+        self.vae = vae
+        self.frames = SKYREELS.pixel_frames(overlap)
+        self.last: Tensor | None = None
+        """The last so many frames of the video so far [B, T, H, W, C]."""
 
-    return bridge
+    def __call__(self, made: Tensor) -> Tensor:
+        """A segment as it was sampled [B, C, F, H, W] -> prefix of the next one [B, C, overlap, H, W]."""
+        clips = self.vae.decode(made)
+        if self.last is not None:
+            clips = torch.cat([self.last, clips[:, self.frames :]], dim=1)
+        self.last = clips[:, -self.frames :].clone()
+        return torch.cat([self.vae.encode(clip[..., :3]) for clip in self.last]).to(made)
 
 
 def unroll(

@@ -41,7 +41,8 @@ class Unrolling(ABC):
         """Raises ScheduleError where the video or the given frames have a size that the model cannot take."""
 
     def bridge(self) -> Bridge | None:
-        """What turns the latents made so far into the prefix of the next segment; None keeps their last frames."""
+        """What turns a segment, as it was sampled, into the prefix of the next one in this run; None takes over the
+        last latent frames."""
         return None
 
     def preview_vae(self) -> Any:

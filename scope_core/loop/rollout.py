@@ -1,6 +1,6 @@
 """The sampling loop of SCOPE: schedule -> signal -> decisions -> gate -> forward -> solver -> trace."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from time import perf_counter
 from typing import Any, Protocol
 
@@ -112,18 +112,22 @@ def unroll(
     start: Tensor | None = None,
     end: Tensor | None = None,
     bridge: Callable[[Tensor], Tensor] | None = None,
-) -> Tensor:
-    """Make a whole video segment by segment: noise [B, C, L, H, W] -> latents [B, C, L, H, W].
+) -> list[Tensor]:
+    """Make a whole video segment by segment from noise [B, C, L, H, W]: the latents of every segment as they were
+    sampled, with its known first frames and without end frames. `join` makes one video of them.
 
     `sample(segment, noise, known)` denoises one segment (see `compose`) and returns all its columns. `start`, `end` are
-    clean latents of the first frames and of the target behind the last one. `bridge(latents)` turns the latents made so
-    far into the prefix of the next segment; by default its last `overlap` frames.
+    clean latents of the first frames and of the target behind the last one. `bridge(made)` turns a segment, as it was
+    sampled, into the prefix of the next one; by default that is the last `overlap` frames of the video so far.
     """
     nothing = noise[:, :, :0]
-    video, prefix, end = nothing, nothing if start is None else start, nothing if end is None else end
+    segments: list[Tensor] = []
+    prefix, end = nothing if start is None else start, nothing if end is None else end
     for segment in schedule.segments:
-        if segment.index:
-            prefix = bridge(video) if bridge else video[:, :, -schedule.overlap :]
+        if segments:
+            prefix = (
+                bridge(segments[-1]) if bridge else join(segments, schedule.overlap)[:, :, -schedule.overlap :]
+            )
         part = noise[:, :, segment.start : segment.start + segment.prefix + segment.free]
         if segment.tail:
             part = torch.cat([part, torch.zeros_like(end)], dim=2)
@@ -132,6 +136,11 @@ def unroll(
             known[:, :, : segment.prefix] = prefix
         if segment.tail:
             known[:, :, -segment.tail :] = end
-        made = sample(segment, part, known)[:, :, : segment.prefix + segment.free]
-        video = torch.cat([video, made[:, :, segment.prefix :]], dim=2) if segment.index else made
-    return video
+        segments.append(sample(segment, part, known)[:, :, : segment.prefix + segment.free])
+    return segments
+
+
+def join(segments: Sequence[Tensor], overlap: int) -> Tensor:
+    """One video [B, C, L, H, W] of segments, each of which begins with `overlap` frames of the one before."""
+    first, *later = segments
+    return torch.cat([first, *(made[:, :, overlap:] for made in later)], dim=2)

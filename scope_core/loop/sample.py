@@ -11,7 +11,7 @@ from ..schedule import ARSchedule, Family, Segment, Step
 from ..settings import PRESETS, Settings
 from ..signals import Features
 from .control import Control, make_control
-from .rollout import Field, compose, rollout, unroll
+from .rollout import Field, compose, join, rollout, unroll
 from .solver import SOLVERS, Solver
 from .trace import SegmentTrace, Trace
 
@@ -127,7 +127,8 @@ def sample(
         seed: of noise that the family mixes in (conditioning noise of SkyReels-V2).
         start: known first frames [B, C, P, H, W], as many as the schedule was told.
         end: clean frames [B, C, T, H, W] that the video leads to; not part of the result.
-        bridge: turns the latents made so far into the prefix of the next segment; by default their last frames.
+        bridge: turns a segment, as it was sampled, into the prefix of the next one; by default that is the last frames
+            of the video so far.
         on_step: called after every iteration, skipped ones too, with the clean estimate.
 
     Returns latents [B, C, L, H, W], the trace, and what decided. Raises NotFiniteError where the network returns NaN or
@@ -150,7 +151,7 @@ def sample(
         )
     run = Run(schedule, settings, solver, seed)
     whole = start[:, :, : schedule.prefix] if start is not None and schedule.prefix else None
-    latents = unroll(
+    segments = unroll(
         lambda segment, noise, known: run.segment(model, segment, noise, known, start, on_step),
         noise,
         schedule,
@@ -158,4 +159,4 @@ def sample(
         end,
         bridge,
     )
-    return Sampled(latents, run.trace, run.controls)
+    return Sampled(join(segments, schedule.overlap), run.trace, run.controls)

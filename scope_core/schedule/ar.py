@@ -197,6 +197,11 @@ class ARSchedule:
             f"the start has {self.prefix} latent frames, which leaves nothing to make in a window of "
             f"{min(self.frames, self.window)}; give fewer start frames, or a longer video and window",
         )
+        check(
+            not (self.tail and self.causal),
+            f"the end has {self.tail} latent frame{'s' if self.tail > 1 else ''}, which no other frame would see: with"
+            " causal attention a chunk sees itself and what lies before it. Turn causal off, or disconnect the end",
+        )
         if self.levels is not None:
             falls = all(a > b for a, b in zip(self.levels, self.levels[1:]))
             check(

@@ -13,7 +13,7 @@ from scope_core import PRESETS, SKYREELS, Gate, Settings, plan
 from scope_core.families.skyreels import Guided, Term, block_causal_mask, condition
 from scope_core.loop import sample as loop
 from scope_core.loop.residuals import BlockPass, Residuals
-from scope_core.loop.rollout import NotFiniteError, compose, unroll
+from scope_core.loop.rollout import NotFiniteError, compose, join, unroll
 from scope_core.loop.solver import Euler, UniPC
 from scope_core.methods import RULES, Scope, Skip, TeaCache
 from scope_core.networks.attention import block_causal
@@ -80,7 +80,7 @@ class Run(loop.Run):
 
         usual, start = drawn(schedule)
         made = partial(self.segment, term, on_step=on_step)
-        self.latents = unroll(made, usual if noise is None else noise, schedule, start)
+        self.latents = join(unroll(made, usual if noise is None else noise, schedule, start), schedule.overlap)
 
     @property
     def steps(self):
@@ -481,7 +481,7 @@ def test_prefix_and_end_frames_stay_as_given(model):
         shown.append(run.segment(guided(model), segment, noise, known))
         return shown[-1]
 
-    video = unroll(segment, noise, schedule, start, end)
+    (video,) = unroll(segment, noise, schedule, start, end)
     assert video.shape[2] == 6 and shown[0].shape[2] == 7
     assert torch.equal(video[:, :, :1], start) and torch.equal(shown[0][:, :, 6:], end)
 
@@ -500,18 +500,26 @@ def test_conditioning_noise_reaches_the_model_only(model):
 
 
 def test_long_video_goes_on_from_its_last_frames():
-    """Each later segment starts from the overlap, or from what `bridge` makes of it."""
-    prefixes = []
+    """Each later segment starts from the overlap, or from what `bridge` makes of the segment before it, as it was
+    sampled."""
+    prefixes, bridged = [], []
 
     def sample(segment, noise, known):
         prefixes.append(known[:, :, : segment.prefix])
         return compose(segment, noise, known)
 
-    noise = torch.randn(1, 4, 10, 2, 2, generator=torch.Generator().manual_seed(0))
-    video = unroll(sample, noise, SCHEDULES["long"])
-    assert torch.equal(prefixes[1], video[:, :, 4:6]) and torch.equal(video, noise)
-    unroll(sample, noise, SCHEDULES["long"], bridge=lambda video: video[:, :, -2:] + 1)
-    assert torch.equal(prefixes[3], video[:, :, 4:6] + 1)
+    noise = torch.randn(1, 4, 14, 2, 2, generator=torch.Generator().manual_seed(0))
+
+    def bridge(made):
+        bridged.append(made)
+        return made[:, :, -2:] + 1
+
+    video = join(unroll(sample, noise[:, :, :10], SCHEDULES["long"]), 2)
+    assert torch.equal(prefixes[1], video[:, :, 4:6]) and torch.equal(video, noise[:, :, :10])
+    segments = unroll(sample, noise, SKYREELS.schedule(14, 10, 6, 2), bridge=bridge)
+    assert len(segments) == 3 and all(torch.equal(*pair) for pair in zip(bridged, segments))
+    for before, after in zip(segments, segments[1:]):
+        assert torch.equal(after[:, :, :2], before[:, :, -2:] + 1)
 
 
 def test_trace_is_versioned_json_whose_totals_are_its_steps(model):

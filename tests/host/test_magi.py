@@ -80,7 +80,7 @@ class Fixture:
         unrolling = unrolling or self.unrolling
         schedule = unrolling.schedule(self.noise.shape[2], self.steps)
         run = Run(schedule, settings, "euler", 0, begin_trace(model, schedule, settings, "euler"))
-        made = sample_video(model, self.positive, self.negative, TEXT_SCALE, self.noise, run, unrolling, on_step)
+        (made,) = sample_video(model, self.positive, self.negative, TEXT_SCALE, self.noise, run, unrolling, on_step)
         return made, run.trace
 
 

@@ -13,6 +13,7 @@ from scope_pack.nodes.comfy.loading import complete_model, load_ar_model
 from scope_pack.nodes.comfy.sampling import begin_trace, sample_video
 from scope_pack.nodes.comfy.skyreels import HostTerm, Windows
 from scope_pack.scope_core import SKYREELS
+from scope_pack.scope_core.loop.rollout import join
 from scope_pack.scope_core.loop.sample import Run
 from scope_pack.scope_core.methods import (
     BWCache,
@@ -132,8 +133,8 @@ def ours(model, schedule, settings=PRESETS["off"]):
 def run(model, noise, schedule, settings, on_step):
     positive, negative = contexts()
     made = Run(schedule, settings, "unipc", 0, begin_trace(model, schedule, settings, "unipc"))
-    latents = sample_video(model, [[positive, {}]], [[negative, {}]], 6.0, noise, made, Windows(), on_step)
-    return latents, made.trace
+    segments = sample_video(model, [[positive, {}]], [[negative, {}]], 6.0, noise, made, Windows(), on_step)
+    return join(segments, schedule.overlap), made.trace
 
 
 @pytest.mark.parametrize(
