@@ -141,7 +141,9 @@ class ScopeSampler(io.ComfyNode):
                 *(widget for widget in speed if widget.optional),
             ],
             outputs=[
-                io.Latent.Output(tooltip="For VAE Decode."),
+                io.Latent.Output(
+                    tooltip="For VAE Decode, or for SCOPE Decode Segments where a long video has several segments."
+                ),
                 TraceType.Output(display_name="trace", tooltip="For SCOPE Timeline."),
             ],
             hidden=[io.Hidden.unique_id, io.Hidden.dynprompt],

@@ -152,15 +152,18 @@ class ARScheduleNode(ScheduleNode):
                 io.Latent.Input(
                     "end",
                     optional=True,
-                    tooltip="A frame the video leads to, from VAE Encode. It is not part of the result.",
+                    tooltip=(
+                        "A frame the video leads to, from VAE Encode. It is not part of the result. Not with causal"
+                        " attention, where no chunk would see it."
+                    ),
                 ),
                 io.Vae.Input(
                     "vae",
                     optional=True,
                     tooltip=(
-                        "Connect to decode and re-encode the overlap between segments as published. Without it the"
-                        " overlap stays latent, which is faster and loses less, but is not what the model was"
-                        " trained on."
+                        "Connect to decode each segment and encode its last frames for the next one, as published."
+                        " Without it the overlap stays latent, which is faster and loses less, but is not what the"
+                        " model was trained on."
                     ),
                 ),
             ],

@@ -73,8 +73,9 @@ def check_given(given: Tensor, segments: Segments | None) -> None:
     """Raises GivenVideoError where the latent does not start from frames of this video."""
     if segments is None or not segments.schedule.prefix:
         raise GivenVideoError(
-            "`video` is connected, but the latent does not say that it starts from given frames: it has to come straight"
-            " from SCOPE Sampler, with `start` of AR Schedule connected. Disconnect `video` to decode all frames"
+            "`video` is connected, but the latent does not say that it starts from given frames: it has to come"
+            " straight from SCOPE Sampler, with `start` of AR Schedule connected. Disconnect `video` to decode all"
+            " frames"
         )
     start = segments.schedule.family.pixel_frames(segments.schedule.prefix)
     if len(given) < start:

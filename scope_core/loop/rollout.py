@@ -125,9 +125,7 @@ def unroll(
     prefix, end = nothing if start is None else start, nothing if end is None else end
     for segment in schedule.segments:
         if segments:
-            prefix = (
-                bridge(segments[-1]) if bridge else join(segments, schedule.overlap)[:, :, -schedule.overlap :]
-            )
+            prefix = bridge(segments[-1]) if bridge else join(segments, schedule.overlap)[:, :, -schedule.overlap :]
         part = noise[:, :, segment.start : segment.start + segment.prefix + segment.free]
         if segment.tail:
             part = torch.cat([part, torch.zeros_like(end)], dim=2)

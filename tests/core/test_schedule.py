@@ -217,6 +217,7 @@ def test_explicit_levels_stay_distinct():
         (dict(overlap=25), ["overlap is 25", "between 1 and 24"]),
         (dict(block=3, ar_step=2), ["overlap is 5", "chunk of 3", "9 or 21 frames", "another chunk"]),
         (dict(block=3, causal=True), ["overlap is 5", "chunk of 3", "9 or 21 frames"]),
+        (dict(tail=1, causal=True), ["end has 1 latent frame,", "Turn causal off", "disconnect the end"]),
         (dict(table="karras"), ["'karras'", "'official' or 'diffusers'"]),
         (dict(steps=3, levels=(1.0, 0.5, 0.0)), ["in 3 steps", "1, 0.5, 0 ... 0", "denoise 1"]),
         (dict(steps=3, levels=(1.0, 0.5, 0.5, 0.0)), ["without repeats", "1, 0.5, 0.5 ... 0"]),

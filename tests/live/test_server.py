@@ -132,19 +132,40 @@ def test_progress_counts_every_iteration(server):
 
 
 def test_long_video_starts_from_known_frames_and_keeps_them(server, output):
-    """Image-to-video, then a long video of three segments from it, overlap decoded and encoded again."""
-    graph = prompt("long", {"length": 97, "chunk": 1, "start": ["first", 0], "vae": ["demo", 2]}, seed=3)
+    """Image-to-video, then a long video of three segments from it, overlap decoded and encoded again. Decoded segment
+    by segment it is as long as decoded at once, the same up to the first seam, and can keep the image as it is."""
+    graph = prompt("long", {"length": 141, "chunk": 1, "start": ["first", 0], "vae": ["demo", 2]}, seed=3)
     graph["image"] = {
         "class_type": "EmptyImage",
         "inputs": {"width": 128, "height": 128, "batch_size": 1, "color": 0x203060},
     }
     graph["first"] = {"class_type": "VAEEncode", "inputs": {"pixels": ["image", 0], "vae": ["demo", 2]}}
     graph["first_saved"] = {"class_type": "SaveLatent", "inputs": {"samples": ["first", 0], "filename_prefix": "first"}}
-    trace = trace_of(server.run(graph))
-    made, first = latent(output, "long"), latent(output, "first")
-    assert made.shape[2] == 25 and len(trace["segments"]) == 2
-    assert trace["segments"][0]["prefix"] == 1 and trace["segments"][1]["prefix"] == 5
+    made = {"samples": ["sampler", 0], "vae": ["demo", 2]}
+    graph |= {
+        "whole": {"class_type": "VAEDecode", "inputs": made},
+        "apart": {"class_type": "SCOPE_DecodeSegments", "inputs": made},
+        "kept": {"class_type": "SCOPE_DecodeSegments", "inputs": {**made, "video": ["image", 0]}},
+        "first_frame": {
+            "class_type": "ImageFromBatch",
+            "inputs": {"image": ["kept", 0], "batch_index": 0, "length": 1},
+        },
+    }
+    for name, a, b in (("seams", "whole", "apart"), ("new", "kept", "apart"), ("given", "first_frame", "image")):
+        inputs = {"baseline": [a, 0], "candidate": [b, 0], "fps": 24.0}
+        graph[name] = {"class_type": "SCOPE_Quality", "inputs": inputs}
+    ran = server.run(graph)
+    trace, made, first = trace_of(ran), latent(output, "long"), latent(output, "first")
+    assert made.shape[2] == 36
+    assert [segment["prefix"] for segment in trace["segments"]] == [1, 5, 5]
     assert abs(made[:, :, :1] - first).max() < 1e-5
+    seams, new, given = (
+        ran["outputs"][name]["scope_quality"][0]["metrics"]["difference"]["per_frame"]
+        for name in ("seams", "new", "given")
+    )
+    differs = [frame for frame, difference in enumerate(seams) if difference]
+    assert len(seams) == 141 and differs[0] == 61 and differs[-1] > 105
+    assert new[0] > 0 and not any(new[1:]) and given == [0]
 
 
 def test_end_frame_is_shown_to_the_model_and_cut(server, output):
@@ -287,6 +308,10 @@ def test_calibration_is_found_again_and_refused_for_other_settings(server):
         ),
         ({"schedule": {"ar_step": 20}}, ["ar_step is 20", "steps = 12"]),
         (
+            {"schedule": {"causal": True, "end": ["schedule of end", 1]}},
+            ["end has 16 latent frames", "Turn causal off"],
+        ),
+        (
             {"preset": "custom", "cache_threshold": 0.6, "predict_threshold": 0.5},
             ["cache_threshold is 0.6", "must not be above"],
         ),
@@ -304,6 +329,7 @@ def test_bad_input_names_the_value_and_the_way_out(server, change, words):
             "class_type": "SetLatentNoiseMask",
             "inputs": {"samples": ["schedule", 1], "mask": ["mask", 0]},
         }
+    graph["schedule of end"] = {"class_type": "SCOPE_ARSchedule", "inputs": SCHEDULE}
     graph["easy"] = {
         "class_type": "EasyCache",
         "inputs": {
@@ -331,6 +357,7 @@ def test_every_node_has_tooltips_and_a_help_page(server):
         "SCOPE_Settings",
         "SCOPE_Sampler",
         "SCOPE_SamplerSelect",
+        "SCOPE_DecodeSegments",
         "SCOPE_Calibrate",
         "SCOPE_Timeline",
         "SCOPE_Sweep",
