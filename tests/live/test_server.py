@@ -178,6 +178,10 @@ def test_end_frame_is_shown_to_the_model_and_cut(server, output):
     trace = trace_of(server.run(graph))
     assert trace["segments"][0]["tail"] == 1 and trace["segments"][0]["frames"] == 9
     assert latent(output, "end").shape[2] == 8
+    graph["schedule"]["inputs"]["causal"] = True
+    for node in ("schedule", "sampler"):
+        status, answer = server.request("POST", "/scope/plan", {"node": node, "prompt": graph})
+        assert status == 400 and "Turn causal off" in answer["error"]
 
 
 def test_a_model_sampling_node_does_not_displace_ours(server, output):
