@@ -1,8 +1,9 @@
 """Write what the committed reports say into README and docs: `python -m tests.pages`. Prose is written by people,
 figures here.
 
-`tests.bench` and `tests.efficiency` leave their reports in tests/reports with `--keep`; the JSON that
-`scope_core.demo.training.evaluate` writes and the files of `tests.gpu_check` are copied there by hand. A test holds the pages to the reports.
+`tests.bench` and `tests.efficiency` leave their reports in tests/reports with `--keep`; the JSON of
+`scope_core.demo.training.evaluate` and the files of `tests.gpu_check` are copied there by hand. A test holds the pages
+to the reports.
 """
 
 import json
