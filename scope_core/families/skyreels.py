@@ -123,17 +123,17 @@ def snap_length(pixels: int, *, window: int, overlap: int, block: int, prefix: i
 
     Valid is what fills latent frames (4n + 1) and, where that needs no further segment, ends with a full block;
     otherwise the last block is a short one. The released code drops remaining frames silently. `window`, `overlap`,
-    `block` and `prefix` in latent frames.
+    `block` and `prefix` in latent frames; a video that fits the window has no overlap, so any will do.
     """
     reasons = []
     latents = SKYREELS.latent_frames(pixels)
     if SKYREELS.pixel_frames(latents) != pixels:
         reasons.append(f"{STRIDE} pixel frames make one latent frame, after the first")
-    stride = window - overlap
-    segments = max(0, -(-(latents - window) // stride))
-    known = segments * stride + overlap if segments else prefix
+    known, end = prefix, window
+    while end < latents:
+        known, end = end, end + window - overlap
     rounded = known + -(-(latents - known) // block) * block
-    if latents < rounded <= segments * stride + window:
+    if latents < rounded <= end:
         latents = rounded
         reasons.append(f"the last chunk of {block} latent frames has to be full")
     snapped = SKYREELS.pixel_frames(latents)

@@ -273,6 +273,13 @@ def test_snapped_length_ends_with_a_full_chunk_where_that_needs_no_further_segme
             assert (why == "") == (snapped == pixels)
 
 
+@pytest.mark.parametrize("overlap", [25, 30])
+def test_a_video_that_fits_its_window_has_no_overlap_to_be_measured_with(overlap):
+    for block, pixels in itertools.product((1, 2, 5, 7, 25), range(1, 98)):
+        lengths = [snap_length(pixels, window=25, overlap=n, block=block) for n in (5, overlap)]
+        assert lengths[0] == lengths[1], (block, pixels)
+
+
 def test_pixel_and_latent_lengths_are_inverse():
     assert [latent_frames(n) for n in (1, 2, 5, 6, 17, 97, 257)] == [1, 2, 2, 3, 5, 25, 65]
     assert all(latent_frames(pixel_frames(n)) == n for n in range(1, 50))
