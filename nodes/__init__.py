@@ -1,5 +1,7 @@
 """The nodes of SCOPE for ComfyUI."""
 
+from collections.abc import Iterator
+
 from comfy_api.latest import ComfyExtension, io
 
 from .calibrate import Calibrate
@@ -18,9 +20,23 @@ from .timeline import Timeline
 from .tradeoff import Sweep, SweepPoint, SweepRuns, TradeoffChart
 
 
+
+def classes_under(base: type) -> Iterator[type]:
+    for kind in base.__subclasses__():
+        yield kind
+        yield from classes_under(kind)
+
+
+PACK = __name__.rpartition(".")[0]
+for error in classes_under(Exception):
+    if error.__module__.startswith(f"{PACK}."):
+        error.__module__ = "SCOPE"  # what people read before the class: a module's name begins with the pack's path
+
+
 class ScopeExtension(ComfyExtension):
     async def on_load(self) -> None:
         routes.serve_plans(plan_node)
+        routes.serve_templates()
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
         return [

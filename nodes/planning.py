@@ -25,6 +25,9 @@ from .sampling import SCHEDULES, ScopeSampler
 from .tradeoff import CONNECTED, Sweep, point_of
 
 MOST_DECISIONS = 150_000
+"""Of a plan that is drawn while sliders move."""
+MOST_OF_SWEEP = 2 * MOST_DECISIONS
+"""Decisions and iterations of the plans of a sweep together, a few seconds of work."""
 LENGTH_NODES = ("EmptyHunyuanLatentVideo", "Wan22ImageToVideoLatent", "EmptyLTXVLatentVideo", "EmptyCosmosLatentVideo")
 
 
@@ -32,6 +35,11 @@ LENGTH_NODES = ("EmptyHunyuanLatentVideo", "Wan22ImageToVideoLatent", "EmptyLTXV
 def shared(schedule: ARSchedule) -> ARSchedule:
     """An equal schedule of an earlier plan, whose iterations are worked out already: most sliders do not change it."""
     return schedule
+
+
+def decisions(schedule: ARSchedule) -> int:
+    """What a plan costs: segments of one shape have one plan."""
+    return sum({(s.prefix, s.free, s.tail): len(s.units) * s.rows for s in schedule.segments}.values())
 
 
 class UnreadableError(GraphError):
@@ -121,24 +129,25 @@ class Planner:
         return unrolling.schedule(frames, widgets["steps"], widgets["shift"])
 
     def sweep(self, node: str) -> list[Trace]:
-        """The baseline and every point of a sweep."""
+        """The baseline and the points of a sweep, as many as MOST_OF_SWEEP has room for."""
         widgets = self.widgets(node, Sweep)
         schedule = self.ar_schedule(node, widgets)
         key = self.model(node, schedule)
-        planned = [
-            self.plan(schedule, settings, key, widgets["cfg"])
-            for settings in (PRESETS["off"], *spread(widgets["spread"]))
-        ]
-        for name in CONNECTED:
-            source = self.graph.source(node, name)
+        own = (PRESETS["off"], *spread(widgets["spread"]))
+        connected = {name: source for name in CONNECTED if (source := self.graph.source(node, name)) is not None}
+        most = MOST_OF_SWEEP // (decisions(schedule) + schedule.iterations)
+        planned = [self.plan(schedule, settings, key, widgets["cfg"]) for settings in own[: max(1, most)]]
+        for name, source in list(connected.items())[: max(0, most - len(own))]:
             try:
-                planned += (
-                    [self.plan(schedule, self.connected_settings(source), key, widgets["cfg"])]
-                    if source is not None
-                    else []
-                )
+                planned.append(self.plan(schedule, self.connected_settings(source), key, widgets["cfg"]))
             except ValueError as error:
                 self.notes.append(f"no plan for `{name}`: {error}")
+        wanted = len(own) + len(connected)
+        if most < wanted:
+            self.notes.append(
+                f"only the first {most} of {wanted} runs are planned, for each has {schedule.iterations:,} iterations with"
+                f" {decisions(schedule):,} decisions; the sweep itself makes them all"
+            )
         return planned
 
     def with_ratios(self, settings: Settings, schedule: ARSchedule, key: str, cfg: float) -> Settings:
@@ -157,8 +166,7 @@ class Planner:
 
     def plan(self, schedule: ARSchedule, settings: Settings, key: str, cfg: float = 1.0) -> Trace:
         schedule = shared(schedule)
-        shapes = {(s.prefix, s.free, s.tail): len(s.units) * len(s.matrix) for s in schedule.segments}
-        if schedule.iterations > MOST_DECISIONS // 10 or sum(shapes.values()) > MOST_DECISIONS:
+        if schedule.iterations > MOST_DECISIONS // 10 or decisions(schedule) > MOST_DECISIONS:
             raise ValueError(
                 f"a plan of {schedule.iterations:,} iterations is too large to draw while sliders move; the run itself"
                 " has no such limit"

@@ -17,7 +17,7 @@ def is_link(value: Any) -> TypeGuard[list[Any]]:
 
 
 class Graph:
-    """`node(id)` gives {"class_type": ..., "inputs": {...}} or raises KeyError; `ids` are those of all nodes, where
+    """`node(id)` gives {"class_type": ..., "inputs": {...}} or raises GraphError; `ids` are those of all nodes, where
     they are known."""
 
     def __init__(self, node: Callable[[str], dict[str, Any]], ids: tuple[str, ...] = ()):
@@ -35,7 +35,13 @@ class Graph:
                 or not isinstance(node.get("inputs"), dict)
             ):
                 raise GraphError(f"node {name[:40]!r} needs a class_type and inputs")
-        return cls(prompt.__getitem__, tuple(prompt))
+
+        def node(name: str) -> dict[str, Any]:
+            if name not in prompt:
+                raise GraphError(f"node {name[:40]!r} is not in the graph")
+            return prompt[name]
+
+        return cls(node, tuple(prompt))
 
     def inputs(self, node: str) -> dict[str, Any]:
         return self.node(node)["inputs"]

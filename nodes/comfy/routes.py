@@ -1,8 +1,11 @@
-"""POST /scope/plan: the plan of a node of the graph in the browser. Touches no model."""
+"""What ComfyUI's server answers for the pack beside running nodes: plans, and the example workflows."""
 
 import asyncio
 import json
-from collections.abc import Callable
+import logging
+from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 from aiohttp import web
@@ -12,30 +15,67 @@ from ...scope_core.signals.maps import SignalMaps
 from .graph import Graph, GraphError
 from .sampling import knowledge
 
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 MOST_BYTES = 1_000_000
+AT_A_TIME = 4
+"""Plans that are worked on together, so that a large one does not hold up the others."""
+PACK = Path(__file__).parents[2]
+TEMPLATE_FILES = (".json", ".jpg")
 
 
 def serve_plans(plan: Callable[[str, Graph, SignalMaps], dict[str, Any]]) -> None:
-    """Answer requests {"node": id, "prompt": graph} with `plan(id, graph, known)`, and bad ones with a sentence."""
+    """POST /scope/plan: the plan of a node of the graph in the browser. Touches no model."""
+    PromptServer.instance.routes.post("/scope/plan")(planning(plan))
 
-    def answer(body: bytes) -> dict[str, Any]:
-        request = json.loads(body)
-        if not isinstance(request, dict) or not isinstance(request.get("node"), str):
-            raise GraphError('a plan needs {"node": id, "prompt": graph}')
-        return plan(request["node"], Graph.of(request.get("prompt")), knowledge())
 
-    one_at_a_time = asyncio.Lock()
+def planning(plan: Callable[[str, Graph, SignalMaps], dict[str, Any]]) -> Handler:
+    """Answers requests {"node": id, "prompt": graph} with `plan(id, graph, known)`, and bad ones with a sentence. The
+    work is done in threads of its own: the server's loop and its other threads never wait for it."""
+    threads = ThreadPoolExecutor(AT_A_TIME, thread_name_prefix="scope-plan")
+
+    def answer(body: bytes) -> tuple[int, str]:
+        try:
+            node, graph = read(body)
+            return 200, json.dumps(plan(node, graph, knowledge()))
+        except ValueError as error:
+            return 400, json.dumps({"error": str(error)})
+        except RecursionError:
+            return 400, json.dumps({"error": "the graph is too deep to be planned; its run has no such limit"})
+        except Exception as error:
+            logging.exception("SCOPE: a plan failed")
+            said = f"the plan failed ({type(error).__name__}: {error}). ComfyUI's log has more; the run may still work"
+            return 500, json.dumps({"error": said})
 
     async def handle(request: web.Request) -> web.Response:
         if request.content_length is None or request.content_length > MOST_BYTES:
             return web.json_response({"error": f"a plan is made of at most {MOST_BYTES:,} bytes"}, status=413)
         body = await request.read()
-        try:
-            async with one_at_a_time:
-                return web.json_response(await asyncio.to_thread(answer, body))
-        except KeyError as error:
-            return web.json_response({"error": f"node {str(error)[:40]} is not in the graph"}, status=400)
-        except (ValueError, RecursionError) as error:
-            return web.json_response({"error": str(error)}, status=400)
+        status, text = await asyncio.get_running_loop().run_in_executor(threads, answer, body)
+        return web.json_response(text=text, status=status)
 
-    PromptServer.instance.routes.post("/scope/plan")(handle)
+    return handle
+
+
+def read(body: bytes) -> tuple[str, Graph]:
+    """Node and graph of a request. Raises GraphError for what is not one."""
+    try:
+        request = json.loads(body)
+    except ValueError as error:
+        raise GraphError(f"a plan is asked for in JSON, and this is not: {error}") from error
+    if not isinstance(request, dict) or not isinstance(request.get("node"), str):
+        raise GraphError('a plan needs {"node": id, "prompt": graph}')
+    return request["node"], Graph.of(request.get("prompt"))
+
+
+def serve_templates() -> None:
+    """Of the folder of example workflows, which ComfyUI serves whole once it has loaded all packs, only what its
+    template browser shows. The first route that fits an address answers it, and this one is made before ComfyUI's."""
+    folder = PACK / "workflows"
+
+    async def handle(request: web.Request) -> web.StreamResponse:
+        file = folder / request.match_info["file"]
+        if file.parent != folder or file.suffix not in TEMPLATE_FILES or not file.is_file():
+            raise web.HTTPNotFound
+        return web.FileResponse(file)
+
+    PromptServer.instance.app.router.add_get(f"/api/workflow_templates/{PACK.name}/{{file:.+}}", handle)

@@ -107,7 +107,7 @@ class Trace:
     def totals(self) -> dict[str, Any]:
         steps = [(segment, step) for segment in self.segments for step in segment.steps]
         costs = [self.cost(segment, step) for segment, step in steps]
-        computed, whole = (sum(column) for column in zip(*((c.computed, c.of) for c in costs))) if costs else (0, 0)
+        computed, whole = sum(c.computed for c in costs), sum(c.of for c in costs)
         frames, all_frames = sum(c.frames for c in costs), sum(c.all_frames for c in costs)
         timed = [(c.frames, step["seconds"]) for c, (_, step) in zip(costs, steps) if c.frames][1:]
         per_frame = sum(seconds for _, seconds in timed) / max(1, sum(frames for frames, _ in timed))

@@ -256,7 +256,7 @@ class ARSchedule:
     @property
     def iterations(self) -> int:
         """Iterations of all segments."""
-        return sum(len(segment.matrix) for segment in self.segments)
+        return sum(segment.rows for segment in self.segments)
 
     @property
     def asynchronous(self) -> bool:

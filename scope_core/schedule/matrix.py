@@ -95,6 +95,11 @@ class Segment:
         size = self.block if self.ar_step else self.free
         return tuple(slice(a, min(a + size, end)) for a in range(self.prefix, end, size))
 
+    @property
+    def rows(self) -> int:
+        """T, the iterations."""
+        return self.steps + (len(self.units) - 1) * self.ar_step
+
     @cached_property
     def matrix(self) -> np.ndarray:
         """Progress index u [T, F]; prefix and tail are done from the start."""

@@ -39,6 +39,14 @@ def test_each_block_follows_the_one_before_it_by_the_lag():
     assert matrix[-1].tolist() == [51, 51, 51, 51, 50]
 
 
+def test_iterations_are_counted_before_any_matrix_is_made():
+    """Those of a schedule that is refused for its size would not fit into memory."""
+    for schedule in valid_schedules():
+        assert [segment.rows for segment in schedule.segments] == [len(segment.matrix) for segment in schedule.segments]
+    large = SKYREELS.schedule(2049, 1000, 257, 129, 1, 100)
+    assert large.iterations == 218_400 and not any("matrix" in vars(segment) for segment in large.segments)
+
+
 def test_published_long_video_is_three_windows_of_200_iterations():
     schedule = SKYREELS.schedule(latent_frames(257), 50, latent_frames(97), latent_frames(17), 5, 5)
     assert schedule.frames == 65

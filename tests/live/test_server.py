@@ -1,7 +1,9 @@
 """The main job through a real server: run, cached re-run, cancel then run, known frames, bad input."""
 
+import http.client
 import json
 import urllib.request
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -380,6 +382,35 @@ def test_every_node_has_tooltips_and_a_help_page(server):
         assert (Path(__file__).parents[2] / "web" / "docs" / f"{name}.md").exists()
         with urllib.request.urlopen(f"{server.url}/extensions/scope-for-comfyui/docs/{name}.md") as page:
             assert page.read().decode().startswith(f"# {info['display_name']}")
+
+
+def download(server, path: str) -> int:
+    """Status of an address as it is, for which `..` and `%2e` are not resolved here."""
+    with closing(http.client.HTTPConnection("127.0.0.1", server.port, timeout=20)) as connection:
+        connection.request("GET", path)
+        return connection.getresponse().status
+
+
+def test_of_the_packs_folders_only_what_the_browser_needs_can_be_downloaded(server):
+    pack = WORKFLOWS.parent
+    assert {path.suffix for path in (pack / "web").rglob("*") if path.is_file()} == {".js", ".css", ".md"}
+    templates = "/api/workflow_templates/scope-for-comfyui"
+    _, listed = server.request("GET", "/workflow_templates")
+    assert sorted(listed["scope-for-comfyui"]) == sorted(path.stem for path in WORKFLOWS.glob("*.json"))
+    for path in WORKFLOWS.iterdir():
+        wanted = 200 if path.suffix in (".json", ".jpg") else 404
+        assert download(server, f"{templates}/{path.name}") == wanted, path
+    for escape in ("../pyproject.toml", "..%2fpyproject.toml", "%2e%2e/README.md", "__pycache__/graph.pyc", "launcher%2Epy"):
+        assert download(server, f"{templates}/{escape}") == 404, escape
+
+
+def test_an_error_is_shown_with_a_name_that_can_be_read(server):
+    """ComfyUI shows module and class; our modules begin with the path of the pack."""
+    with pytest.raises(WorkflowError, match="window is 60"):
+        server.run(prompt("named", {"window": 60}))
+    *_, entry = server.request("GET", "/history?max_items=1")[1].values()
+    (error,) = [data for kind, data in entry["status"]["messages"] if kind == "execution_error"]
+    assert error["exception_type"] == "SCOPE.ScheduleError"
 
 
 def test_schema_is_frozen(server):
