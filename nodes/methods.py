@@ -61,8 +61,12 @@ def selector() -> io.Input:
     )
 
 
-def settings_of(selected: dict[str, Any]) -> Settings:
-    """Settings of the selector's value. Raises ValueError out of range."""
+def settings_of(selected: dict[str, Any] | None) -> Settings:
+    """Settings of the selector's value; of a choice that it does not have the host makes None. Raises ValueError for
+    that and out of range."""
+    if not isinstance(selected, dict):
+        offered = (name for name, method in METHODS.items() if method.offered)
+        raise ValueError(f"method is none of the choices; choose one of {', '.join(offered)}")
     return read(selected["method"], selected)
 
 
@@ -100,5 +104,5 @@ class ScopeSettings(io.ComfyNode):
         )
 
     @classmethod
-    def execute(cls, method: dict[str, Any]) -> io.NodeOutput:
+    def execute(cls, method: dict[str, Any] | None = None) -> io.NodeOutput:
         return io.NodeOutput(settings_of(method))

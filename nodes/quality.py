@@ -19,10 +19,17 @@ class DifferentVideosError(ValueError):
 
 def frames_of(video: Any, fps: float) -> tuple[Tensor, float]:
     """Images [T, H, W, C] and frames per second of an IMAGE batch, which has none of its own, or of a VIDEO."""
+    check_fps(fps)
     if isinstance(video, Tensor):
         return video, fps
     parts = video.get_components()
     return parts.images, float(parts.frame_rate)
+
+
+def check_fps(fps: float) -> None:
+    """ComfyUI lets NaN pass, and does not check what is connected."""
+    if not 1 <= fps <= 240:
+        raise ValueError(f"fps is {fps:g}; it has to be a number from 1 to 240, such as 24")
 
 
 def require_equal_sizes(a: Tensor, b: Tensor, names: tuple[str, str]) -> None:
@@ -67,6 +74,7 @@ class Quality(io.ComfyNode):
     def execute(
         cls, baseline: Tensor, candidate: Tensor, fps: float, trace: dict[str, Any] | None = None
     ) -> io.NodeOutput:
+        check_fps(fps)
         require_equal_sizes(baseline, candidate, ("baseline", "candidate"))
         measure, missing = quality.perceptual()
         found = {

@@ -2,6 +2,7 @@
 
 import json
 import logging
+from math import isfinite
 from typing import Any, NamedTuple
 
 from comfy_api.latest import io
@@ -193,6 +194,8 @@ class Request(NamedTuple):
 def render(hidden: Any, asked: Request, settings: Settings) -> tuple[dict[str, Any], Run]:
     """What a sampling node does, with progress and preview: LATENT, and the run with its trace, schedule and decisions.
     `hidden`: the node's."""
+    if not isfinite(asked.cfg):
+        raise sampling.UnsuitableError(f"cfg is {asked.cfg}; it has to be a number up to 100, such as 6")
     model = asked.model.clone()
     unrolling = sampling.unrolling_of(model, asked.schedule)
     noise = sampling.start_noise(model, asked.latent, asked.seed, unrolling)

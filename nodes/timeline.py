@@ -1,11 +1,8 @@
 """Timeline: what the sampler decided, step by step."""
 
-import json
-from pathlib import Path
-
 from comfy_api.latest import io
 
-from .comfy.reports import report_path
+from .comfy.reports import read_report, report_path
 
 TraceType = io.Custom("SCOPE_TRACE")
 
@@ -56,12 +53,4 @@ class Timeline(io.ComfyNode):
                 "Timeline has nothing to draw: connect the trace of SCOPE Sampler, or name a report of SCOPE Sampler"
                 " (Advanced)"
             )
-        if trace is None:
-            path = report_path(report_name)
-            if not path.exists():
-                raise ValueError(
-                    f"there is no report {report_name!r} in {Path('output', 'scope')}; run SCOPE Sampler"
-                    " (Advanced) with this report_name first, and connect its latent to `after`"
-                )
-            trace = json.loads(path.read_text())
-        return io.NodeOutput(ui={"scope_trace": [trace]})
+        return io.NodeOutput(ui={"scope_trace": [trace or read_report(report_name)]})

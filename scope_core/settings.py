@@ -87,7 +87,7 @@ class Settings:
     def from_json(cls, data: Mapping[str, Any]) -> Settings:
         of_gate, of_settings = ({name: data[name] for name in names} for names in (GATE, RULES))
         numbers = {name: value for name, value in data.items() if name not in (*GATE, *RULES, "method")}
-        return cls(METHODS[data["method"]](**numbers), Gate(**of_gate), **of_settings)
+        return cls(method_named(data["method"])(**numbers), Gate(**of_gate), **of_settings)
 
 
 GATE = tuple(member.name for member in fields(Gate))
@@ -106,13 +106,23 @@ def knobs(method: type[Method]) -> list[Knob]:
     return [known[name] for name in method.node_order]
 
 
+def method_named(name: str) -> type[Method]:
+    """Raises ValueError for an unknown one."""
+    if name not in METHODS:
+        raise ValueError(f"method is {name!r}; choose one of {', '.join(METHODS)}")
+    return METHODS[name]
+
+
 def read(name: str, widgets: Mapping[str, Any]) -> Settings:
     """Settings of a method's widgets by name, a `preset` among them: unless that is custom, its numbers win. Raises
-    ValueError out of range."""
-    method = METHODS[name]
+    ValueError for an unknown method or preset and out of range."""
+    method = method_named(name)
     preset = widgets.get("preset") or CUSTOM
     if preset != CUSTOM:
-        return presets(name)[preset]
+        points = presets(name)
+        if preset not in points:
+            raise ValueError(f"preset of {name} is {preset!r}; choose one of {', '.join([*points, CUSTOM])}")
+        return points[preset]
     values = {
         knob.name: knob.read(widgets[knob.name]) if knob.name in widgets else knob.default for knob in knobs(method)
     }

@@ -7,6 +7,7 @@
 
 import { api } from "../../scripts/api.js";
 import { app } from "../../scripts/app.js";
+import { answerOf } from "./lib/answer.js";
 import { placesOf, promptOf as walkFrom, sourceOf as walkTo } from "./graph/graph_walk.js";
 
 const INPUT = 1;
@@ -111,19 +112,16 @@ export function nodesOfClass(nodeClass) {
 }
 
 /**
- * Answer of one of the pack's own routes; `{error}` where there is none.
+ * Answer of one of the pack's own routes; `{error}` where there is none, see lib/answer.js.
  *
  * @param {string} route
  * @param {unknown} body
  * @returns {Promise<any>}
  */
 export async function post(route, body) {
-  try {
-    const headers = { "Content-Type": "application/json" };
-    return await (await api.fetchApi(route, { method: "POST", headers, body: JSON.stringify(body) })).json();
-  } catch {
-    return { error: "ComfyUI does not answer." };
-  }
+  const headers = { "Content-Type": "application/json" };
+  const response = await api.fetchApi(route, { method: "POST", headers, body: JSON.stringify(body) }).catch(() => null);
+  return response ? answerOf(response) : { error: "ComfyUI does not answer." };
 }
 
 /** @param {FileReference} file @returns {string} */

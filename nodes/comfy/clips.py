@@ -23,8 +23,14 @@ def write_difference(a: Tensor, b: Tensor, fps: float, name: str) -> dict[str, s
 
 
 def write_frames(frames: Iterable[Tensor], shape: tuple[int, ...], fps: float, name: str) -> dict[str, str]:
-    """H.264 with a key frame every eight, so that scrubbing is quick; odd sizes lose a row or column."""
+    """H.264 with a key frame every eight, so that scrubbing is quick; odd sizes lose a row or column. Raises ValueError
+    for frames that it cannot hold."""
     height, width = (size // 2 * 2 for size in shape[1:3])
+    if not height or not width:
+        raise ValueError(
+            f"frames of {shape[2]}x{shape[1]} pixels cannot be written as a clip; they need at least 2x2. Give larger"
+            " frames, or scale these up first"
+        )
     folder, name, counter, subfolder, _ = folder_paths.get_save_image_path(
         f"scope/{name}", folder_paths.get_temp_directory()
     )

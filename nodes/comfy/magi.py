@@ -462,6 +462,8 @@ def unroll_chunks(
             f"kv_chunks is {kv_chunks}, but chunks here look back {noisy[0]} chunks at most, which keeps keys and"
             " values few without it; set look_back to all, or kv_chunks to 0"
         )
+    if not 0 <= kv_gb <= 512:
+        raise ScheduleError(f"kv_gpu_gb is {kv_gb:g}; it has to be a number from 0 to 512, 8 is usual")
     compress = Compression(kv_chunks) if kv_chunks else None
     plan = ChunkWindow(window, Reach(noisy), f"magi {shortcut}", kv_gb * 1e9, compress, start, vae)
     asked = MAGI.latent_frames(length)

@@ -1,6 +1,8 @@
 """Reports and traces in ComfyUI's output folder."""
 
+import json
 from pathlib import Path
+from typing import Any
 
 import folder_paths
 
@@ -14,6 +16,22 @@ def report_path(name: str) -> Path:
             f"report_name is {name!r}; it has to be a plain name without '..' or a drive, such as 'scope_run'"
         )
     return path
+
+
+def read_report(name: str) -> dict[str, Any]:
+    """The named trace. Raises ValueError for one that is not there or not whole."""
+    path = report_path(name)
+    shown = Path("output", "scope", f"{name}.json")
+    again = "run SCOPE Sampler (Advanced) with this report_name"
+    if not path.exists():
+        raise ValueError(f"there is no report {name!r} in {shown.parent}; {again} first, and connect its latent to `after`")
+    try:
+        trace = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"the report {shown} is damaged ({error}); {again} once more, or delete the file") from error
+    if not isinstance(trace, dict) or trace.get("format") != "scope.trace":
+        raise ValueError(f"the file {shown} is not a trace of SCOPE; {again}, or name another report")
+    return trace
 
 
 def save_texts(prefix: str, texts: dict[str, str]) -> tuple[list[str], list[dict[str, str]]]:

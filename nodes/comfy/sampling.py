@@ -115,6 +115,7 @@ class VideoSampler(comfy.samplers.Sampler):
         check_model(patcher, self.settings)
         if denoise_mask is not None:
             raise UnsuitableError(NO_MASK)
+        check_video(noise)
         unrolling = unrolling_of(patcher, self.unrolling)
         unrolling.check_size(noise)
         levels = tuple(float(s) for s in sigmas)
@@ -169,9 +170,20 @@ def empty_latent(batch: int, frames: int, height: int, width: int) -> dict[str, 
     return {"samples": samples, "downscale_ratio_spacial": 8}
 
 
+def check_video(samples: Any, kind: str | None = None) -> None:
+    """Raises UnsuitableError for latents that are neither those of a video nor of an image, such as audio."""
+    if samples.is_nested or samples.ndim not in (4, 5) or kind == "audio":
+        raise UnsuitableError(
+            f"the latent is not that of a video: its shape is {list(samples.shape)}{f', of {kind}' if kind else ''},"
+            " and a video has [batch, channels, frames, height, width]. Connect the LATENT of the schedule node, or an"
+            " empty video latent"
+        )
+
+
 def start_noise(model, latent: dict[str, Any], seed: int, unrolling: Unrolling) -> Tensor:
     """Noise [B, C, L, H, W] for an empty LATENT, adapted to the model and to whole chunks. Raises UnsuitableError for
     other latents."""
+    check_video(latent["samples"], latent.get("type"))
     if "noise_mask" in latent:
         raise UnsuitableError(NO_MASK)
     if latent["samples"].count_nonzero():

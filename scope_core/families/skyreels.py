@@ -180,7 +180,7 @@ class Term(ABC):
     ) -> "DiffusionForcing":
         """See `loop.sample.Model`."""
         return DiffusionForcing(
-            self, segment, schedule, torch.Generator().manual_seed(seed + SEED_STEP * (segment.index + 1))
+            self, segment, schedule, torch.Generator().manual_seed((seed + SEED_STEP * (segment.index + 1)) % 2**64)
         )
 
 

@@ -7,7 +7,8 @@ DBCache.
 
 The branch of guidance that is called first decides for both, so they are never at different steps. State is kept per
 branch and dropped when the window changes; in the published ones it outlives the run or depends on the order of calls.
-With `front` or `back` too large for the network, one block remains to be skipped.
+With `front` or `back` too large for the network, one block remains to be skipped; a network of a single block is
+refused.
 """
 
 from collections.abc import Sequence
@@ -52,6 +53,11 @@ class FBCache(Method):
         return Decision(Mode.REUSE, 0.0, "cache")
 
     def skip(self, state: None, unit: Unit, layers: int) -> Skip | None:
+        if layers < 2:
+            raise ValueError(
+                f"{self.title} decides by a network's first blocks whether to skip the others, and this network has"
+                f" {layers} block; it needs 2 or more, so choose another method"
+            )
         front = min(self.front, layers - 1)
         middle = range(front, max(front + 1, layers - self.back))
         return Skip((middle,), middle, probe=(range(front), self.threshold))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, Field, dataclass, field, fields, replace
-from math import inf
+from math import inf, isfinite
 from typing import Any
 
 
@@ -51,6 +51,8 @@ class Knob:
             return
         if self.text or isinstance(value, bool):
             return
+        if not isfinite(value):
+            raise ValueError(f"{owner}{self.name} is {value:g}; it must be a number, {self.default:g} is usual")
         if not (self.least <= value <= self.most and value > self.above):
             hint = f", {self.usual}" if self.usual else ""
             raise ValueError(f"{owner}{self.name} is {value:g}; it must {self.allowed()}{hint}")
@@ -61,8 +63,11 @@ class Knob:
         return f"be at least {self.least:g}" if self.most == inf else f"lie in [{self.least:g}, {self.most:g}]"
 
     def read(self, value: Any) -> Any:
-        """What a widget's value stands for. Raises ValueError for text that is not whole numbers."""
+        """What a widget's value stands for. Raises ValueError for none of the options, and for text that is not whole
+        numbers."""
         if self.options is not None:
+            if value not in self.options:
+                raise ValueError(f"{self.name} is {value!r}; choose one of {', '.join(self.options)}")
             return self.options[value]
         return whole_numbers(self.name, value) if self.text else value
 

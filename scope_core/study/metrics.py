@@ -14,6 +14,8 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 LPIPS_BACKBONE = "alexnet-owt-7be5be79.pth"
+SSIM_WINDOW = 11
+"""Pixels across."""
 METRICS = {
     "psnr": {"label": "PSNR", "unit": "dB", "better": "higher"},
     "ssim": {"label": "SSIM", "unit": "", "better": "higher"},
@@ -43,8 +45,16 @@ def mean_psnr(video: Tensor, reference: Tensor) -> Tensor:
 
 
 def ssim(video: Tensor, reference: Tensor) -> Tensor:
-    """SSIM of every frame, [B, T], with the Gaussian window of Wang et al. 2004. Needs scikit-image."""
+    """SSIM of every frame, [B, T], with the Gaussian window of Wang et al. 2004. Needs scikit-image. Raises ValueError
+    for frames smaller than the window."""
     from skimage.metrics import structural_similarity
+
+    height, width = video.shape[-2:]
+    if min(height, width) < SSIM_WINDOW:
+        raise ValueError(
+            f"SSIM compares windows of {SSIM_WINDOW}x{SSIM_WINDOW} pixels, and these frames have {width}x{height}; give"
+            " frames of at least that size"
+        )
 
     def measure(pair: tuple[Tensor, Tensor]) -> float:
         a, b = (frame.numpy() for frame in pair)

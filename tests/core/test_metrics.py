@@ -26,6 +26,13 @@ def test_ssim_is_one_for_equal_videos_and_falls_with_noise():
     assert (ssim(video, noisy) < 0.95).all()
 
 
+def test_ssim_of_frames_smaller_than_its_window_is_refused():
+    assert fidelity(torch.ones(1, 3, 1, 11, 11), torch.ones(1, 3, 1, 11, 11))["ssim"]["mean"] == 1
+    for height, width in ((1, 1), (10, 64), (64, 10)):
+        with pytest.raises(ValueError, match=f"windows of 11x11 pixels, and these frames have {width}x{height}"):
+            fidelity(torch.ones(1, 3, 1, height, width), torch.ones(1, 3, 1, height, width))
+
+
 def test_flops_of_a_matrix_product():
     assert count_flops(lambda: torch.ones(4, 8) @ torch.ones(8, 16)) == 2 * 4 * 8 * 16
 

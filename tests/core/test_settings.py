@@ -108,6 +108,24 @@ def test_range_is_checked_even_where_it_would_be_off():
         Settings(Scope(tau_c=0.1, tau_p=0.0))
 
 
+@pytest.mark.parametrize(
+    "ask, words",
+    [
+        (lambda: read("nope", {}), "method is 'nope'; choose one of off, .*teacache"),
+        (lambda: read("scope", {"preset": "nope"}), "preset of scope is 'nope'; choose one of off, quality, .*custom"),
+        (lambda: read("scope", {"decay_mode": "nope"}), "decay_mode is 'nope'; choose one of "),
+        (lambda: Settings.from_json({**Settings().to_json(), "method": "nope"}), "method is 'nope'; choose one of"),
+        (lambda: Settings(TeaCache(float("inf"))), "TeaCache threshold is inf; it must be a number, 0.2 is usual"),
+        (lambda: read("scope", {"threshold": float("inf")}), "is inf; it must be a number"),
+        (lambda: read("scope", {"threshold": float("nan")}), "is nan; it must be a number"),
+        (lambda: Gate(float("inf")), "max_skip is inf; it must be a number"),
+    ],
+)
+def test_what_there_is_no_such_thing_of_is_answered_with_the_choices(ask, words):
+    with pytest.raises(ValueError, match=words):
+        ask()
+
+
 def test_rules_have_distinct_letters():
     letters = [letter for letter, _ in RULES.values()]
     assert len(set(letters)) == len(letters) and all(len(letter) == 1 and letter != "." for letter in letters)

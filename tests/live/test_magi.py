@@ -122,6 +122,7 @@ def test_the_length_is_rounded_and_said_why(server):
         ({"steps": 10, "schedule": {"window": 2}}, ["10 steps", "4 parts"]),
         ({"schedule": {"length": 24, "start": ["first", 0]}}, ["the known start has 7", "the video 6"]),
         ({"model": ["other", 0]}, ["from MAGI-1 Schedule", "unrolled by AR Schedule"]),
+        ({"schedule": {"kv_gpu_gb": float("nan")}}, ["kv_gpu_gb is nan", "0 to 512"]),
     ],
 )
 def test_bad_input_names_the_value_and_the_way_out(server, change, words):

@@ -95,6 +95,28 @@ def test_run_and_cached_run_show_the_same_trace(server, output):
     assert latent(output, "run").shape == (1, 16, 16, 8, 8)
 
 
+def test_the_largest_seed_is_one_like_others(server, output):
+    server.run(prompt("largest", {"length": 29}, seed=2**64 - 1, steps=2))
+    assert latent(output, "largest").shape[2] == 8
+
+
+@pytest.mark.parametrize(
+    "text, words",
+    [
+        ("", "is damaged"),
+        ('{"format": "scope.trace", "segm', "is damaged"),
+        ("[]", "is not a trace"),
+        ('{"format": "scope.report"}', "is not a trace"),
+    ],
+)
+def test_a_damaged_report_is_answered_with_its_name_and_the_way_out(server, output, text, words):
+    report = output / "scope" / "torn.json"
+    report.parent.mkdir(exist_ok=True)
+    report.write_text(text)
+    with pytest.raises(WorkflowError, match=rf"scope.torn\.json {words}.*run SCOPE Sampler \(Advanced\)"):
+        server.run({"timeline": {"class_type": "SCOPE_Timeline", "inputs": {"report_name": "torn"}}})
+
+
 def test_off_computes_every_step(server):
     totals = trace_of(server.run(prompt("off", preset="off")))["totals"]
     assert totals["computed"] == totals["iterations"] == 12 and totals["forwards"] == 24
@@ -323,6 +345,10 @@ def test_calibration_is_found_again_and_refused_for_other_settings(server):
         ),
         ({"latent": ["other", 0]}, ["noise mask", "start"]),
         ({"preset": "nonsense"}, ["preset"]),
+        ({"cfg": float("nan")}, ["cfg is nan", "such as 6"]),
+        ({"latent": ["audio", 0]}, ["not that of a video", "[1, 64, 44]", "schedule node"]),
+        ({"latent": ["song", 0]}, ["not that of a video", "of audio", "schedule node"]),
+        ({"settings": ["settings", 0]}, ["method is none of the choices", "scope, teacache"]),
         ({"model": ["easy", 0]}, ["EasyCache", "remove"]),
     ],
 )
@@ -336,6 +362,9 @@ def test_bad_input_names_the_value_and_the_way_out(server, change, words):
             "inputs": {"samples": ["schedule", 1], "mask": ["mask", 0]},
         }
     graph["schedule of end"] = {"class_type": "SCOPE_ARSchedule", "inputs": SCHEDULE}
+    graph["audio"] = {"class_type": "EmptyLatentAudio", "inputs": {"seconds": 2.0, "batch_size": 1}}
+    graph["song"] = {"class_type": "EmptyAceStepLatentAudio", "inputs": {"seconds": 2.0, "batch_size": 1}}
+    graph["settings"] = {"class_type": "SCOPE_Settings", "inputs": {"method": "nope"}}
     graph["easy"] = {
         "class_type": "EasyCache",
         "inputs": {

@@ -303,6 +303,24 @@ def test_bad_input_of_the_measuring_nodes(server, output, change, words):
     assert not list(Path(output).parent.rglob("escape*"))
 
 
+@pytest.mark.parametrize(
+    "size, kind, change, words",
+    [
+        (8, "SCOPE_Quality", {}, ["11x11", "8x8"]),
+        (1, "SCOPE_Compare", {}, ["1x1", "at least 2x2"]),
+        (16, "SCOPE_Quality", {"fps": float("nan")}, ["fps is nan", "1 to 240"]),
+        (16, "SCOPE_Compare", {"fps": float("nan")}, ["fps is nan", "1 to 240"]),
+    ],
+)
+def test_frames_that_cannot_be_compared_are_refused_in_words(server, size, kind, change, words):
+    frames = {"class_type": "EmptyImage", "inputs": {"width": size, "height": size, "batch_size": 2, "color": 0}}
+    names = {"SCOPE_Quality": ("baseline", "candidate"), "SCOPE_Compare": ("a", "b")}[kind]
+    inputs = {**dict.fromkeys(names, ["frames", 0]), "label_a": "", "label_b": "", "fps": 24.0, **change}
+    with pytest.raises(WorkflowError) as error:
+        server.run({"frames": frames, "measure": {"class_type": kind, "inputs": inputs}})
+    assert all(word in str(error.value) for word in words), str(error.value)
+
+
 def test_every_preset_is_expressed_by_the_sliders(server):
     """What the browser moves the sliders to is what the preset means."""
     presets = server.object_info()["SCOPE_Sampler"]["input"]["required"]["preset"][1]["presets"]

@@ -2,6 +2,7 @@
 import { beforeEach, describe, expect, it, vi } from "vitest";
 
 import { placesOf, promptOf, sourceOf } from "../../web/graph/graph_walk.js";
+import { answerOf } from "../../web/lib/answer.js";
 import { Latest } from "../../web/lib/latest.js";
 import { PlanStrip, readPlan } from "../../web/timeline/plan_strip.js";
 import { stubPage } from "./page_stubs.js";
@@ -211,6 +212,27 @@ describe("readPlan", () => {
     expect(headline).toBe("No plan");
     expect(note).toContain(words);
     expect(grid).toBeNull();
+  });
+});
+
+describe("answerOf", () => {
+  const said = async (body, init) => readPlan(await answerOf(new Response(body, init))).note;
+
+  it.each([400, 413, 500])("shows the server's sentence with status %i", async (status) => {
+    expect(await said('{"error": "window is 60 frames; use 57 or 61"}', { status })).toBe("window is 60 frames; use 57 or 61");
+  });
+
+  it("gives a plan as it came", async () => {
+    expect(await answerOf(new Response(JSON.stringify(PLAN)))).toEqual(PLAN);
+  });
+
+  it.each([
+    ["500 Internal Server Error", { status: 500, statusText: "Internal Server Error" }, "500 Internal Server Error"],
+    ["<html>", { status: 502 }, "502"],
+    ['{"error": {"type": "x"}}', { status: 403, statusText: "Forbidden" }, "403 Forbidden"],
+    ["", { status: 200 }, "200"],
+  ])("says what came instead of an answer of ours: %s", async (body, init, words) => {
+    expect(await said(body, init)).toBe(`ComfyUI answered with ${words} instead of a plan. Its log may say why.`);
   });
 });
 
