@@ -20,9 +20,10 @@ from .timeline import Timeline
 from .tradeoff import Sweep, SweepPoint, SweepRuns, TradeoffChart
 
 
-
 def classes_under(base: type) -> Iterator[type]:
-    for kind in base.__subclasses__():
+    """Subclasses, theirs, and so on."""
+    kinds: list[type] = base.__subclasses__()
+    for kind in kinds:
         yield kind
         yield from classes_under(kind)
 
@@ -30,7 +31,7 @@ def classes_under(base: type) -> Iterator[type]:
 PACK = __name__.rpartition(".")[0]
 for error in classes_under(Exception):
     if error.__module__.startswith(f"{PACK}."):
-        error.__module__ = "SCOPE"  # what people read before the class: a module's name begins with the pack's path
+        error.__module__ = "SCOPE"  # which people read before the class's name; a module's begins with the pack's path
 
 
 class ScopeExtension(ComfyExtension):

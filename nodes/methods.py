@@ -64,7 +64,7 @@ def selector() -> io.Input:
 def settings_of(selected: dict[str, Any] | None) -> Settings:
     """Settings of the selector's value; of a choice that it does not have the host makes None. Raises ValueError for
     that and out of range."""
-    if not isinstance(selected, dict):
+    if selected is None:
         offered = (name for name, method in METHODS.items() if method.offered)
         raise ValueError(f"method is none of the choices; choose one of {', '.join(offered)}")
     return read(selected["method"], selected)

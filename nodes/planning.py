@@ -145,8 +145,8 @@ class Planner:
         wanted = len(own) + len(connected)
         if most < wanted:
             self.notes.append(
-                f"only the first {most} of {wanted} runs are planned, for each has {schedule.iterations:,} iterations with"
-                f" {decisions(schedule):,} decisions; the sweep itself makes them all"
+                f"only the first {most} of {wanted} runs are planned, for each has {schedule.iterations:,} iterations"
+                f" with {decisions(schedule):,} decisions; the sweep itself makes them all"
             )
         return planned
 

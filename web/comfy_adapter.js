@@ -7,8 +7,8 @@
 
 import { api } from "../../scripts/api.js";
 import { app } from "../../scripts/app.js";
-import { answerOf } from "./lib/answer.js";
 import { placesOf, promptOf as walkFrom, sourceOf as walkTo } from "./graph/graph_walk.js";
+import { answerOf } from "./lib/answer.js";
 
 const INPUT = 1;
 

@@ -36,12 +36,12 @@ class Graph:
             ):
                 raise GraphError(f"node {name[:40]!r} needs a class_type and inputs")
 
-        def node(name: str) -> dict[str, Any]:
+        def found(name: str) -> dict[str, Any]:
             if name not in prompt:
                 raise GraphError(f"node {name[:40]!r} is not in the graph")
             return prompt[name]
 
-        return cls(node, tuple(prompt))
+        return cls(found, tuple(prompt))
 
     def inputs(self, node: str) -> dict[str, Any]:
         return self.node(node)["inputs"]

@@ -24,7 +24,9 @@ def read_report(name: str) -> dict[str, Any]:
     shown = Path("output", "scope", f"{name}.json")
     again = "run SCOPE Sampler (Advanced) with this report_name"
     if not path.exists():
-        raise ValueError(f"there is no report {name!r} in {shown.parent}; {again} first, and connect its latent to `after`")
+        raise ValueError(
+            f"there is no report {name!r} in {shown.parent}; {again} first, and connect its latent to `after`"
+        )
     try:
         trace = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:

@@ -111,11 +111,11 @@ class VideoSampler(comfy.samplers.Sampler):
     def sample(
         self, guider, sigmas, extra_args, callback, noise, latent_image=None, denoise_mask=None, disable_pbar=False
     ) -> Tensor:
+        check_video(noise)
         patcher = guider.model_patcher
         check_model(patcher, self.settings)
         if denoise_mask is not None:
             raise UnsuitableError(NO_MASK)
-        check_video(noise)
         unrolling = unrolling_of(patcher, self.unrolling)
         unrolling.check_size(noise)
         levels = tuple(float(s) for s in sigmas)

@@ -429,7 +429,13 @@ def test_of_the_packs_folders_only_what_the_browser_needs_can_be_downloaded(serv
     for path in WORKFLOWS.iterdir():
         wanted = 200 if path.suffix in (".json", ".jpg") else 404
         assert download(server, f"{templates}/{path.name}") == wanted, path
-    for escape in ("../pyproject.toml", "..%2fpyproject.toml", "%2e%2e/README.md", "__pycache__/graph.pyc", "launcher%2Epy"):
+    for escape in (
+        "../pyproject.toml",
+        "..%2fpyproject.toml",
+        "%2e%2e/README.md",
+        "__pycache__/graph.pyc",
+        "launcher%2Epy",
+    ):
         assert download(server, f"{templates}/{escape}") == 404, escape
 
 

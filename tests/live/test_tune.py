@@ -315,7 +315,7 @@ def test_bad_input_of_the_measuring_nodes(server, output, change, words):
 def test_frames_that_cannot_be_compared_are_refused_in_words(server, size, kind, change, words):
     frames = {"class_type": "EmptyImage", "inputs": {"width": size, "height": size, "batch_size": 2, "color": 0}}
     names = {"SCOPE_Quality": ("baseline", "candidate"), "SCOPE_Compare": ("a", "b")}[kind]
-    inputs = {**dict.fromkeys(names, ["frames", 0]), "label_a": "", "label_b": "", "fps": 24.0, **change}
+    inputs = {**{key: ["frames", 0] for key in names}, "label_a": "", "label_b": "", "fps": 24.0, **change}
     with pytest.raises(WorkflowError) as error:
         server.run({"frames": frames, "measure": {"class_type": kind, "inputs": inputs}})
     assert all(word in str(error.value) for word in words), str(error.value)
