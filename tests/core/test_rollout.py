@@ -4,6 +4,7 @@ import json
 import weakref
 from dataclasses import replace
 from functools import partial
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -518,7 +519,7 @@ def test_long_video_goes_on_from_its_last_frames():
     assert torch.equal(prefixes[1], video[:, :, 4:6]) and torch.equal(video, noise[:, :, :10])
     segments = unroll(sample, noise, SKYREELS.schedule(14, 10, 6, 2), bridge=bridge)
     assert len(segments) == 3 and all(torch.equal(*pair) for pair in zip(bridged, segments))
-    for before, after in zip(segments, segments[1:]):
+    for before, after in pairwise(segments):
         assert torch.equal(after[:, :, :2], before[:, :, -2:] + 1)
 
 
