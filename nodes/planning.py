@@ -1,5 +1,6 @@
 """Plans of the SCOPE nodes of a graph, from the graph alone: no model is touched and nothing is changed."""
 
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
@@ -81,7 +82,7 @@ class Planner:
                     f"this schedule is not one for the connected demo model; {family.title} needs"
                     f" {hosted(family).unrolling.node}"
                 )
-            with torch.inference_mode():
+            with torch.inference_mode(), suppress(OSError):
                 self.known.learn(key, signals_of(family, schedule.steps), schedule)
         return key
 

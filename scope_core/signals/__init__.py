@@ -7,7 +7,7 @@ others look at the content and cost one device-to-host read per step.
 import numpy as np
 
 from ..schedule import ARSchedule, Segment
-from .base import AGGREGATES, Features, Signal, SignalError
+from .base import AGGREGATES, Features, NotFiniteSignalError, Signal, SignalError
 from .content import MEASURES, ContentSignal
 from .table import SCHEDULED, TableSignal, change_table
 
@@ -26,7 +26,8 @@ def make_signal(
 ) -> Signal:
     """The signal of a segment. `table` [S + 1], where given, is used instead of asking for features.
 
-    Raises ValueError for names that the schedule's family does not have, and for signals that need one of the two.
+    Raises ValueError for names that the schedule's family does not have, and for signals that need one of the two, and
+    NotFiniteSignalError.
     """
     known = schedule.family.signals
     if name not in known:
@@ -44,6 +45,7 @@ __all__ = [
     "SIGNALS",
     "ContentSignal",
     "Features",
+    "NotFiniteSignalError",
     "Signal",
     "SignalError",
     "TableSignal",

@@ -21,6 +21,23 @@ class SignalError(ValueError):
         super().__init__(f"this model does not answer for the signal {name!r}; choose one that looks at sigma")
 
 
+class NotFiniteSignalError(ValueError):
+    """A signal that is NaN or infinite, on which nothing can be decided."""
+
+    def __init__(self, name: str, sigma: float):
+        super().__init__(
+            f"the signal {name!r} of this model is NaN or infinite at noise level {sigma:.3f}. Load the model in bf16"
+            " or fp32 instead of fp16 or fp8, check the file and the LoRA strength, or choose the signal sigma"
+        )
+
+
+def require_finite(name: str, values: Tensor, sigma: np.ndarray) -> None:
+    """Of a signal's values [N, D] at noise levels [N]. Raises NotFiniteSignalError."""
+    finite = values.isfinite().all(1).cpu().numpy()
+    if not finite.all():
+        raise NotFiniteSignalError(name, sigma[~finite][0])
+
+
 class Features(Protocol):
     """What signals ask of a model."""
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ..schedule import Segment, Step, Unit
-from .base import EPS, Features, aggregated, relative_change
+from .base import EPS, Features, NotFiniteSignalError, aggregated, relative_change
 
 
 class Look(NamedTuple):
@@ -89,7 +89,8 @@ class ContentSignal:
     embedded latents are a hundred times larger."""
 
     def __init__(self, name: str, model: Features | None, segment: Segment, aggregate: str):
-        self.measure, self.model, self.aggregate, self.frames = MEASURES[name], model, aggregate, segment.frames
+        self.name, self.measure, self.model = name, MEASURES[name], model
+        self.aggregate, self.frames = aggregate, segment.frames
         self.before: tuple[Tensor, np.ndarray] | None = None
         """Latents and noise level of every frame at the previous iteration."""
         self.seen: dict[int, list[float]] = {}
@@ -107,6 +108,8 @@ class ContentSignal:
             [self.measure(self.model, self.look(now, unit), self.look(before, unit)) for unit in step.active]
         ).tolist()
         for unit, change in zip(step.active, changes):
+            if not np.isfinite(change):
+                raise NotFiniteSignalError(self.name, unit.sigma)
             self.seen.setdefault(unit.step, []).append(change)
         return aggregated(np.array(changes), step, self.aggregate, self.frames)
 

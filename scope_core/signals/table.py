@@ -8,7 +8,7 @@ import numpy as np
 from torch import Tensor
 
 from ..schedule import Segment, Step
-from .base import Features, aggregated, relative_change
+from .base import Features, aggregated, relative_change, require_finite
 
 SCHEDULED = ("modulation", "embedding", "sigma")
 
@@ -16,7 +16,7 @@ SCHEDULED = ("modulation", "embedding", "sigma")
 def change_table(name: str, sigmas: np.ndarray, features: Features | None) -> np.ndarray:
     """Change at each own step 1..S of a unit, [S + 1] with index 0 unused. A unit waits at the level of its first step.
 
-    Only 'sigma' can do without `features`; raises ValueError for others.
+    Only 'sigma' can do without `features`; raises ValueError for others, and NotFiniteSignalError.
     """
     levels = np.concatenate([sigmas[:1], sigmas[:-1]])
     if name == "sigma":
@@ -24,6 +24,7 @@ def change_table(name: str, sigmas: np.ndarray, features: Features | None) -> np
     if features is None:
         raise ValueError(f"the signal {name!r} needs the model or its change table; without either, use 'sigma'")
     seen = features.features(name, levels).float().flatten(1)
+    require_finite(name, seen, levels)
     changes = relative_change(seen[1:], seen[:-1], dim=(1,))
     return np.concatenate([[0.0], changes.double().cpu().numpy()])
 

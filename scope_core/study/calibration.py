@@ -13,11 +13,14 @@ from typing import Any
 
 import numpy as np
 
+from .. import disk
 from ..loop.plan import plan
 from ..schedule import ARSchedule
 from ..settings import Settings
 
 VERSION = 1
+MOST_BYTES = 16 * 2**20
+"""Of all calibrations together, many hundreds; the oldest go first."""
 ABOUT = 0.03
 """How far, relative to it, a speed may be from the wanted one."""
 
@@ -114,13 +117,21 @@ class Calibration:
             raise CalibrationError("this is not a calibration of this version of SCOPE; run SCOPE Calibrate again")
         return cls(
             Circumstances(**data["circumstances"]),
-            tuple(data["ratios"]),
-            {name: tuple(changes) for name, changes in data["changes"].items()},
+            tuple(map(float, data["ratios"])),
+            {name: tuple(map(float, changes)) for name, changes in data["changes"].items()},
         )
 
 
+def read_calibration(path: Path) -> dict[str, Any]:
+    """A calibration's file, of this version or another. Raises an exception for anything else."""
+    data = disk.read_json(path)
+    if data["version"] == VERSION:
+        Calibration.from_json(data)
+    return data
+
+
 class Calibrations:
-    """A folder of them, one file for each circumstances."""
+    """A folder of them, one file for each circumstances, shared between processes."""
 
     def __init__(self, folder: Path):
         self.folder = folder
@@ -129,20 +140,20 @@ class Calibrations:
         return self.folder / f"{hashlib.sha256(json.dumps(asdict(circumstances)).encode()).hexdigest()[:16]}.json"
 
     def save(self, calibration: Calibration) -> Path:
-        self.folder.mkdir(parents=True, exist_ok=True)
+        """Raises OSError where the folder cannot be written."""
         path = self.path(calibration.circumstances)
-        fresh = path.with_suffix(".new")
-        fresh.write_text(json.dumps(calibration.to_json()))
-        fresh.replace(path)
+        with disk.lock(self.folder):
+            disk.write_json(path, calibration.to_json())
+            disk.trim(self.folder, (".json", disk.DAMAGED), MOST_BYTES)
         return path
 
     def find(self, circumstances: Circumstances, *or_else: Circumstances) -> Calibration:
         """Raises CalibrationError, with what the nearest one was made for."""
-        path = next((path for path in map(self.path, (circumstances, *or_else)) if path.exists()), None)
-        if path is not None:
-            return Calibration.from_json(json.loads(path.read_text()))
-        kept = [json.loads(file.read_text()) for file in sorted(self.folder.glob("*.json"))]
-        known = [Circumstances(**data["circumstances"]) for data in kept if data.get("version") == VERSION]
+        for path in map(self.path, (circumstances, *or_else)):
+            if (found := disk.read(path, read_calibration)) is not None:
+                return Calibration.from_json(found)
+        kept = [disk.read(file, read_calibration) for file in sorted(self.folder.glob("*.json"))]
+        known = [Circumstances(**data["circumstances"]) for data in kept if data and data["version"] == VERSION]
         if not known:
             raise CalibrationError(f"there are no calibrated ratios, for no model has been calibrated yet. {WAY_OUT}")
         nearest = min(known, key=lambda other: len(circumstances.differences(other)))

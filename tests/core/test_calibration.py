@@ -21,7 +21,7 @@ def test_found_again(tmp_path):
     kept = Calibrations(tmp_path / "not there yet")
     path = kept.save(CALIBRATION)
     assert kept.find(Circumstances.of("fingerprint", SCHEDULE, 6.0)) == CALIBRATION
-    assert [path] == list(path.parent.iterdir())
+    assert [path] == list(path.parent.glob("*.json"))
     kept.save(replace(CALIBRATION, ratios=(1.0,) * 20))
     assert kept.find(CIRCUMSTANCES).ratios == (1.0,) * 20
 

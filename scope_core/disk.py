@@ -1,0 +1,113 @@
+"""Files that outlive a run: whole or absent (docs/architecture.md, law 9).
+
+They are written beside and renamed. Where several processes share a folder, each holds its lock while it changes
+anything there. Whoever reads a damaged file sets it aside, and goes on as if there were none.
+"""
+
+import json
+import logging
+import secrets
+import zlib
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, TypeVar
+
+from filelock import BaseFileLock, FileLock
+
+PATIENCE = 10.0
+"""Seconds to wait for whoever holds a folder, and only writes a few files meanwhile."""
+FRESH = ".new"
+"""Ending of a file that is being written."""
+DAMAGED = ".damaged"
+"""Ending of a file that was set aside."""
+
+T = TypeVar("T")
+
+
+class DamagedError(ValueError):
+    """A file that is not what was written. The message says what is wrong with it."""
+
+
+def lock(folder: Path) -> BaseFileLock:
+    """The lock of a folder, which is made if need be: for one thread of one process at a time, which may take it again.
+    It ends with the process. Raises OSError where the folder cannot be written, or stays taken."""
+    folder.mkdir(parents=True, exist_ok=True)
+    return FileLock(folder / ".lock", timeout=PATIENCE, is_singleton=True)
+
+
+def write(path: Path, data: bytes) -> None:
+    """Write a file whole or not at all. Raises OSError."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    fresh = path.with_name(f"{path.name}.{secrets.token_hex(4)}{FRESH}")
+    try:
+        fresh.write_bytes(data)
+        fresh.replace(path)
+    except BaseException:
+        with suppress(OSError):
+            fresh.unlink()
+        raise
+
+
+def checksum(data: bytes) -> str:
+    return f"{zlib.crc32(data):08x}"
+
+
+def check(data: bytes, stated: str | None) -> None:
+    """Raises DamagedError."""
+    if checksum(data) != stated:
+        raise DamagedError("its checksum does not fit")
+
+
+def write_json(path: Path, content: dict[str, Any]) -> None:
+    """Write an object with its checksum. Raises OSError."""
+    write(path, json.dumps({**content, "checksum": checksum(json.dumps(content).encode())}).encode())
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """An object of `write_json`, or of a version that knew no checksum yet. Raises ValueError for anything else."""
+    content = json.loads(path.read_bytes())
+    if not isinstance(content, dict):
+        raise DamagedError("it is not an object")
+    if "checksum" in content:
+        stated = content.pop("checksum")
+        check(json.dumps(content).encode(), stated)
+    return content
+
+
+def read(path: Path, parse: Callable[[Path], T]) -> T | None:
+    """What `parse` makes of a file, None where there is none. One that it cannot make anything of is renamed to
+    NAME.damaged with a warning, and is None as well."""
+    with suppress(Exception):
+        return parse(path)
+    try:
+        if path.exists():
+            with lock(path.parent):
+                return read_or_set_aside(path, parse)
+    except OSError as error:
+        logging.warning("SCOPE: %s is left out: it is damaged, and cannot be set aside (%s)", path, error)
+    return None
+
+
+def read_or_set_aside(path: Path, parse: Callable[[Path], T]) -> T | None:
+    """Once more under the lock, for another process may have set the file aside or mended it. Raises OSError."""
+    try:
+        return parse(path) if path.exists() else None
+    except Exception as damage:  # noqa: BLE001 - whatever damage makes a parser do
+        path.replace(path.with_name(path.name + DAMAGED))
+        logging.warning("SCOPE: %s is damaged (%s). It is set aside as %s", path, damage, path.name + DAMAGED)
+        return None
+
+
+def trim(folder: Path, endings: tuple[str, ...], most_bytes: int) -> None:
+    """Remove the files with these endings that were used longest ago until the others fit, and what a process that was
+    killed had half written. Raises OSError."""
+    with lock(folder):
+        for left in folder.glob(f"*{FRESH}"):
+            left.unlink()
+        kept = [(path, path.stat()) for path in folder.iterdir() if path.suffix in endings]
+        excess = sum(stat.st_size for _, stat in kept) - most_bytes
+        for path, stat in sorted(kept, key=lambda each: each[1].st_mtime_ns):
+            if excess > 0:
+                excess -= stat.st_size
+                path.unlink()
