@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from comfy_api.latest import io
 
+from ..scope_core import disk
 from ..scope_core.loop.sample import Run
 from ..scope_core.loop.solver import SOLVERS
 from ..scope_core.loop.trace import Trace
@@ -213,13 +214,9 @@ def render(hidden: Any, asked: Request, settings: Settings) -> tuple[dict[str, A
         preview(segment, step, x0)
         events.send_step(hidden.unique_id, record)
 
-    try:
-        made = sampling.sample_video(
-            model, asked.positive, asked.negative, asked.cfg, noise, run, unrolling, on_step, key, unrolling.bridge()
-        )
-    except Exception as error:
-        sampling.keep_finished(error)
-        raise
+    made = sampling.sample_video(
+        model, asked.positive, asked.negative, asked.cfg, noise, run, unrolling, on_step, key, unrolling.bridge()
+    )
     return segments.as_latent(made, schedule, asked.latent["samples"].shape[2]), run
 
 
@@ -276,8 +273,12 @@ class ScopeSamplerSelect(io.ComfyNode):
         path = report_path(report_name) if report_name else None
 
         def write(trace: Trace) -> None:
-            if path is not None:
-                path.parent.mkdir(parents=True, exist_ok=True)
-                path.write_text(json.dumps(trace.to_json()))
+            """The video is made by now, and must not be lost to a report."""
+            if path is None:
+                return
+            try:
+                disk.write(path, json.dumps(trace.to_json()).encode())
+            except OSError as error:
+                logging.warning("SCOPE: the report %s cannot be written: %s", path, error)
 
         return io.NodeOutput(sampling.VideoSampler(schedule, settings or PRESETS[preset], solver, write))

@@ -6,6 +6,8 @@ from typing import Any
 
 import folder_paths
 
+from ...scope_core import disk
+
 
 def report_path(name: str) -> Path:
     """File of a named trace in the output folder. Raises ValueError for names that lead out of it."""
@@ -47,5 +49,5 @@ def save_texts(prefix: str, texts: dict[str, str]) -> tuple[list[str], list[dict
         {"filename": f"{name}_{counter:05}_{ending}", "subfolder": subfolder, "type": "output"} for ending in texts
     ]
     for file, text in zip(files, texts.values()):
-        Path(folder, file["filename"]).write_text(text, encoding="utf-8")
+        disk.write(Path(folder, file["filename"]), text.encode())
     return [str(Path(subfolder, file["filename"])) for file in files], files

@@ -2,7 +2,8 @@
 
 import logging
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +14,16 @@ import comfy.utils
 import comfyui_version
 import folder_paths
 import torch
+from safetensors.torch import save
 from torch import Tensor
 
+from ...scope_core import disk
 from ...scope_core.loop.rollout import join, unroll
 from ...scope_core.loop.sample import OnStep, Run
 from ...scope_core.loop.trace import SegmentTrace, Trace
 from ...scope_core.schedule import ARSchedule, Segment, Step
 from ...scope_core.settings import Settings
-from ...scope_core.signals import ContentSignal
+from ...scope_core.signals import ContentSignal, NotFiniteSignalError
 from ...scope_core.signals.maps import SignalMaps
 from ...scope_core.study.calibration import Circumstances
 from . import calibration, magi, skyreels  # noqa: F401 (families register themselves)
@@ -46,9 +49,10 @@ class HostRun:
         self.run, self.unrolling, self.on_step, self.key = run, unrolling, on_step, key
         self.done = 0
         """Iterations done, over all segments."""
-        self.finished: Tensor | None = None
-        """Units of the segment in work that are done, where the family makes them one by one, in the model's latent
-        space."""
+        self.segments: list[Tensor] = []
+        """Latents of the finished segments, without overlap, in the model's latent space."""
+        self.units: list[Tensor] = []
+        """Those of the finished units of the segment in work."""
 
     def segment(self, guider, extra_args: dict, segment: Segment, noise: Tensor, known: Tensor) -> Tensor:
         """Denoise one segment in the model's latent space."""
@@ -68,24 +72,49 @@ class HostRun:
             start = guider.inner_model.process_latent_in(
                 comfy.utils.repeat_to_batch_size(start, noise.shape[0]).to(noise)
             )
-        try:
-            return run.segment(model, segment, noise, known, start, self.follow(model))
-        finally:
-            signal = run.controls[-1].signal if run.controls else None
-            if self.key and isinstance(signal, ContentSignal):
-                remember(SignalMaps.learn_content, self.key, run.settings.acting.signal, schedule, signal.seen)
+        self.units.clear()
+        made = run.segment(model, segment, noise, known, start, self.follow(model))
+        self.segments.append(kept(made, segment.prefix if segment.index else 0, segment.prefix + segment.free))
+        self.units.clear()
+        return made
 
     def follow(self, model: HostModel) -> OnStep:
         def on_step(segment: Segment, step: Step, x0: Tensor, record: SegmentTrace) -> None:
             schedule = self.run.schedule
             self.done += 1
-            if schedule.family.by_chunk and (done := [unit for unit in step.units if unit.step >= unit.steps]):
-                self.finished = x0[:, :, : done[-1].frames.stop]
+            for unit in step.active:
+                if unit.step == unit.steps:
+                    first = unit.frames.start if unit.index or segment.index else 0
+                    self.units.append(kept(x0, first, unit.frames.stop))
             model.progress = self.done / schedule.iterations
             self.on_step(segment, step, x0, record)
             comfy.model_management.throw_exception_if_processing_interrupted()
 
         return on_step
+
+    def learn_content(self) -> None:
+        """What the whole run showed of a signal that looks at the video."""
+        signal = self.run.controls[-1].signal
+        if self.key and isinstance(signal, ContentSignal):
+            remember(SignalMaps.learn_content, self.key, signal.name, self.run.schedule, signal.seen)
+
+    @contextmanager
+    def keeping_finished(self, patcher: Any) -> Iterator[None]:
+        """Whatever ends a run early, an error or a cancel: write the frames finished before it to a .latent file that
+        core's Load Latent reads, say so, and let it go on."""
+        try:
+            yield
+        except BaseException:
+            try:
+                keep_finished(patcher, [*self.segments, *self.units])
+            except Exception as another:  # noqa: BLE001 - it must not hide the first one
+                logging.warning("SCOPE: the frames that were finished could not be kept: %s", another)
+            raise
+
+
+def kept(latents: Tensor, start: int, stop: int) -> Tensor:
+    """Some frames, where memory does not run out."""
+    return latents[:, :, start:stop].to("cpu", torch.float32, copy=True)
 
 
 class SegmentSampler(comfy.samplers.Sampler):
@@ -135,13 +164,14 @@ class VideoSampler(comfy.samplers.Sampler):
                 callback(run.done - 1, x0, x0, schedule.iterations)
 
         run = HostRun(Run(schedule, self.settings, self.solver, extra_args.get("seed") or 0, trace), unrolling, on_step)
-        segments = unroll(
-            lambda segment, noise, known: run.segment(guider, extra_args, segment, noise, known),
-            noise,
-            schedule,
-            start,
-            end,
-        )
+        with run.keeping_finished(patcher):
+            segments = unroll(
+                lambda segment, noise, known: run.segment(guider, extra_args, segment, noise, known),
+                noise,
+                schedule,
+                start,
+                end,
+            )
         self.on_trace(trace)
         return join(segments, schedule.overlap)
 
@@ -152,10 +182,11 @@ def knowledge() -> SignalMaps:
 
 
 def remember(learn: Callable, *what) -> None:
-    """Teach the maps something for later plans. No run depends on it, so a folder that cannot be written is only
-    reported."""
+    """Teach the maps something for later plans. No run depends on it, so what cannot be kept is only reported."""
     try:
         learn(knowledge(), *what)
+    except NotFiniteSignalError as error:
+        logging.warning("SCOPE: plans of this model stay estimates: %s", error)
     except OSError as error:
         logging.warning(
             "SCOPE: plans of this model stay estimates, because ComfyUI's user folder cannot be written: %s", error
@@ -212,8 +243,8 @@ def sample_video(
     sampled (`rollout.unroll`); the trace and what decided are the run's.
 
     `key` names the model where plans look it up. Each segment is one call of a CFGGuider, so memory is estimated for a
-    window and VAE work can happen in between. Raises UnsuitableError, NotPreparedError; an exception on the way leaves
-    with `finished` set to the latents made before it.
+    window and VAE work can happen in between. Raises UnsuitableError, NotPreparedError; what was finished before an
+    exception is kept in a file.
     """
     check_model(model, run.settings)
     schedule = run.schedule
@@ -226,29 +257,17 @@ def sample_video(
     guider.set_conds(family_of(model).conditioning(model, positive, noise, unrolling), negative)
     guider.set_cfg(cfg)
     sampling = model.get_model_object("model_sampling")
-    finished: list[Tensor] = []
 
     def sample(segment: Segment, noise: Tensor, known: Tensor) -> Tensor:
         rows = len(segment.matrix)
         proxies = torch.tensor([float(sampling.percent_to_sigma(i / rows)) for i in range(rows + 1)])
-        try:
-            made = guider.sample(
-                noise, known, SegmentSampler(hosted, segment), proxies, disable_pbar=True, seed=run.seed
-            )
-        except Exception as error:
-            if hosted.finished is not None:
-                finished.append(
-                    model.model.process_latent_out(hosted.finished).to(
-                        comfy.model_management.intermediate_device(), torch.float32
-                    )
-                )
-            error.finished = torch.cat(finished, dim=2) if finished else None  # type: ignore[attr-defined]
-            raise
-        made = made.to(comfy.model_management.intermediate_device(), torch.float32)
-        finished.append(made[:, :, segment.prefix if finished else 0 : segment.prefix + segment.free])
-        return made
+        made = guider.sample(noise, known, SegmentSampler(hosted, segment), proxies, disable_pbar=True, seed=run.seed)
+        return made.to(comfy.model_management.intermediate_device(), torch.float32)
 
-    return unroll(sample, noise, schedule, start, end, bridge)
+    with hosted.keeping_finished(model):
+        segments = unroll(sample, noise, schedule, start, end, bridge)
+    hosted.learn_content()
+    return segments
 
 
 def known_start(unrolling: Unrolling, schedule: ARSchedule) -> Tensor | None:
@@ -257,23 +276,20 @@ def known_start(unrolling: Unrolling, schedule: ARSchedule) -> Tensor | None:
     return unrolling.start[:, :, : schedule.prefix] if unrolling.start is not None and schedule.prefix else None
 
 
-def keep_finished(error: Exception) -> None:
-    """Write the segments that were finished before an error to a .latent file that core's Load Latent reads, and say
-    so."""
-    finished = getattr(error, "finished", None)
-    if finished is None:
+def keep_finished(patcher: Any, finished: list[Tensor]) -> None:
+    """Write latents of the model's space to a file of the output folder, as core's Save Latent does."""
+    if not finished:
         return
+    latents = patcher.model.process_latent_out(torch.cat(finished, dim=2))
     folder, name, counter, _, _ = folder_paths.get_save_image_path(
         "scope/unfinished", folder_paths.get_output_directory()
     )
-    path = str(Path(folder, f"{name}_{counter:05}_.latent"))
-    comfy.utils.save_torch_file(
-        {"latent_tensor": finished.contiguous(), "latent_format_version_0": torch.tensor([])}, path
-    )
+    path = Path(folder, f"{name}_{counter:05}_.latent")
+    disk.write(path, save({"latent_tensor": latents.contiguous(), "latent_format_version_0": torch.tensor([])}))
     logging.warning(
-        "SCOPE: the %d latent frames made before the error are in %s; copy it to the input folder and open it with Load"
-        " Latent.",
-        finished.shape[2],
+        "SCOPE: the %d latent frames finished before the run ended are in %s; copy it to the input folder and open it"
+        " with Load Latent.",
+        latents.shape[2],
         path,
     )
 

@@ -10,7 +10,16 @@ import pytest
 from scope_core import FAMILIES, METHODS
 
 ROOT = Path(__file__).parents[2]
-FLOORS = [{"disk", "schedule"}, {"signals", "methods"}, {"settings"}, {"networks"}, {"loop"}, {"families"}, {"study"}, {"demo"}]
+FLOORS = [
+    {"disk", "schedule"},
+    {"signals", "methods"},
+    {"settings"},
+    {"networks"},
+    {"loop"},
+    {"families"},
+    {"study"},
+    {"demo"},
+]
 """Rooms of scope_core from the ground up; a room imports from its own floor's rooms only if it is that room."""
 SOURCES = sorted(path for folder in ("scope_core", "nodes", "workflows") for path in (ROOT / folder).rglob("*.py"))
 

@@ -227,27 +227,6 @@ def test_counted_forwards_are_those_of_the_model(files):
         assert sum(calls) / len(blocks) == trace.forwards and (settings.off or trace.forwards < 2 * schedule.iterations)
 
 
-def test_an_error_in_a_later_segment_keeps_what_was_made(files, tmp_path, monkeypatch):
-    """docs/architecture.md, law 7: the finished segments are written to a file that core's Load Latent reads."""
-    import folder_paths
-    from safetensors.torch import load_file
-    from scope_pack.nodes.comfy.sampling import keep_finished
-
-    path, _, _ = files
-    model = load_ar_model([str(path)], 24, {"dtype": torch.float32})
-
-    def fail(segment, step, x0, trace):
-        if segment.index == 1:
-            raise ValueError("the model broke")
-
-    with pytest.raises(ValueError, match="the model broke") as error:
-        run(model, torch.randn(1, 16, 9, H, W), SKYREELS.schedule(9, STEPS, 5, 2, 1, 0), PRESETS["off"], fail)
-    monkeypatch.setattr(folder_paths, "get_output_directory", lambda: str(tmp_path))
-    keep_finished(error.value)
-    (written,) = tmp_path.rglob("*.latent")
-    assert load_file(written)["latent_tensor"].shape == (1, 16, 5, H, W)
-
-
 def test_signals_are_those_of_the_core_s_own_network(files):
     """The host's time embedding at noise levels, against the same weights outside of it."""
     path, _, _ = files

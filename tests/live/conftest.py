@@ -91,8 +91,14 @@ def output(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def server(host, frontend, output):
-    with host.serve(output=output, log=output / "comfyui.log", arguments=frontend) as server:
+def user(tmp_path_factory):
+    return tmp_path_factory.mktemp("user")
+
+
+@pytest.fixture(scope="session")
+def server(host, frontend, output, user):
+    arguments = [*frontend, "--user-directory", str(user)]
+    with host.serve(output=output, log=output / "comfyui.log", arguments=arguments) as server:
         yield server
 
 

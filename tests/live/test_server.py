@@ -146,6 +146,45 @@ def test_cancelled_run_leaves_nothing_behind(server, output):
     assert (latent(output, "after") == fresh).all()
 
 
+def test_a_cancelled_run_keeps_its_finished_segments(server, output):
+    """docs/architecture.md, law 10: in a file as an error leaves it, with what the whole run makes."""
+    long = {"length": 97, "window": 61}
+    server.run(prompt("whole", long, seed=12, steps=30))
+    before = set(output.rglob("unfinished_*"))
+    asked = []
+
+    def cancel(kind, data):
+        if kind == "progress" and data["value"] > 32 and not asked:
+            asked.append(server.request("POST", "/interrupt", {}))
+
+    changed = prompt("never", long, seed=12, steps=30)
+    changed["sampler"]["inputs"]["model"] = ["reloaded", 0]
+    changed["reloaded"] = {"class_type": "SCOPE_LoadDemo", "inputs": {}}
+    with pytest.raises(WorkflowError, match="cancelled"):
+        server.run(changed, on_event=cancel)
+    (kept,) = set(output.rglob("unfinished_*")) - before
+    whole, finished = latent(output, "whole"), load_file(kept)["latent_tensor"]
+    assert finished.shape[2] == 16 and abs(finished - whole[:, :, :16]).max() < 1e-5
+
+
+def test_damaged_files_in_the_user_folder_stop_no_run_and_no_plan(server, user):
+    """docs/architecture.md, law 9."""
+    graph = prompt("damaged", seed=13)
+    server.run(graph)
+    _, planned = server.request("POST", "/scope/plan", {"node": "sampler", "prompt": graph})
+    files = [file for file in (user / "scope").rglob("*") if file.suffix in (".json", ".safetensors")]
+    assert {"models.json", "whole.json"} < {file.name for file in files} and planned["exact"]
+    for i, text in enumerate((b'{"models": "tor', b"", b"[1, 2]")):
+        for file in files:
+            file.write_bytes(text)
+        status, _ = server.request("POST", "/scope/plan", {"node": "sampler", "prompt": graph})
+        assert status == 200
+        server.run(prompt("damaged", seed=14 + i))
+        assert server.request("POST", "/scope/plan", {"node": "sampler", "prompt": graph})[1] == planned
+    said = server.log.read_text()
+    assert said.count("models.json is damaged") == 3 and "models.json.damaged" in said
+
+
 def test_progress_counts_every_iteration(server):
     seen = []
     server.run(
