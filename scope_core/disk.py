@@ -49,11 +49,11 @@ def write(path: Path, data: bytes) -> None:
         raise
 
 
-def checksum(data: bytes) -> str:
+def checksum(data: bytes | memoryview) -> str:
     return f"{zlib.crc32(data):08x}"
 
 
-def check(data: bytes, stated: str | None) -> None:
+def check(data: bytes | memoryview, stated: str | None) -> None:
     """Raises DamagedError."""
     if checksum(data) != stated:
         raise DamagedError("its checksum does not fit")

@@ -61,7 +61,7 @@ def read_map(path: Path) -> np.ndarray:
             about, changes = file.metadata(), file.get_tensor("changes")
         if about["format"] != "scope.map" or about["version"] != str(VERSION):
             raise disk.DamagedError("it is not a signal map of this version of SCOPE")
-        disk.check(changes.tobytes(), about["checksum"])
+        disk.check(changes.data, about["checksum"])
     rows = 2 if path.stem.endswith(CONTENT) else changes.shape[-1]
     if changes.shape != (rows, changes.shape[-1]) or not np.isfinite(changes).all():
         raise disk.DamagedError("it is not a signal map")
@@ -182,7 +182,7 @@ class SignalMaps:
         return disk.read(self.map_path(name, signal), read_map)
 
     def put_map(self, name: str, signal: str, changes: np.ndarray) -> None:
-        about = {"format": "scope.map", "version": str(VERSION), "checksum": disk.checksum(changes.tobytes())}
+        about = {"format": "scope.map", "version": str(VERSION), "checksum": disk.checksum(changes.data)}
         with disk.lock(self.folder):
             disk.write(self.map_path(name, signal).with_suffix(MAP), save({"changes": changes}, about))
 

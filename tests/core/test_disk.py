@@ -145,7 +145,7 @@ def test_where_nothing_can_be_written_runs_go_on(tmp_path, caplog):
     (tmp_path / "taken").write_text("a file where the folder should be")
     nothing = ask(tmp_path / "taken")
     assert not nothing["knows"] and nothing["length"] is None and nothing["modulation"][1] == maps.NOT_YET
-    with pytest.raises(OSError):
+    with pytest.raises(OSError, match="taken"):
         fill(tmp_path / "taken")
 
 
