@@ -24,6 +24,15 @@ spec.loader.exec_module(pack)
 
 
 @pytest.fixture(autouse=True)
+def folders(tmp_path, monkeypatch):
+    """What runs keep does not go into the host's own folders."""
+    import folder_paths
+
+    monkeypatch.setattr(folder_paths, "get_output_directory", lambda: str(tmp_path / "output"))
+    monkeypatch.setattr(folder_paths, "get_user_directory", lambda: str(tmp_path / "user"))
+
+
+@pytest.fixture(autouse=True)
 def inference_mode():
     """ComfyUI executes every node in it."""
     import torch

@@ -9,7 +9,6 @@ from functools import cache
 import comfy.latent_formats
 import comfy.model_management
 import comfy.samplers
-import folder_paths
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -34,12 +33,6 @@ MODULATION = Settings(Scope(tau_c=0.1, tau_p=0.2, signal="modulation"), Gate(1))
 def models():
     yield
     shared.cache_clear()
-
-
-@pytest.fixture(autouse=True)
-def folders(tmp_path, monkeypatch):
-    monkeypatch.setattr(folder_paths, "get_output_directory", lambda: str(tmp_path / "output"))
-    monkeypatch.setattr(folder_paths, "get_user_directory", lambda: str(tmp_path / "user"))
 
 
 def load(by_chunk):
