@@ -17,6 +17,7 @@ from scope_pack.nodes.comfy.magi import ChunkWindow
 from scope_pack.nodes.comfy.sampling import VideoSampler, begin_trace, knowledge, sample_video
 from scope_pack.nodes.comfy.skyreels import Windows
 from scope_pack.nodes.sampling import ScopeSamplerSelect
+from scope_pack.scope_core.loop.rollout import join
 from scope_pack.scope_core.loop.sample import Run
 from scope_pack.scope_core.methods import Gate, Scope
 from scope_pack.scope_core.settings import PRESETS, Settings
@@ -57,7 +58,8 @@ def sample(unrolling, frames, on_step=lambda *step: None, settings=PRESETS["off"
     solver = unrolling.family.defaults.solver
     run = Run(schedule, settings, solver, 0, begin_trace(model, schedule, settings, solver))
     noise = torch.randn(1, 16, frames, SIZE, SIZE, generator=torch.Generator().manual_seed(0))
-    return sample_video(model, conditioning(), conditioning(), 2.0, noise, run, unrolling, on_step, key)
+    segments = sample_video(model, conditioning(), conditioning(), 2.0, noise, run, unrolling, on_step, key)
+    return join(segments, schedule.overlap)
 
 
 def sample_advanced(unrolling, frames, on_step=lambda *step: None, on_trace=lambda trace: None):
