@@ -15,7 +15,7 @@ from .prompt import MagiPrompt
 from .quality import Compare, Quality
 from .report import SaveReport
 from .sampling import ScopeSampler, ScopeSamplerSelect
-from .schedule import ARScheduleNode
+from .schedule import ARScheduleNode, Sigmas
 from .timeline import Timeline
 from .tradeoff import Sweep, SweepPoint, SweepRuns, TradeoffChart
 
@@ -52,6 +52,7 @@ class ScopeExtension(ComfyExtension):
             Calibrate,
             ScopeSamplerSelect,
             DecodeSegments,
+            Sigmas,
             Timeline,
             Sweep,
             SweepPoint,

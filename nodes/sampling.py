@@ -85,8 +85,8 @@ def sampling_inputs(**link: bool) -> list[io.Input]:
             step=0.1,
             round=0.01,
             tooltip=(
-                "Guidance. SkyReels: 6, image to video 5. Its demo: 2.5. MAGI-1 base: 7.5; distilled models have none"
-                " and ignore it."
+                "Guidance. SkyReels: 6, image to video 5; 1 and below is none. Its demo: 2.5. MAGI-1 base: 7.5;"
+                " distilled models have none and ignore it."
             ),
         ),
         io.Float.Input(
@@ -202,11 +202,16 @@ def render(hidden: Any, asked: Request, settings: Settings) -> tuple[dict[str, A
     noise = sampling.start_noise(model, asked.latent, asked.seed, unrolling)
     unrolling.check_size(noise)
     schedule = unrolling.schedule(noise.shape[2], asked.steps, asked.shift)
-    family_of(model).set_shift(model, asked.shift)
+    family = family_of(model)
+    overridden = family.set_shift(model, asked.shift)
     run = Run(
         schedule, settings, asked.solver, asked.seed, sampling.begin_trace(model, schedule, settings, asked.solver)
     )
     run.trace.run["warnings"] += [unrolling.note] if unrolling.note else []
+    if overridden:
+        sampling.warn(run.trace, [overridden])
+    if asked.cfg < 1 and family.guidance(model, asked.cfg) == 1:
+        sampling.warn(run.trace, [f"cfg is {asked.cfg:g}; below 1 there is no guidance, as at 1."])
     preview = FilmstripPreview(model, schedule, unrolling.preview_vae())
     key = Graph(hidden.dynprompt.get_node).identity(hidden.unique_id, "model")
 

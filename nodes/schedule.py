@@ -1,12 +1,13 @@
-"""AR Schedule: how a video is unrolled, and the empty latent that fits."""
+"""AR Schedule: how a video is unrolled, and the empty latent that fits. AR Sigmas: the released noise levels."""
 
 from typing import Any
 
+import torch
 from comfy_api.latest import io
 from torch import Tensor
 
-from ..scope_core.families import SKYREELS
-from ..scope_core.schedule import Family
+from ..scope_core.families import FAMILIES, SKYREELS
+from ..scope_core.schedule import Family, check_shift
 from ..scope_core.signals.maps import SignalMaps
 from .comfy import sampling
 from .comfy.graph import Graph
@@ -14,6 +15,15 @@ from .comfy.skyreels import Windows, unroll
 from .comfy.unrolling import Unrolling
 
 ScheduleType = io.Custom("SCOPE_SCHEDULE")
+TABLES = {
+    ", ".join([family.title, *([] if table == family.tables[0] else [table.removeprefix(f"{family.name} ")])]): (
+        family,
+        table,
+    )
+    for family in FAMILIES.values()
+    for table in family.tables
+}
+"""Tables of noise levels as people see them."""
 
 
 class ScheduleNode(io.ComfyNode):
@@ -200,3 +210,47 @@ class ARScheduleNode(ScheduleNode):
         return io.NodeOutput(
             plan, sampling.empty_latent(batch_size, frames, height, width), pixels, ui={"text": [text]}
         )
+
+
+class Sigmas(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="SCOPE_Sigmas",
+            display_name="AR Sigmas",
+            category="SCOPE",
+            description=(
+                "The noise levels that a model was released with, for SamplerCustomAdvanced with SCOPE Sampler"
+                " (Advanced). SCOPE Sampler has them built in."
+            ),
+            search_aliases=["scheduler", "sigmas", "shift", "basic scheduler", "modelsamplingsd3", "flow shift"],
+            inputs=[
+                io.Int.Input(
+                    "steps", default=50, min=2, max=1000, tooltip="Denoising steps. SkyReels: 30 to 50. MAGI-1: 64."
+                ),
+                io.Float.Input(
+                    "shift",
+                    default=8.0,
+                    min=0.1,
+                    max=100.0,
+                    step=0.1,
+                    tooltip="How much of the steps is spent at high noise. SkyReels: 8, image to video 5. MAGI-1: 3.",
+                ),
+                io.Combo.Input(
+                    "table",
+                    options=list(TABLES),
+                    default=SKYREELS.title,
+                    tooltip=(
+                        "Whose noise levels. diffusers: those of its SkyReels-V2 pipelines, a little different from the"
+                        " release's. MAGI-1's two differ at 12 steps only; choose that of MAGI-1 Schedule's short_cut."
+                    ),
+                ),
+            ],
+            outputs=[io.Sigmas.Output(tooltip="For SamplerCustomAdvanced.")],
+        )
+
+    @classmethod
+    def execute(cls, steps: int, shift: float, table: str) -> io.NodeOutput:
+        check_shift(shift)
+        family, name = TABLES[table]
+        return io.NodeOutput(torch.from_numpy(family.single(family.sigmas(steps, shift, name))))

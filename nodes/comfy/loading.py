@@ -1,9 +1,12 @@
 """Load AR video models as standard MODELs: any key layout, single files and shards. The fps branch is folded in."""
 
+import json
 import logging
 import re
+from collections.abc import Mapping
 from pathlib import Path
 
+import comfy.quant_ops
 import comfy.sd
 import comfy.utils
 import folder_paths
@@ -12,8 +15,10 @@ from safetensors import SafetensorError, safe_open
 
 from ...scope_core.networks import magi as magi_network
 from ...scope_core.networks.skyreels_keys import (
+    BLOCK_MATRIX,
     FPS_KEYS,
     FPS_TARGET,
+    check_weights,
     fold_fps,
     fps_offset,
     identify,
@@ -46,7 +51,7 @@ class ModelFileError(ValueError):
 def model_names() -> list[str]:
     """Files of models/diffusion_models, a sharded model once, under the name of its first shard."""
     names = folder_paths.get_filename_list("diffusion_models")
-    return [name for name in names if not (shard := SHARD.match(name)) or int(shard[2]) == 1]
+    return [name for name in names if not (shard := SHARD.match(name)) or int(shard[2]) <= 1]
 
 
 def model_paths(name: str) -> list[str]:
@@ -59,7 +64,7 @@ def model_paths(name: str) -> list[str]:
             " connect its MODEL to this node's `model` input."
         )
     shard = SHARD.match(path)
-    if shard is None:
+    if shard is None or not 1 <= int(shard[2]) <= int(shard[3]):
         return [path]
     total = int(shard[3])
     shards = [f"{shard[1]}{i:05d}-of-{shard[3]}{shard[4]}" for i in range(1, total + 1)]
@@ -108,18 +113,55 @@ def load_ar_model(paths: list[str], fps: int, model_options: dict, kind: str = "
     if kind != "auto":
         raise ModelFileError(f"kind is {kind!r}, but {name} is {model_name}, which has no such kinds; set it to auto")
     state, metadata = read_state(paths)
+    check_weights(with_quantised_layers(state, metadata), name, told_of(metadata, name))
     state = fold_fps(state, fps)
+    stored = dict(state)
     patcher = comfy.sd.load_diffusion_model_state_dict(state, model_options, metadata, disable_dynamic)
     if patcher is None:
         raise ModelFileError(
             f"{name} has the keys of {model_name} but shapes that ComfyUI does not know; is it a finetune with another"
             " architecture?"
         )
-    if warning := suspicion(model_name, name):
+    keep_precision(patcher.model.diffusion_model, stored)
+    if warning := suspicion(model_name, paths[0]):
         logging.warning("SCOPE: %s", warning)
     prepare(patcher, model_name)
     patcher.cached_patcher_init = (load_ar_model, (paths, fps, model_options, kind))
     return patcher
+
+
+def told_of(metadata: Mapping[str, str] | None, name: str) -> dict[str, int]:
+    """What a file says of its architecture, which counts for the host. Raises ModelFileError."""
+    try:
+        return json.loads((metadata or {}).get("config", "{}")).get("transformer", {})
+    except (ValueError, AttributeError) as error:
+        raise ModelFileError(
+            f"{name} has a `config` in its metadata that cannot be read ({error}). Download the file again"
+        ) from error
+
+
+def with_quantised_layers(state: dict[str, torch.Tensor], metadata: Mapping[str, str] | None) -> dict[str, torch.Tensor]:
+    """A checkpoint with the marks that the host sets itself where a file lists its quantised layers in the metadata."""
+    return comfy.utils.convert_old_quants(dict(state), "", dict(metadata or {}))[0]
+
+
+def keep_precision(network: torch.nn.Module, stored: dict[str, torch.Tensor]) -> None:
+    """Of a model that the host has put into fp8 as a whole, only the matrices of its blocks stay there: everything else
+    is small, and rounding it doubles the error. A file that is in fp8 already stays as it is."""
+    fp8 = network.dtype
+    if fp8.itemsize > 1:
+        return
+    is_mixed = comfy.utils.weight_dtype(stored) == fp8
+    for key, parameter in dict(network.named_parameters()).items():
+        if isinstance(parameter, comfy.quant_ops.QuantizedTensor) or key not in stored:
+            continue
+        if is_mixed or not (BLOCK_MATRIX.fullmatch(key) and parameter.ndim == 2):
+            path, _, name = key.rpartition(".")
+            module, kept = network.get_submodule(path), stored[key]
+            setattr(module, f"{name}_comfy_model_dtype", kept.dtype)
+            if parameter.dtype != kept.dtype:
+                kept = kept.to(parameter.device, copy=True)
+                setattr(module, name, torch.nn.Parameter(kept, requires_grad=False))
 
 
 def load_magi(

@@ -483,10 +483,10 @@ class HostMagi(HostFamily):
     def owns(self, patcher: Any) -> bool:
         return isinstance(patcher.model, MagiModel)
 
-    def set_shift(self, patcher: Any, shift: float) -> None:
+    def model_sampling(self, patcher: Any, shift: float) -> MagiSampling:
         sampling = MagiSampling(patcher.model.model_config)
         sampling.set_parameters(shift)
-        patcher.add_object_patch("model_sampling", sampling)
+        return sampling
 
     def guidance(self, patcher: Any, cfg: float) -> float:
         """Distilled models have none, whatever cfg says."""

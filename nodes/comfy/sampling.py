@@ -65,6 +65,8 @@ class HostRun:
                 calibration.identity(model, patcher), schedule, family.guidance(patcher, guider.cfg)
             )
             run.calibrated(calibration.ratios_of(circumstances))
+        if not run.trace.segments:
+            warn(run.trace, family.caveats(guider.conds))
         if self.key and not run.trace.segments:
             remember(SignalMaps.learn, self.key, model, schedule, calibration.identity(model, patcher))
         start = self.unrolling.start
@@ -253,9 +255,9 @@ def sample_video(
         for known in (known_start(unrolling, schedule), unrolling.end)
     )
     hosted = HostRun(run, unrolling, on_step, key)
-    guider = comfy.samplers.CFGGuider(model)
-    guider.set_conds(family_of(model).conditioning(model, positive, noise, unrolling), negative)
-    guider.set_cfg(cfg)
+    guider, family = comfy.samplers.CFGGuider(model), family_of(model)
+    guider.set_conds(family.conditioning(model, positive, noise, unrolling), negative)
+    guider.set_cfg(family.guidance(model, cfg))
     sampling = model.get_model_object("model_sampling")
 
     def sample(segment: Segment, noise: Tensor, known: Tensor) -> Tensor:
@@ -332,6 +334,13 @@ def begin_trace(model, schedule: ARSchedule, settings: Settings, solver: str) ->
         warnings=warnings(schedule, settings, solver, model.get_attachment(MODEL_NAME)),
         host={"comfyui": comfyui_version.__version__, "torch": torch.__version__, "device": name},
     )
+
+
+def warn(trace: Trace, sentences: list[str]) -> None:
+    """Log what was found while a run began, and keep it in its trace."""
+    for text in sentences:
+        logging.warning("SCOPE: %s", text)
+    trace.run["warnings"] += sentences
 
 
 def warnings(schedule: ARSchedule, settings: Settings, solver: str, model: str) -> list[str]:

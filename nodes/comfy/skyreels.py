@@ -1,7 +1,8 @@
 """SkyReels-V2 diffusion forcing on the host's own WanModel: a noise level per frame, through the user's guider.
 
 Three hooks, all of them supported ones (docs/skyreels.md 2.4): a model_sampling that understands [B, F] noise levels,
-an APPLY_MODEL wrapper that hands them to the model, and a sampler that owns the loop. A guider only ever sees a scalar.
+wrappers that keep it there and hand the levels to the model, and a sampler that owns the loop. A guider only ever sees
+a scalar.
 """
 
 from collections.abc import Callable
@@ -30,10 +31,12 @@ from ...scope_core.families.skyreels import (
 from ...scope_core.loop.residuals import BlockPass
 from ...scope_core.networks.attention import block_causal
 from ...scope_core.schedule import ARSchedule, ScheduleError
-from .families import MODEL_NAME, HostFamily, NotPreparedError, register
+from .families import MODEL_NAME, HostFamily, check_flow, register
 from .unrolling import Bridge, Unrolling, check_frames
 
 KEY = "scope"
+TEXT_TOKENS = 512
+"""Of a prompt that the models were trained on."""
 
 
 class FrameSampling(comfy.model_sampling.ModelSamplingDiscreteFlow, comfy.model_sampling.CONST):
@@ -48,20 +51,43 @@ class FrameSampling(comfy.model_sampling.ModelSamplingDiscreteFlow, comfy.model_
         return (1000 * sigma).round() if sigma.ndim == 2 else super().timestep(sigma)
 
 
-def prepare(patcher, model_name: str) -> None:
-    """Teach a model patcher noise levels per frame."""
+def frame_sampling(patcher, shift: float) -> FrameSampling:
     sampling = FrameSampling(patcher.model.model_config)
-    known = patcher.get_model_object("model_sampling")
-    sampling.set_parameters(known.shift)
-    sampling.set_noise_scale(known.noise_scale)
-    patcher.add_object_patch("model_sampling", sampling)
-    patcher.remove_wrappers_with_key(comfy.patcher_extension.WrappersMP.APPLY_MODEL, KEY)
-    patcher.add_wrapper_with_key(comfy.patcher_extension.WrappersMP.APPLY_MODEL, KEY, apply_frame_levels)
+    sampling.set_parameters(shift)
+    sampling.set_noise_scale(patcher.get_model_object("model_sampling").noise_scale)
+    return sampling
+
+
+def prepare(patcher, model_name: str) -> None:
+    """Teach a model patcher noise levels per frame. Raises NotPreparedError."""
+    check_flow(patcher)
+    shift = patcher.get_model_object("model_sampling").shift
+    patcher.add_object_patch("model_sampling", frame_sampling(patcher, shift))
+    wrappers = comfy.patcher_extension.WrappersMP
+    for kind, wrapper in ((wrappers.APPLY_MODEL, apply_frame_levels), (wrappers.OUTER_SAMPLE, keep_frame_levels)):
+        patcher.remove_wrappers_with_key(kind, KEY)
+        patcher.add_wrapper_with_key(kind, KEY, wrapper)
     patcher.set_attachments(MODEL_NAME, model_name)
 
 
 def is_prepared(patcher) -> bool:
     return isinstance(patcher.get_model_object("model_sampling"), FrameSampling)
+
+
+def keep_frame_levels(executor, *args, **kwargs):
+    """Noise levels per frame also behind a node that has set another shift, and with it a model_sampling that knows
+    none."""
+    guider = executor.class_obj
+    given = guider.model_patcher
+    sampling = given.get_model_object("model_sampling")
+    if is_prepared(given) or not isinstance(sampling, comfy.model_sampling.ModelSamplingDiscreteFlow):
+        return executor(*args, **kwargs)
+    guider.model_patcher = given.clone()
+    guider.model_patcher.add_object_patch("model_sampling", frame_sampling(given, sampling.shift))
+    try:
+        return executor(*args, **kwargs)
+    finally:
+        guider.model_patcher = given
 
 
 def apply_frame_levels(
@@ -273,18 +299,27 @@ class HostSkyReels(HostFamily):
         is_wan = isinstance(patcher.model.diffusion_model, WanModel)
         return is_wan and (is_prepared(patcher) or patcher.get_attachment(MODEL_NAME) is not None)
 
-    def check(self, patcher: Any) -> None:
-        if not is_prepared(patcher):
-            raise NotPreparedError(
-                "another node has replaced how this MODEL understands noise levels, so that it knows none per frame any"
-                " more; remove the ModelSampling node behind Load AR Video Model"
-            )
+    def model_sampling(self, patcher: Any, shift: float) -> FrameSampling:
+        return frame_sampling(patcher, shift)
 
-    def set_shift(self, patcher: Any, shift: float) -> None:
-        sampling = FrameSampling(patcher.model.model_config)
-        sampling.set_parameters(shift)
-        sampling.set_noise_scale(patcher.get_model_object("model_sampling").noise_scale)
-        patcher.add_object_patch("model_sampling", sampling)
+    def guidance(self, patcher: Any, cfg: float) -> float:
+        """The release leaves guidance out at 1 and below."""
+        return max(cfg, 1.0)
+
+    def guidances(self, cfg: float) -> tuple[float, ...]:
+        return (max(cfg, 1.0),)
+
+    def caveats(self, conds: dict[str, list[dict[str, Any]]]) -> list[str]:
+        longest = {
+            name: max((cond["cross_attn"].shape[1] for cond in parts if "cross_attn" in cond), default=0)
+            for name, parts in conds.items()
+        }
+        return [
+            f"`{name}` has {tokens} tokens. The release cuts prompts at {TEXT_TOKENS}, which the model was trained on;"
+            " ComfyUI's text encoder does not. Shorten the prompt."
+            for name, tokens in longest.items()
+            if tokens > TEXT_TOKENS
+        ]
 
     def model(self, guider: Any, options: dict, seed: int | None, schedule: ARSchedule, unrolling: Windows) -> HostTerm:
         return HostTerm(guider, options, seed)

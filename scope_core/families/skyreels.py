@@ -69,10 +69,11 @@ class SkyReels(Family):
         )
 
     def sigmas(self, steps: int, shift: float, table: str) -> np.ndarray:
-        """`official` is the table of the release, `diffusers` the one of its UniPC scheduler (docs/skyreels.md 4.2)."""
+        """`official` is the table of the release, `diffusers` the one of its UniPC scheduler (docs/skyreels.md 4.2). Their
+        arithmetic is followed, because a last digit decides where `timesteps` cuts."""
         if table not in self.tables:
             raise ScheduleError(f"sigma table {table!r} is unknown; use {' or '.join(map(repr, self.tables))}")
-        low, high = (0.0, 0.999) if table == "official" else (0.001, 1.0)
+        low, high = (0.0, float(np.float32(0.999))) if table == "official" else (0.001, 1.0)
         sigma = np.linspace(high, low, steps + 1)[:-1]
         sigma = shift * sigma / (1 + (shift - 1) * sigma)
         if table == "diffusers":
@@ -81,8 +82,15 @@ class SkyReels(Family):
 
     def given(self, levels: np.ndarray) -> np.ndarray:
         """UniPC needs a first level below 1."""
-        levels[0] = min(levels[0], max(1 - 1e-4, (1 + levels[1]) / 2))
+        if levels[0] > 1 - 1e-6:
+            levels[0] = max(1 - 1e-4, (1 + levels[1]) / 2)
         return levels
+
+    def single(self, levels: np.ndarray) -> np.ndarray:
+        """Up by one where rounding down would cross a whole timestep."""
+        rounded = super().single(levels)
+        lost = np.floor(LEVELS * rounded.astype(float)) < np.floor(LEVELS * levels)
+        return np.where(lost, np.nextafter(rounded, np.float32(1)), rounded)
 
     def columns(self, segment: Segment, selective: str, *, causal: bool) -> list[slice]:
         return window_columns(segment, selective, causal=causal)
@@ -142,7 +150,7 @@ def snap_length(pixels: int, *, window: int, overlap: int, block: int, prefix: i
 
 def timesteps(sigma: np.ndarray) -> np.ndarray:
     """Model timesteps of noise levels; the release truncates them to whole numbers, with 999 for not-started frames."""
-    return np.minimum(np.floor(1000 * sigma + 1e-9), 999)
+    return np.minimum(np.floor(LEVELS * sigma), LEVELS - 1)
 
 
 class Term(ABC):
@@ -235,7 +243,8 @@ class Guided(Term):
     `networks.wan.WanTransformer`."""
 
     def __init__(self, model: Any, positive: Tensor, negative: Tensor | None = None, cfg: float = 1.0):
-        """`positive`, `negative`: text features [B or 1, L, text_dim]. No guidance at cfg 1 or without a negative."""
+        """`positive`, `negative`: text features [B or 1, L, text_dim]. No guidance at a cfg of 1 or less, as in the
+        release, or without a negative."""
         self.model, self.positive, self.negative, self.cfg = model, positive, negative, cfg
         self.layers = len(model.blocks)
 
@@ -253,7 +262,7 @@ class Guided(Term):
             return v
 
         v = run(self.positive, "cond")
-        if self.cfg == 1 or self.negative is None:
+        if self.cfg <= 1 or self.negative is None:
             return v
         uncond = run(self.negative, "uncond")
         return uncond + self.cfg * (v - uncond)

@@ -5,10 +5,13 @@ Source: docs/skyreels.md 1 and 2.
 
 import re
 from collections.abc import Mapping
+from pathlib import Path
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+
+from .wan import WanConfig, WanTransformer
 
 FPS_KEYS = (
     "fps_embedding.weight",
@@ -18,6 +21,11 @@ FPS_KEYS = (
     "fps_projection.2.bias",
 )
 FPS_TARGET = "time_projection.1.bias"
+BLOCK_MATRIX = re.compile(r"blocks\.\d+\.(self_attn|cross_attn|ffn)\.\w+\.weight")
+"""Nearly all of a model's weights; the norms among them have one dimension."""
+HEAD_WIDTH = 128
+DIFFUSION_FORCING = re.compile(r"(?<![a-z0-9])df(?![a-z0-9])|diffusion.?forcing", re.IGNORECASE)
+TEXT_TO_VIDEO = re.compile(r"(?<![a-z0-9])t2v(?![a-z0-9])", re.IGNORECASE)
 PREFIXES = ("model.diffusion_model.", "diffusion_model.", "model.", "transformer.")
 
 DIFFUSERS_NAMES = [
@@ -98,6 +106,12 @@ def identify(shapes: Mapping[str, tuple[int, ...]], name: str) -> str:
             raise NotARVideoModelError(
                 f"{name} is {what}, which is not trained for diffusion forcing. Choose a SkyReels-V2-DF file"
             )
+    for key, dimensions in (("head.modulation", "[1, 2, width]"), ("patch_embedding.weight", "[width, 16, 1, 2, 2]")):
+        if len(shapes[key]) != dimensions.count(",") + 1:
+            raise NotARVideoModelError(
+                f"{name} is damaged or of another architecture: {key} has shape {list(shapes[key])}, in SkyReels-V2-DF"
+                f" it is {dimensions}. Download it again, or choose a SkyReels-V2-DF file"
+            )
     if shapes["patch_embedding.weight"][1] != 16:
         raise NotARVideoModelError(
             f"{name} takes {shapes['patch_embedding.weight'][1]} latent channels; SkyReels-V2-DF takes 16"
@@ -111,17 +125,73 @@ def identify(shapes: Mapping[str, tuple[int, ...]], name: str) -> str:
     return {1536: "SkyReels-V2 DF 1.3B", 5120: "SkyReels-V2 DF 14B"}.get(dim, f"diffusion-forcing Wan, width {dim}")
 
 
-def suspicion(model: str, name: str) -> str:
-    """A warning where the weights cannot tell whether a model was trained for diffusion forcing and the name does not
-    say so."""
-    if model == "SkyReels-V2 DF 14B" and not re.search(
-        r"skyreels|[-_ .]df(?![a-z0-9])|diffusion.?forcing", name, re.IGNORECASE
-    ):
-        return (
-            f"{name} has the layout that SkyReels-V2 DF 14B shares with Wan2.1 T2V 14B. If it is the latter, "
-            "the result will be noise: plain Wan models are not trained for diffusion forcing."
+def check_weights(state: Mapping[str, Tensor], name: str, told: Mapping[str, int] = {}) -> None:
+    """Raises NotARVideoModelError for a checkpoint in the official layout, one that `identify` knows, whose weights are
+    not all there, or not of the shapes and types that fit together.
+
+    `told` are what the file itself says of its architecture, in ComfyUI's names. Layers in one of the host's quantised
+    formats, which have a `comfy_quant` beside them, may have shapes and types of their own.
+    """
+    dim = state["head.modulation"].shape[-1]
+    heads = told.get("num_heads", dim // HEAD_WIDTH)
+    if heads < 1 or dim % heads:
+        raise NotARVideoModelError(
+            f"{name} has width {dim}, which cannot be divided into attention heads of {HEAD_WIDTH}. Choose a"
+            " SkyReels-V2-DF file"
         )
-    return ""
+    expected = shapes_of(state, dim, heads, told.get("text_dim", 4096))
+    if missing := sorted(expected.keys() - state.keys()):
+        raise NotARVideoModelError(
+            f"{name} lacks {len(missing)} weights, such as {missing[0]}. A part of the model is missing: choose the first"
+            " file of the complete set, or download it again"
+        )
+    plain = [key for key in expected if f"{key.rpartition('.')[0]}.comfy_quant" not in state]
+    for key in plain:
+        if tuple(state[key].shape) != expected[key]:
+            raise NotARVideoModelError(
+                f"{name} is damaged or of another architecture: {key} has shape {list(state[key].shape)}, which has to be"
+                f" {list(expected[key])} in a model of this width. Download it again, or choose a SkyReels-V2-DF file"
+            )
+    if whole := [key for key in plain if not state[key].is_floating_point()]:
+        dtype = str(state[whole[0]].dtype).removeprefix("torch.")
+        raise NotARVideoModelError(
+            f"{name} stores {len(whole)} weights as {dtype}, such as {whole[0]}, without the scales that ComfyUI needs to"
+            " read them. Choose a file in bf16, fp16 or fp8, or in one of ComfyUI's own quantised formats"
+        )
+
+
+def shapes_of(state: Mapping[str, Tensor], dim: int, heads: int, text_dim: int) -> dict[str, tuple[int, ...]]:
+    """Shapes by key of a model of this width that is as deep as a checkpoint, with a frame-rate branch if that has
+    one."""
+    depth = 1 + max((int(key.split(".")[1]) for key in state if re.match(r"blocks\.\d+\.", key)), default=0)
+    inner = state.get("blocks.0.ffn.0.weight", torch.empty(0))
+    ffn = inner.shape[0] if inner.ndim == 2 else dim
+    with torch.device("meta"):
+        model = WanTransformer(WanConfig(dim, ffn, heads, depth, text_dim))
+    branch = ((2, dim), (dim, dim), (dim,), (6 * dim, dim), (6 * dim,)) if FPS_KEYS[0] in state else ()
+    return {key: tuple(value.shape) for key, value in model.state_dict().items()} | dict(zip(FPS_KEYS, branch))
+
+
+def suspicion(model: str, path: str) -> str:
+    """A warning where the weights cannot tell whether a model was trained for diffusion forcing and neither the name of
+    the file nor those of the two folders around it say so. The nearest name that tells counts."""
+    if model != "SkyReels-V2 DF 14B":
+        return ""
+    *folders, file = Path(path).parts[-3:]
+    for name in (file, *reversed(folders)):
+        if DIFFUSION_FORCING.search(name):
+            return ""
+        if TEXT_TO_VIDEO.search(name):
+            return (
+                f"{file} is a text-to-video model by the name of {name}. Such models have the layout of SkyReels-V2 DF 14B"
+                " but are not trained for diffusion forcing: the result will be noise. Choose a SkyReels-V2-DF file."
+            )
+    if any("skyreels" in name.lower() for name in (file, *folders)):
+        return ""
+    return (
+        f"{file} has the layout that SkyReels-V2 DF 14B shares with Wan2.1 T2V 14B and SkyReels-V2 T2V 14B. If it is one"
+        " of these, the result will be noise: they are not trained for diffusion forcing."
+    )
 
 
 def fps_offset(state: Mapping[str, Tensor], fps: int) -> Tensor:

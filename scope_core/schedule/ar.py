@@ -22,6 +22,19 @@ class ScheduleError(ValueError):
     """A schedule that cannot be sampled. The message names the value, the allowed range and the way out."""
 
 
+SHIFTS = 0.01, 1000.0
+"""Beyond, almost all steps would fall on one noise level."""
+
+
+def check_shift(shift: float) -> None:
+    """Raises ScheduleError."""
+    low, high = SHIFTS
+    if not low <= shift <= high:
+        raise ScheduleError(
+            f"shift is {shift:g}; it must lie between {low:g} and {high:g} (8 for text to video, 5 for image to video)"
+        )
+
+
 class Defaults(NamedTuple):
     """How a family is sampled where nobody says otherwise."""
 
@@ -74,6 +87,10 @@ class Family(ABC):
     def given(self, levels: np.ndarray) -> np.ndarray:
         """Noise levels [steps + 1] that somebody else's scheduler gave, as this family's network can take them."""
         return levels
+
+    def single(self, levels: np.ndarray) -> np.ndarray:
+        """Noise levels [steps + 1] in single precision, for somebody else's sampler."""
+        return levels.astype(np.float32)
 
     @abstractmethod
     def columns(self, segment: Segment, selective: str, *, causal: bool) -> list[slice]:
@@ -173,9 +190,7 @@ class ARSchedule:
 
         check(self.steps >= 2, f"steps is {self.steps}, but at least 2 are needed; 30 to 50 are usual")
         check(self.frames >= 1, f"the video has {self.frames} latent frames; it needs at least 1")
-        check(
-            self.shift > 0, f"shift is {self.shift:g}; it must be above 0 (8 for text to video, 5 for image to video)"
-        )
+        check_shift(self.shift)
         check(
             1 <= self.block <= self.window,
             f"chunk is {self.block} latent frames; it must lie between 1 and the window of {self.window}",
@@ -208,7 +223,8 @@ class ARSchedule:
                 len(self.levels) == self.steps + 1 and 0.9 <= self.levels[0] <= 1 and self.levels[-1] == 0 and falls,
                 f"the sigmas have to fall from about 1 to 0 in {self.steps} steps, without repeats; they are"
                 f" {', '.join(f'{s:.3g}' for s in self.levels[:3])} ..."
-                f" {', '.join(f'{s:.3g}' for s in self.levels[-1:])}. Use a scheduler such as simple, with denoise 1",
+                f" {', '.join(f'{s:.3g}' for s in self.levels[-1:])}. Use AR Sigmas, or a scheduler such as simple with"
+                " denoise 1",
             )
         if self.frames > self.window:
             pixels = self.family.pixel_frames

@@ -212,7 +212,10 @@ def test_explicit_levels_stay_distinct():
     [
         (dict(steps=1), ["steps is 1", "at least 2", "30 to 50"]),
         (dict(frames=0), ["0 latent frames", "at least 1"]),
-        (dict(shift=0.0), ["shift is 0", "above 0", "8 for text to video"]),
+        (dict(shift=0.0), ["shift is 0", "between 0.01 and 1000", "8 for text to video"]),
+        (dict(shift=1e9), ["shift is 1e+09", "between 0.01 and 1000"]),
+        (dict(shift=float("inf")), ["shift is inf", "between 0.01 and 1000"]),
+        (dict(shift=float("nan")), ["shift is nan", "between 0.01 and 1000"]),
         (dict(block=0), ["chunk is 0", "between 1 and the window of 25"]),
         (dict(block=26), ["chunk is 26", "between 1 and the window of 25"]),
         (dict(ar_step=-1), ["ar_step is -1", "between 0", "steps = 50"]),

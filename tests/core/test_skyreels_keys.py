@@ -9,6 +9,7 @@ from scope_core.networks.skyreels_keys import (
     FPS_TARGET,
     PREFIXES,
     NotARVideoModelError,
+    check_weights,
     fold_fps,
     fps_offset,
     identify,
@@ -165,6 +166,9 @@ def test_models_are_told_by_their_shapes(dim, fps, name):
             {"shared.weight": (256384, 4096), "encoder.block.0.layer.0.SelfAttention.q.weight": (4096, 4096)},
             ["models/text_encoders"],
         ),
+        (shapes(5120, **{"head.modulation": ()}), ["head.modulation has shape []", "[1, 2, width]", "again"]),
+        (shapes(5120, **{"head.modulation": (5120,)}), ["head.modulation has shape [5120]", "[1, 2, width]"]),
+        (shapes(5120, **{"patch_embedding.weight": (5120,)}), ["patch_embedding.weight has shape [5120]", "[width, 16"]),
         ({"model.layers.0.weight": (8, 8)}, ["patch_embedding, head.modulation", "SkyReels-V2-DF"]),
         ({}, ["lacks the Wan transformer's keys"]),
     ],
@@ -177,6 +181,9 @@ def test_models_are_told_by_their_shapes(dim, fps, name):
         "pose",
         "vae",
         "text encoder",
+        "0-d modulation",
+        "1-d modulation",
+        "1-d patches",
         "other",
         "empty",
     ],
@@ -189,7 +196,7 @@ def test_other_files_are_answered(given, parts):
 
 
 @pytest.mark.parametrize(
-    "name, suspected",
+    "path, suspected",
     [
         ("wan2.1_t2v_14B_fp16.safetensors", True),
         ("Wan2_1-SkyReels-V2-DF-14B-720P_fp16.safetensors", False),
@@ -198,10 +205,69 @@ def test_other_files_are_answered(given, parts):
         ("my_df_14B.safetensors", False),
         ("wan-diffusion_forcing-14B.safetensors", False),
         ("pdf.safetensors", True),
+        ("SkyReels-V2-DF-14B-540P/model-00001-of-00012.safetensors", False),
+        ("SkyReels-V2-DF-14B-720P-Diffusers/transformer/diffusion_pytorch_model-00001-of-00006.safetensors", False),
+        ("SkyReels-V2-T2V-14B-540P/model-00001-of-00012.safetensors", True),
+        ("SkyReels-V2-T2V-14B-720P-Diffusers/transformer/diffusion_pytorch_model-00001-of-00006.safetensors", True),
+        ("Wan2_1-SkyReels-V2-T2V-14B-720P_fp16.safetensors", True),
+        ("SkyReels-V2-DF/Wan2_1-SkyReels-V2-T2V-14B_fp16.safetensors", True),
+        ("t2v/SkyReels-V2-DF-14B.safetensors", False),
+        ("skyreels/14B.safetensors", False),
+        ("df/models/diffusion_models/unet/wan_14B.safetensors", True),
+        ("diffusion_models/model-00001-of-00012.safetensors", True),
     ],
 )
-def test_only_the_name_tells_a_14b_model_from_plain_wan(name, suspected):
-    message = suspicion("SkyReels-V2 DF 14B", name)
+def test_only_names_of_file_and_folders_tell_a_14b_model_from_plain_wan(path, suspected):
+    message = suspicion("SkyReels-V2 DF 14B", f"/models/{path}")
     assert bool(message) == suspected
-    assert not suspected or (name in message and "not trained for diffusion forcing" in message)
-    assert suspicion("SkyReels-V2 DF 1.3B", name) == ""
+    assert not suspected or (path.split("/")[-1] in message and "not trained for diffusion forcing" in message)
+    assert suspicion("SkyReels-V2 DF 1.3B", path) == ""
+
+
+def tiny(fps=True):
+    """A checkpoint in the official layout with heads of 128, as the host expects."""
+    state = WanTransformer(WanConfig(dim=128, ffn_dim=96, num_heads=1, num_layers=2, text_dim=4096)).state_dict()
+    branch = [torch.zeros(2, 128), torch.zeros(128, 128), torch.zeros(128), torch.zeros(768, 128), torch.zeros(768)]
+    return state | (dict(zip(FPS_KEYS, branch)) if fps else {})
+
+
+@pytest.mark.parametrize("fps", [True, False])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float8_e4m3fn])
+def test_whole_checkpoints_are_accepted(fps, dtype):
+    check_weights({key: value.to(dtype) for key, value in tiny(fps).items()}, "file.safetensors")
+
+
+def without(*keys):
+    return {key: value for key, value in tiny().items() if key not in keys}
+
+
+@pytest.mark.parametrize(
+    "state, parts",
+    [
+        (without("blocks.1.ffn.2.weight"), ["lacks 1 weights", "blocks.1.ffn.2.weight", "first file"]),
+        (without("blocks.0.ffn.0.weight"), ["lacks 1 weights", "blocks.0.ffn.0.weight"]),
+        (without(FPS_KEYS[3]), ["lacks 1 weights", FPS_KEYS[3]]),
+        (
+            {key: value for key, value in tiny().items() if not key.startswith("blocks.")},
+            ["such as blocks.0.cross_attn.k.bias"],
+        ),
+        (tiny() | {"head.head.weight": torch.zeros(128, 64)}, ["head.head.weight", "[128, 64]", "[64, 128]"]),
+        (tiny() | {"blocks.0.ffn.0.weight": torch.zeros(())}, ["blocks.0.ffn.0.weight has shape []"]),
+        (tiny() | {"text_embedding.0.weight": torch.zeros(128, 64)}, ["[128, 64]", "[128, 4096]"]),
+        (tiny() | {"head.modulation": torch.zeros(1, 2, 64)}, ["width 64", "heads of 128"]),
+        ({key: value.to(torch.int8) for key, value in tiny().items()}, ["as int8", "scales", "bf16, fp16 or fp8"]),
+    ],
+    ids=["weight", "width of ffn", "fps", "blocks", "turned", "no shape", "text", "heads", "int8"],
+)
+def test_damaged_checkpoints_are_answered(state, parts):
+    with pytest.raises(NotARVideoModelError) as error:
+        check_weights(state, "file.safetensors")
+    assert [part for part in ["file.safetensors", *parts] if part not in str(error.value)] == []
+
+
+def test_quantised_layers_have_shapes_of_their_own():
+    key = "blocks.0.ffn.0"
+    packed = {f"{key}.weight": torch.zeros(96, 64, dtype=torch.uint8), f"{key}.comfy_quant": torch.zeros(1)}
+    check_weights(tiny() | packed, "file.safetensors")
+    with pytest.raises(NotARVideoModelError, match="96, 64"):
+        check_weights(tiny() | {f"{key}.weight": packed[f"{key}.weight"]}, "file.safetensors")
