@@ -1,5 +1,6 @@
 """AR Schedule: how a video is unrolled, and the empty latent that fits. AR Sigmas: the released noise levels."""
 
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -7,6 +8,7 @@ from comfy_api.latest import io
 from torch import Tensor
 
 from ..scope_core.families import FAMILIES, SKYREELS
+from ..scope_core.families.skyreels import window_advice
 from ..scope_core.schedule import Family, check_shift
 from ..scope_core.signals.maps import SignalMaps
 from .comfy import sampling
@@ -97,7 +99,10 @@ class ARScheduleNode(ScheduleNode):
                     min=5,
                     max=1025,
                     step=4,
-                    tooltip="Frames the model sees at once: 97 for the 540P models, 121 for 720P, 61 for the demo.",
+                    tooltip=(
+                        "Frames the model sees at once: 97 for the 540P models, 121 for 720P (with ar_step and chunk 5:"
+                        " 117, which is whole chunks), 61 for the demo."
+                    ),
                 ),
                 io.Int.Input(
                     "overlap",
@@ -190,14 +195,21 @@ class ARScheduleNode(ScheduleNode):
         cls, widgets: dict[str, Any], start: Tensor | None, end: Tensor | None, vae: Any = None
     ) -> tuple[Windows, int]:
         names = ("length", "window", "overlap", "chunk", "ar_step", "causal", "condition_noise")
-        return unroll(**{name: widgets[name] for name in names}, start=start, end=end, vae=vae)
+        plan, frames = unroll(**{name: widgets[name] for name in names}, start=start, end=end, vae=vae)
+        advice = window_advice(
+            frames,
+            widgets["width"] * widgets["height"],
+            window=plan.window,
+            block=plan.block if start is None and (plan.ar_step or plan.causal) else 1,
+        )
+        return replace(plan, note="; ".join(filter(None, [plan.note, *advice]))), frames
 
     @classmethod
     def execute(
         cls, width: int, height: int, batch_size: int, start=None, end=None, vae=None, **widgets
     ) -> io.NodeOutput:
         start, end = (None if known is None else known["samples"] for known in (start, end))
-        plan, frames = cls.unroll(widgets, start, end, vae)
+        plan, frames = cls.unroll({**widgets, "width": width, "height": height}, start, end, vae)
         graph = Graph(cls.hidden.dynprompt.get_node)
         for name, known in (("start", start), ("end", end)):
             if known is not None:
@@ -226,7 +238,7 @@ class Sigmas(io.ComfyNode):
             search_aliases=["scheduler", "sigmas", "shift", "basic scheduler", "modelsamplingsd3", "flow shift"],
             inputs=[
                 io.Int.Input(
-                    "steps", default=50, min=2, max=1000, tooltip="Denoising steps. SkyReels: 30 to 50. MAGI-1: 64."
+                    "steps", default=50, min=2, max=1000, tooltip="Denoising steps. SkyReels: 30 to 50. MAGI-1: 64 for 4.5B, 32 for 24B, 16 for 24B distilled."
                 ),
                 io.Float.Input(
                     "shift",

@@ -76,9 +76,9 @@ def check_flow(patcher: Any) -> None:
     if not isinstance(sampling, ModelSamplingDiscreteFlow):
         kinds = " ".join(base.__name__ for base in type(sampling).__bases__)
         raise NotPreparedError(
-            f"a ModelSampling node makes this MODEL sample as {kinds}, but it was trained for flow matching; remove that"
-            " node. Of these nodes only ModelSamplingSD3 suits it, and it sets no more than a shift: the sampler has one"
-            " of its own, and so has AR Sigmas"
+            f"a ModelSampling node makes this MODEL sample as {kinds}, but it was trained for flow matching; remove"
+            " that node. Of these nodes only ModelSamplingSD3 suits it, and it sets no more than a shift: the sampler"
+            " has one of its own, and so has AR Sigmas"
         )
 
 

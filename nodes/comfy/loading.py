@@ -11,6 +11,7 @@ import comfy.sd
 import comfy.utils
 import folder_paths
 import torch
+from comfy.ldm.wan.model import WanModel
 from safetensors import SafetensorError, safe_open
 
 from ...scope_core.networks import magi as magi_network
@@ -140,15 +141,17 @@ def told_of(metadata: Mapping[str, str] | None, name: str) -> dict[str, int]:
         ) from error
 
 
-def with_quantised_layers(state: dict[str, torch.Tensor], metadata: Mapping[str, str] | None) -> dict[str, torch.Tensor]:
+def with_quantised_layers(
+    state: dict[str, torch.Tensor], metadata: Mapping[str, str] | None
+) -> dict[str, torch.Tensor]:
     """A checkpoint with the marks that the host sets itself where a file lists its quantised layers in the metadata."""
     return comfy.utils.convert_old_quants(dict(state), "", dict(metadata or {}))[0]
 
 
-def keep_precision(network: torch.nn.Module, stored: dict[str, torch.Tensor]) -> None:
+def keep_precision(network: WanModel, stored: dict[str, torch.Tensor]) -> None:
     """Of a model that the host has put into fp8 as a whole, only the matrices of its blocks stay there: everything else
     is small, and rounding it doubles the error. A file that is in fp8 already stays as it is."""
-    fp8 = network.dtype
+    fp8: torch.dtype = network.dtype
     if fp8.itemsize > 1:
         return
     is_mixed = comfy.utils.weight_dtype(stored) == fp8
@@ -233,7 +236,8 @@ def complete_model(patcher, paths: list[str] | None, fps: int):
         key.removeprefix("diffusion_model."): tuple(value.shape)
         for key, value in patcher.model_state_dict("diffusion_model.").items()
     }
-    remembered = patcher.cached_patcher_init[1][0] if patcher.cached_patcher_init else None
+    made_by = patcher.cached_patcher_init
+    remembered = made_by[1][0] if made_by and made_by[1] else None
     if paths is None and isinstance(remembered, str) and remembered.endswith((".safetensors", ".sft")):
         paths = [remembered]
     source = read_header(paths) if paths else {}

@@ -1,6 +1,6 @@
 """SkyReels-V2 diffusion forcing on the host's own WanModel: a noise level per frame, through the user's guider.
 
-Three hooks, all of them supported ones (docs/skyreels.md 2.4): a model_sampling that understands [B, F] noise levels,
+Three hooks, all of them supported ones (docs/skyreels.md 2.5): a model_sampling that understands [B, F] noise levels,
 wrappers that keep it there and hand the levels to the model, and a sampler that owns the loop. A guider only ever sees
 a scalar.
 """

@@ -19,7 +19,9 @@ from ..signals import SignalError
 STRIDE = 4
 """Pixel frames per latent frame of the Wan VAE, except the first, which holds one."""
 WINDOW, OVERLAP = 25, 5
-"""Latent frames that the released models see at once, and that a segment takes over from the one before it."""
+WINDOW_720P = 31
+SIZE_720P = 1280 * 720
+"""Latent frames that the released 540P models see at once, and that a segment takes over from the one before it."""
 CONDITION_NOISE = 20.0
 """Mixed into clean prefix frames, as a timestep."""
 LEVELS = 1000
@@ -69,8 +71,8 @@ class SkyReels(Family):
         )
 
     def sigmas(self, steps: int, shift: float, table: str) -> np.ndarray:
-        """`official` is the table of the release, `diffusers` the one of its UniPC scheduler (docs/skyreels.md 4.2). Their
-        arithmetic is followed, because a last digit decides where `timesteps` cuts."""
+        """`official` is the table of the release, `diffusers` the one of its UniPC scheduler (docs/skyreels.md 4.2).
+        Their arithmetic is followed, because a last digit decides where `timesteps` cuts."""
         if table not in self.tables:
             raise ScheduleError(f"sigma table {table!r} is unknown; use {' or '.join(map(repr, self.tables))}")
         low, high = (0.0, float(np.float32(0.999))) if table == "official" else (0.001, 1.0)
@@ -87,10 +89,10 @@ class SkyReels(Family):
         return levels
 
     def single(self, levels: np.ndarray) -> np.ndarray:
-        """Up by one where rounding down would cross a whole timestep."""
+        """By a last digit more or less where plain rounding would cross a whole timestep."""
         rounded = super().single(levels)
-        lost = np.floor(LEVELS * rounded.astype(float)) < np.floor(LEVELS * levels)
-        return np.where(lost, np.nextafter(rounded, np.float32(1)), rounded)
+        moved = np.floor(LEVELS * rounded.astype(float)) - np.floor(LEVELS * levels)
+        return np.where(moved == 0, rounded, np.nextafter(rounded, -np.sign(moved).astype(np.float32)))
 
     def columns(self, segment: Segment, selective: str, *, causal: bool) -> list[slice]:
         return window_columns(segment, selective, causal=causal)
@@ -146,6 +148,22 @@ def snap_length(pixels: int, *, window: int, overlap: int, block: int, prefix: i
         reasons.append(f"the last chunk of {block} latent frames has to be full")
     snapped = SKYREELS.pixel_frames(latents)
     return snapped, f"{pixels} frames became {snapped}: " + " and ".join(reasons) if reasons else ""
+
+
+def window_advice(frames: int, size: int, *, window: int, block: int) -> list[str]:
+    """What to know of the window of a video of `frames` latent frames that starts from none, in sentences: how large it
+    is for the video's `size` in pixels, and whether its chunks are whole. `block` is 1 where all frames go together."""
+    pixels, short, found = SKYREELS.pixel_frames, window % block, []
+    if size >= SIZE_720P and window == WINDOW:
+        found.append(
+            f"the 720P models were released with a window of {pixels(WINDOW_720P)} frames, this has {pixels(window)}"
+        )
+    if frames >= window and short:
+        found.append(
+            f"the last chunk of a window has {short} of {block} latent frames; in a window of"
+            f" {pixels(window - short)} frames all are whole"
+        )
+    return found
 
 
 def timesteps(sigma: np.ndarray) -> np.ndarray:

@@ -142,21 +142,21 @@ def check_weights(state: Mapping[str, Tensor], name: str, told: Mapping[str, int
     expected = shapes_of(state, dim, heads, told.get("text_dim", 4096))
     if missing := sorted(expected.keys() - state.keys()):
         raise NotARVideoModelError(
-            f"{name} lacks {len(missing)} weights, such as {missing[0]}. A part of the model is missing: choose the first"
-            " file of the complete set, or download it again"
+            f"{name} lacks {len(missing)} weights, such as {missing[0]}. A part of the model is missing: choose the"
+            " first file of the complete set, or download it again"
         )
     plain = [key for key in expected if f"{key.rpartition('.')[0]}.comfy_quant" not in state]
     for key in plain:
         if tuple(state[key].shape) != expected[key]:
             raise NotARVideoModelError(
-                f"{name} is damaged or of another architecture: {key} has shape {list(state[key].shape)}, which has to be"
-                f" {list(expected[key])} in a model of this width. Download it again, or choose a SkyReels-V2-DF file"
+                f"{name} is damaged or of another architecture: {key} has shape {list(state[key].shape)}, which has to"
+                f" be {list(expected[key])} in a model of this width. Download it again, or choose a SkyReels-V2-DF one"
             )
     if whole := [key for key in plain if not state[key].is_floating_point()]:
         dtype = str(state[whole[0]].dtype).removeprefix("torch.")
         raise NotARVideoModelError(
-            f"{name} stores {len(whole)} weights as {dtype}, such as {whole[0]}, without the scales that ComfyUI needs to"
-            " read them. Choose a file in bf16, fp16 or fp8, or in one of ComfyUI's own quantised formats"
+            f"{name} stores {len(whole)} weights as {dtype}, such as {whole[0]}, without the scales that ComfyUI needs"
+            " to read them. Choose a file in bf16, fp16 or fp8, or in one of ComfyUI's own quantised formats"
         )
 
 
@@ -183,14 +183,14 @@ def suspicion(model: str, path: str) -> str:
             return ""
         if TEXT_TO_VIDEO.search(name):
             return (
-                f"{file} is a text-to-video model by the name of {name}. Such models have the layout of SkyReels-V2 DF 14B"
-                " but are not trained for diffusion forcing: the result will be noise. Choose a SkyReels-V2-DF file."
+                f"{file} is a text-to-video model by the name of {name}. Such models have the layout of SkyReels-V2 DF"
+                " 14B but are not trained for diffusion forcing: the result will be noise. Take a SkyReels-V2-DF file."
             )
     if any("skyreels" in name.lower() for name in (file, *folders)):
         return ""
     return (
-        f"{file} has the layout that SkyReels-V2 DF 14B shares with Wan2.1 T2V 14B and SkyReels-V2 T2V 14B. If it is one"
-        " of these, the result will be noise: they are not trained for diffusion forcing."
+        f"{file} has the layout that SkyReels-V2 DF 14B shares with Wan2.1 T2V 14B and SkyReels-V2 T2V 14B. If it is"
+        " one of these, the result will be noise: they are not trained for diffusion forcing."
     )
 
 

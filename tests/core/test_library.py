@@ -47,6 +47,17 @@ def test_versions_are_one():
     assert f"## {scope_core.__version__}" in (ROOT / "CHANGELOG.md").read_text()
 
 
+@pytest.mark.parametrize("cfg", [1.0, 0.5, 0.0])
+def test_guidance_of_1_and_below_is_none(cfg):
+    """As in the release and in diffusers: the negative prompt is not asked."""
+    torch.manual_seed(0)
+    net = WanTransformer(WanConfig(dim=32, ffn_dim=48, num_heads=2, num_layers=1, text_dim=8)).requires_grad_(False)
+    positive, negative = torch.randn(1, 4, 8), torch.randn(1, 4, 8)
+    noise, schedule = torch.randn(1, 16, 3, 4, 4), SKYREELS.schedule(3, 5)
+    made, trace, _ = sample(Guided(net, positive, negative, cfg), noise, schedule, PRESETS["off"])
+    assert torch.equal(made, sample(Guided(net, positive), noise, schedule, PRESETS["off"])[0]) and trace.forwards == 5
+
+
 class Diffusers:
     """A diffusers transformer as the library calls a network."""
 

@@ -8,7 +8,7 @@ from diffusers import UniPCMultistepScheduler
 
 from scope_core import MAGI, SKYREELS, ScheduleError
 from scope_core.families.magi import step_size
-from scope_core.families.skyreels import snap_length, timesteps
+from scope_core.families.skyreels import snap_length, timesteps, window_advice
 from scope_core.schedule import step_matrix
 from scope_core.schedule.columns import window_columns
 
@@ -179,16 +179,26 @@ def test_sigma_table_of_50_steps(table, head, tail, last_timesteps):
     assert timesteps(sigmas[:-1])[-3:].tolist() == last_timesteps
 
 
-@pytest.mark.parametrize("steps", [2, 10, 30, 50])
-@pytest.mark.parametrize("shift", [2.0, 3.0, 5.0, 8.0])
-def test_diffusers_sigma_table_is_that_of_its_scheduler(steps, shift):
+@pytest.mark.parametrize("shift", [1.0, 2.0, 3.0, 5.0, 8.0, 12.0])
+def test_diffusers_sigma_table_is_that_of_its_scheduler(shift):
     scheduler = UniPCMultistepScheduler(
         use_flow_sigmas=True, prediction_type="flow_prediction", flow_shift=shift, solver_order=2
     )
-    scheduler.set_timesteps(steps)
-    sigmas = SKYREELS.sigmas(steps, shift, "diffusers")
-    assert np.abs(sigmas - scheduler.sigmas.double().numpy()).max() < 1e-7
-    assert timesteps(sigmas[:-1]).tolist() == scheduler.timesteps.tolist()
+    for steps in range(2, 101):
+        scheduler.set_timesteps(steps)
+        sigmas = SKYREELS.sigmas(steps, shift, "diffusers")
+        assert np.abs(sigmas - scheduler.sigmas.double().numpy()).max() < 1e-7
+        assert timesteps(sigmas[:-1]).tolist() == scheduler.timesteps.tolist()
+
+
+@pytest.mark.parametrize("shift", [1.0, 2.0, 3.0, 5.0, 8.0, 12.0])
+def test_official_timesteps_are_those_of_the_release(shift):
+    """Cut to whole numbers from levels between the first and last of 1000 in single precision."""
+    first = float(np.float32(1 - 1 / 1000))
+    for steps in range(2, 101):
+        s = np.linspace(first, 0, steps + 1)[:-1]
+        told = (1000 * (shift * s / (1 + (shift - 1) * s))).astype(int)
+        assert timesteps(SKYREELS.sigmas(steps, shift, "official")[:-1]).tolist() == told.tolist()
 
 
 def test_sigma_tables_fall_strictly():
@@ -289,6 +299,25 @@ def test_a_video_that_fits_its_window_has_no_overlap_to_be_measured_with(overlap
     for block, pixels in itertools.product((1, 2, 5, 7, 25), range(1, 98)):
         lengths = [snap_length(pixels, window=25, overlap=n, block=block) for n in (5, overlap)]
         assert lengths[0] == lengths[1], (block, pixels)
+
+
+@pytest.mark.parametrize(
+    "frames, width, window, block, words",
+    [
+        (97, 960, 97, 5, []),
+        (97, 1280, 97, 1, ["720P models were released with a window of 121 frames, this has 97"]),
+        (121, 1280, 121, 1, []),
+        (121, 1280, 121, 5, ["has 1 of 5 latent frames", "in a window of 117 frames all are whole"]),
+        (257, 1280, 121, 5, ["has 1 of 5 latent frames", "in a window of 117 frames all are whole"]),
+        (257, 1280, 117, 5, []),
+        (97, 1280, 121, 5, []),
+    ],
+)
+def test_a_window_that_does_not_fit_its_size_or_its_chunk_is_told(frames, width, window, block, words):
+    """The release has 121 frames for 720P, which chunks of 5 do not divide: it would lose the last latent frame."""
+    size = width * (720 if width == 1280 else 544)
+    said = window_advice(latent_frames(frames), size, window=latent_frames(window), block=block)
+    assert bool(said) == bool(words) and [word for word in words if word not in " ".join(said)] == []
 
 
 def test_pixel_and_latent_lengths_are_inverse():

@@ -1,13 +1,18 @@
 """Load AR Video Model: layouts, shards, storage types, and files that are not what they should be."""
 
+import comfy.model_management
+import comfy.ops
 import folder_paths
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from scope_pack.nodes.comfy import loading
 from scope_pack.nodes.comfy.loading import ModelFileError, load_ar_model, model_names, model_paths
 from scope_pack.nodes.loaders import LoadARModel
-from scope_pack.scope_core.networks.skyreels_keys import NotARVideoModelError
+from scope_pack.scope_core.networks.skyreels_keys import FPS_KEYS, FPS_TARGET, NotARVideoModelError, fold_fps
 from scope_pack.scope_core.networks.wan import WanConfig, WanTransformer
+
+FPS_SHAPES = ((2, 256), (256, 256), (256,), (1536, 256), (1536,))
 
 
 @pytest.fixture
@@ -72,6 +77,112 @@ def test_fp8_file_keeps_its_storage(folder, state):
     )
     model = LoadARModel.execute("a.safetensors", "fp8_e4m3fn", "24").args[0]
     assert weights(model)["blocks.0.ffn.0.weight"].dtype == torch.float8_e4m3fn
+
+
+def is_block_matrix(key, value):
+    return key.startswith("blocks.") and key.endswith(".weight") and value.ndim == 2
+
+
+def velocity(patcher):
+    generator = torch.Generator().manual_seed(1)
+    x, context = torch.randn(1, 16, 3, 4, 6, generator=generator), torch.randn(1, 9, 4096, generator=generator)
+    return patcher.model.diffusion_model(x, torch.tensor([[0.0, 337.0, 999.0]]), context)
+
+
+@pytest.mark.parametrize("stored", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("mixed", [False, True], ids=["whole file", "mixed file"])
+def test_fp8_is_for_the_matrices_of_the_blocks_alone(folder, state, stored, mixed, monkeypatch):
+    """Everything else stays as in the file, which more than halves the error; a mixed file is left alone."""
+    fp8 = torch.float8_e4m3fn
+    branch = {key: torch.randn(shape) * 0.05 for key, shape in zip(FPS_KEYS, FPS_SHAPES)}
+    whole = {key: value.to(stored) for key, value in (state | branch).items()}
+    save_file(whole, folder / "whole.safetensors")
+    given = {key: value.to(fp8) if mixed and is_block_matrix(key, value) else value for key, value in whole.items()}
+    save_file(given, folder / "given.safetensors")
+
+    def error(name, dtype):
+        reference = velocity(LoadARModel.execute("whole.safetensors", "fp32", "24").args[0])
+        return (velocity(LoadARModel.execute(name, dtype, "24").args[0]) - reference).square().mean().sqrt()
+
+    seen = weights(LoadARModel.execute("given.safetensors", "fp8_e4m3fn", "24").args[0])
+    assert {key for key, value in seen.items() if value.dtype == fp8} == {
+        key for key, value in state.items() if is_block_matrix(key, value)
+    }
+    kept = {key: value for key, value in seen.items() if key not in (*FPS_KEYS, FPS_TARGET, "patch_embedding.weight")}
+    assert all(torch.equal(value, whole[key].to(value.dtype)) for key, value in kept.items())
+    assert {value.dtype for value in kept.values()} == {fp8, stored}
+    assert seen[FPS_TARGET].dtype == stored and torch.allclose(seen[FPS_TARGET], fold_fps(whole, 24)[FPS_TARGET])
+    careful = error("given.safetensors", "fp8_e4m3fn")
+    monkeypatch.setattr(loading, "keep_precision", lambda *what: None)
+    assert careful < 0.5 * error("given.safetensors", "fp8_e4m3fn")
+
+
+def test_scaled_matrix_products_take_a_model_of_two_types(folder, state):
+    """ComfyUI's own fp8 operations, which `--fast fp8_matrix_mult` chooses on a GPU."""
+    save_file({key: value.bfloat16() for key, value in state.items()}, folder / "a.safetensors")
+    options = {"dtype": torch.float8_e4m3fn, "custom_operations": comfy.ops.fp8_ops}
+    exact, scaled = (load_ar_model([str(folder / "a.safetensors")], 24, chosen) for chosen in ({}, options))
+    assert (velocity(exact) - velocity(scaled)).square().mean() < 0.05**2 * velocity(exact).square().mean()
+
+
+def test_a_lora_reaches_what_was_kept_out_of_fp8(folder, state):
+    save_file({key: value.bfloat16() for key, value in state.items()}, folder / "a.safetensors")
+    model = LoadARModel.execute("a.safetensors", "fp8_e4m3fn", "24").args[0]
+    keys = ("time_projection.1.bias", "blocks.0.self_attn.q.weight")
+    model.add_patches({f"diffusion_model.{key}": ("diff", (torch.ones_like(state[key]),)) for key in keys})
+    comfy.model_management.load_models_gpu([model], force_patch_weights=True)
+    for key in keys:
+        assert (weights(model)[key].float() - state[key]).mean() == pytest.approx(1, abs=0.03)
+    model.unpatch_model()
+    assert torch.equal(weights(model)[keys[0]], state[keys[0]].bfloat16())
+
+
+def test_a_file_that_numbers_itself_oddly_is_one_file(folder, state):
+    for name in ("m-00001-of-00000.safetensors", "n-00000-of-00003.safetensors"):
+        save_file(state, folder / name)
+        assert name in model_names() and model_paths(name) == [str(folder / name)]
+        assert LoadARModel.execute(name, "fp32", "24").args[0] is not None
+
+
+@pytest.mark.parametrize(
+    "change, words",
+    [
+        ({"head.modulation": torch.zeros(())}, r"head.modulation has shape \[\]"),
+        ({"head.modulation": torch.zeros(256)}, r"head.modulation has shape \[256\]"),
+        ({"blocks.1.self_attn.q.weight": torch.zeros(256, 255)}, r"q.weight has shape \[256, 255\].*\[256, 256\]"),
+        ({"blocks.1.self_attn.q.weight": None}, "lacks 1 weights, such as blocks.1.self_attn.q.weight"),
+        ({"fps_embedding.weight": torch.zeros(2, 256)}, "lacks 4 weights, such as fps_projection.0.bias"),
+    ],
+    ids=["no shape", "one dimension", "wrong shape", "missing", "part of the fps branch"],
+)
+def test_damaged_weights_are_answered(folder, state, change, words):
+    given = {key: value for key, value in (state | change).items() if value is not None}
+    save_file(given, folder / "bad.safetensors")
+    with pytest.raises(NotARVideoModelError, match=f"bad.safetensors.*{words}"):
+        LoadARModel.execute("bad.safetensors", "fp32", "24")
+
+
+@pytest.mark.parametrize("dtype", ["default", "bf16", "fp8_e4m3fn"])
+def test_whole_numbers_without_scales_are_answered(folder, state, dtype):
+    save_file({key: (value * 9).to(torch.int8) for key, value in state.items()}, folder / "int8.safetensors")
+    with pytest.raises(NotARVideoModelError, match="int8.safetensors stores .* as int8.*bf16, fp16 or fp8"):
+        LoadARModel.execute("int8.safetensors", dtype, "24")
+
+
+def test_metadata_that_cannot_be_read_is_answered(folder, state):
+    save_file(state, folder / "a.safetensors", {"config": "{"})
+    with pytest.raises(ModelFileError, match="a.safetensors has a `config` in its metadata"):
+        LoadARModel.execute("a.safetensors", "fp32", "24")
+
+
+def test_a_folder_can_tell_what_a_file_is(folder, state, monkeypatch, caplog):
+    monkeypatch.setattr(loading, "identify", lambda shapes, name: "SkyReels-V2 DF 14B")
+    for name, suspected in (("SkyReels-V2-DF-14B-540P", False), ("SkyReels-V2-T2V-14B-540P", True)):
+        (folder / name).mkdir()
+        save_file(state, folder / name / "model-00001-of-00001.safetensors")
+        caplog.clear()
+        load_ar_model(model_paths(f"{name}/model-00001-of-00001.safetensors"), 24, {})
+        assert ("not trained for diffusion forcing" in caplog.text) == suspected
 
 
 def test_files_that_are_something_else(folder, state):

@@ -291,10 +291,7 @@ def test_advanced_sampler_writes_a_report_that_timeline_opens(server):
             "class_type": "CFGGuider",
             "inputs": {"model": ["demo", 0], "positive": ["positive", 0], "negative": ["negative", 0], "cfg": 2.5},
         },
-        "sigmas": {
-            "class_type": "BasicScheduler",
-            "inputs": {"model": ["demo", 0], "scheduler": "simple", "steps": 12, "denoise": 1.0},
-        },
+        "sigmas": {"class_type": "SCOPE_Sigmas", "inputs": {"steps": 12, "shift": 8.0, "table": "SkyReels-V2"}},
         "empty": {
             "class_type": "EmptyHunyuanLatentVideo",
             "inputs": {"width": 64, "height": 64, "length": 61, "batch_size": 1},
@@ -432,6 +429,7 @@ def test_every_node_has_tooltips_and_a_help_page(server):
         "SCOPE_Sampler",
         "SCOPE_SamplerSelect",
         "SCOPE_DecodeSegments",
+        "SCOPE_Sigmas",
         "SCOPE_Calibrate",
         "SCOPE_Timeline",
         "SCOPE_Sweep",
