@@ -238,7 +238,13 @@ class Sigmas(io.ComfyNode):
             search_aliases=["scheduler", "sigmas", "shift", "basic scheduler", "modelsamplingsd3", "flow shift"],
             inputs=[
                 io.Int.Input(
-                    "steps", default=50, min=2, max=1000, tooltip="Denoising steps. SkyReels: 30 to 50. MAGI-1: 64 for 4.5B, 32 for 24B, 16 for 24B distilled."
+                    "steps",
+                    default=50,
+                    min=2,
+                    max=1000,
+                    tooltip=(
+                        "Denoising steps. SkyReels: 30 to 50. MAGI-1: 64 for 4.5B, 32 for 24B, 16 for 24B distilled."
+                    ),
                 ),
                 io.Float.Input(
                     "shift",
