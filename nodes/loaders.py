@@ -126,8 +126,9 @@ class LoadDemo(io.ComfyNode):
                 io.Model.Output(tooltip="The transformer, about 4 million parameters."),
                 io.Clip.Output(
                     tooltip=(
-                        "Knows circle, square, triangle, star, ring; bouncing, hopping, orbiting, swaying; seven"
-                        " colours and five backgrounds. Other words are ignored."
+                        "Knows circle, square, triangle, star, ring, letter E, T and X; bouncing, hopping, orbiting,"
+                        " swaying; seven colours; and a second object after 'and'; five backgrounds, plain, striped,"
+                        " checkered or dotted. Other words are ignored."
                     )
                 ),
                 io.Vae.Output(tooltip="16x smaller in space, 4x in time."),

@@ -14,7 +14,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 
 from ...scope_core.demo import WEIGHTS, shipped
-from ...scope_core.demo.words import TOKENS, WORDS, tokenize
+from ...scope_core.demo.words import TOKENS, WORDS, split, token_ids
 from ...scope_core.families import MAGI, SKYREELS
 from ...scope_core.networks import magi as magi_network
 from ...scope_core.networks.demo_vae import SPACE, TIME, DemoVAE
@@ -27,7 +27,7 @@ TEXT, VAE = WEIGHTS / shipped.TEXT, WEIGHTS / shipped.VAE
 
 
 class DemoLatents(comfy.latent_formats.LatentFormat):
-    """16 channels of unit scale, 16x smaller in space and 4x in time; previewed by inverting the fixed encoder."""
+    """16 channels of unit scale, 16x smaller in space and 4x in time; previewed by a linear map from the file."""
 
     latent_channels = 16
     latent_dimensions = 3
@@ -35,11 +35,9 @@ class DemoLatents(comfy.latent_formats.LatentFormat):
     temporal_downscale_ratio = TIME
 
     def __init__(self):
-        state = load_file(VAE)
-        weight, bias = state["encoder.weight"].float().flatten(1), state["encoder.bias"].float()
-        inverse = torch.linalg.pinv(weight).view(3, 64, 16).mean(1)
-        self.latent_rgb_factors = inverse.T.tolist()
-        self.latent_rgb_factors_bias = (-inverse @ bias).tolist()
+        with safe_open(VAE, framework="pt") as file:
+            preview = json.loads(file.metadata()["preview"])
+        self.latent_rgb_factors, self.latent_rgb_factors_bias = preview["factors"], preview["bias"]
 
 
 def as_demo(patcher, load, name: str):
@@ -79,13 +77,13 @@ class DemoTokenizer:
     def tokenize_with_weights(
         self, text: str, return_word_ids: bool = False, **kwargs
     ) -> dict[str, list[list[tuple[int, float]]]]:
-        weighted = comfy.sd1_clip.token_weights(comfy.sd1_clip.escape_important(text), 1.0)
-        tokens = [
-            (token, weight)
-            for part, weight in weighted
-            for token in tokenize(comfy.sd1_clip.unescape_important(part))
-            if token
+        weighted = [
+            (word, weight)
+            for part, weight in comfy.sd1_clip.token_weights(comfy.sd1_clip.escape_important(text), 1.0)
+            for word in split(comfy.sd1_clip.unescape_important(part))
         ]
+        ids = token_ids(word for word, _ in weighted)
+        tokens = [(token, weight) for token, (_, weight) in zip(ids, weighted) if token]
         return {"scope_demo": [(tokens + [(0, 1.0)] * TOKENS)[:TOKENS]]}
 
     def state_dict(self) -> dict:

@@ -1,7 +1,7 @@
 """The demo model's autoencoder, shaped like the Wan VAE: 16 channels, 16x smaller in space, 4x in time.
 
-The encoder is fixed: the principal components of 8x8 blocks at half size, of every fourth frame. The decoder is a
-small causal network that paints latent frame k at full size together with the three pixel frames before it.
+The encoder looks at every fourth frame, at half size. The decoder is a small causal network that paints latent frame k
+at full size together with the three pixel frames before it.
 """
 
 import torch
@@ -28,12 +28,36 @@ class Upsample(nn.Sequential):
         super().__init__(nn.Upsample(scale_factor=2), nn.Conv2d(width_in, width_out, 3, padding=1))
 
 
+class Encoder(nn.Module):
+    """Pictures at half size, [B, 3, 8h, 8w], to latents [B, 16, h, w]: a linear map of 8x8 blocks and what a small
+    network adds to it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Conv2d(3, CHANNELS, 8, stride=8)
+        self.network = nn.Sequential(
+            nn.PixelUnshuffle(2),
+            nn.Conv2d(12, 32, 3, padding=1),
+            ResBlock(32),
+            nn.Conv2d(32, 64, 4, stride=2, padding=1),
+            ResBlock(64),
+            nn.Conv2d(64, 128, 4, stride=2, padding=1),
+            ResBlock(128),
+            ResBlock(128),
+            nn.SiLU(),
+            nn.Conv2d(128, CHANNELS, 1),
+        )
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        return self.linear(pictures) + self.network(pictures)
+
+
 class DemoVAE(nn.Module):
     """Video in [-1, 1], [B, 3, 1 + 4(F-1), 16h, 16w], to and from latents [B, 16, F, h, w] of unit scale."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.encoder = nn.Conv2d(3, CHANNELS, 8, stride=8)
+        self.encoder = Encoder()
         self.decoder = nn.Sequential(
             nn.Conv2d(2 * CHANNELS, 160, 3, padding=1),
             ResBlock(160),

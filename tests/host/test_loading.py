@@ -220,6 +220,9 @@ def test_demo_reads_its_own_files():
         and torch.allclose(features[:, 0], 1.5 * plain[:, 0])
         and torch.equal(features[:, 1], plain[:, 1])
     )
+    second = clip.tokenize("a red circle and (a blue star:1.5)")["scope_demo"][0]
+    assert second[:4] == clip.tokenize("red circle and (blue:1.5) (star:1.5)")["scope_demo"][0][:4]
+    assert second[3][1] == 1.5 and second[3][0] != clip.tokenize("star")["scope_demo"][0][0][0]
     pixels = torch.rand(9, 128, 128, 3)
     latents = vae.encode(pixels)
     assert latents.shape == (1, 16, 3, 8, 8) and vae.decode(latents).shape == (1, 9, 128, 128, 3)

@@ -1,31 +1,29 @@
-"""Train the demo models from nothing: `python -m scope_core.demo.training.train --work FOLDER`, then the same with
-`--family magi`.
+"""Train the demo models from nothing: `python -m scope_core.demo.training.train STAGE --work FOLDER --minutes N`.
 
-Three stages, each resumed from its checkpoint in the work folder: the autoencoder's fixed encoder (principal
-components), its decoder, and the diffusion-forcing transformer with its word embeddings. The MAGI-1-shaped model shares
-autoencoder and word embeddings with the SkyReels-V2-shaped one, so it trains the transformer alone. Runs on a CPU or a
-GPU; `torchrun --nproc-per-node 2 -m scope_core.demo.training.train ...` uses two processes. Recipe and findings:
-docs/demo.md.
+Four stages, the encoder first: `encoder` makes the autoencoder, `decoder` goes on with its decoder alone, `skyreels`
+and `magi` train the transformers on its latents; these three may run side by side. Each is bounded by the clock,
+resumes from its checkpoint in the work folder and writes its weights as it goes. Runs on a CPU or a GPU. Recipe and
+findings: docs/demo.md.
 """
 
 import argparse
 import copy
 import json
-import os
 import time
+from collections.abc import Callable, Iterator
 from functools import partial
+from math import cos, pi
 from pathlib import Path
 from typing import ClassVar, NamedTuple
 
 import torch
-import torch.distributed as dist
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ...families.magi import CHUNK, CLEAN, MAGI, times
 from ...families.skyreels import SKYREELS
-from ...networks.demo_vae import DemoVAE
+from ...networks.demo_vae import CHANNELS, DemoVAE
 from ...networks.magi import MagiAttention, MagiConfig, MagiTransformer
 from ...networks.wan import WanAttention, WanTransformer
 from .. import WEIGHTS
@@ -36,90 +34,208 @@ from .world import Clips, latent_seconds
 MAGI_CONFIG = MagiConfig(
     layers=6, hidden=192, ffn=768, heads=8, head_dim=24, cond=48, caption_dim=TEXT_DIM, caption_length=64
 )
-BATCH = 16
 SHIFT = 2.0
 DROPPED = 0.1
 """Share of clips trained without their caption."""
 
 
-def fit_encoder(vae: DemoVAE, clips: int = 600) -> None:
-    """Set the encoder to the leading principal components of 8x8 blocks, each scaled by std^0.75, then to unit scale
-    overall."""
-    generator = torch.Generator().manual_seed(0)
+def word_vectors() -> Tensor:
+    """What the words are to the networks: [words + 1, TEXT_DIM], orthogonal and of unit variance, 0 for the pad. They
+    are not trained, so the transformers can train side by side."""
+    vectors = torch.empty(len(WORDS), TEXT_DIM)
+    nn.init.orthogonal_(vectors, TEXT_DIM**0.5, generator=torch.Generator().manual_seed(0))
+    return F.pad(vectors, (0, 0, 1, 0))
+
+
+class Clock:
+    """How far a stage of so many minutes is, earlier runs of it included."""
+
+    def __init__(self, minutes: float):
+        self.seconds, self.before, self.begun = 60 * minutes, 0.0, time.time()
+
+    @property
+    def spent(self) -> float:
+        return self.before + time.time() - self.begun
+
+    def steps(self, first: int, every: float, save: Callable[[int], None]) -> Iterator[tuple[int, float]]:
+        """Steps and the progress in [0, 1] at each, until the time is up. `save` is called every so many seconds and at
+        the end."""
+        step, saved = first, time.time()
+        while (progress := self.spent / self.seconds) < 1:
+            yield step, progress
+            step += 1
+            if time.time() - saved > every:
+                save(step)
+                saved = time.time()
+        save(step)
+
+
+class Muon(torch.optim.Optimizer):
+    """Muon with the update's size matched to AdamW's, over a stack of equally large matrices a group: torch's own takes
+    them one by one, which leaves a GPU waiting. Source: Jordan et al. 2024, Liu et al. 2025 (arXiv 2502.16982)."""
+
+    def __init__(self, matrices: list[nn.Parameter], lr: float, weight_decay: float):
+        shapes = dict.fromkeys(p.shape for p in matrices)
+        groups = [{"params": [p for p in matrices if p.shape == shape]} for shape in shapes]
+        super().__init__(groups, {"lr": lr, "weight_decay": weight_decay})
+
+    @torch.no_grad()
+    def step(self) -> None:  # type: ignore[override]
+        for group in self.param_groups:
+            weights = group["params"]
+            gradient = torch.stack([p.grad for p in weights])
+            state = self.state[weights[0]]
+            momentum = state.setdefault("momentum", torch.zeros_like(gradient))
+            momentum.lerp_(gradient, 0.05)
+            update = orthogonal(gradient.lerp(momentum, 0.95))
+            size = group["lr"] * 0.2 * max(update.shape[1:]) ** 0.5
+            torch._foreach_mul_(weights, 1 - group["lr"] * group["weight_decay"])
+            torch._foreach_add_(weights, [*update.float()], alpha=-size)
+
+
+def orthogonal(matrices: Tensor) -> Tensor:
+    """The nearest matrices [n, rows, columns] with singular values near 1, by five Newton-Schulz steps in bf16."""
+    tall = matrices.shape[1] > matrices.shape[2]
+    x = (matrices.mT if tall else matrices).bfloat16()
+    x = x / (x.norm(dim=(1, 2), keepdim=True) + 1e-7)
+    for _ in range(5):
+        square = x @ x.mT
+        x = 3.4445 * x + (-4.7750 * square + 2.0315 * square @ square) @ x
+    return x.mT if tall else x
+
+
+def average(ema: nn.Module, model: nn.Module, decay: float) -> None:
+    torch._foreach_lerp_([p.data for p in ema.parameters()], [p.data for p in model.parameters()], 1 - decay)
+
+
+def half(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {key: value.detach().to("cpu", torch.float16).contiguous() for key, value in state.items()}
+
+
+def pictures(clips: int, generator: torch.Generator) -> Tensor:
+    """Frames as the encoder sees them: [3 * clips, 3, 64, 64]."""
     seconds = latent_seconds(WINDOW)[torch.tensor([0, 7, 13])]
-    frames = Clips.sample(clips, generator).render(SIZE // 2, seconds).flatten(0, 1) * 2 - 1
-    blocks = F.unfold(frames, 8, stride=8).transpose(1, 2).flatten(0, 1)
-    mean = blocks.mean(0)
-    _, scale, axes = torch.linalg.svd(torch.cov((blocks - mean).T))
-    std = scale[:16].sqrt()
-    axes = axes[:16] / std[:, None] ** 0.25
-    axes = axes / ((blocks - mean) @ axes.T).std()
-    weight, bias = vae.encoder.parameters()
-    weight.data = axes.reshape(16, 3, 8, 8).contiguous()
-    bias.data = -(axes @ mean)
+    return Clips.sample(clips, generator).render(SIZE // 2, seconds).flatten(0, 1) * 2 - 1
 
 
-def train_decoder(vae: DemoVAE, minutes: float, device: str, checkpoint: Path) -> None:
-    """Fit the decoder on latents with noise of 0 to 0.15, so that imperfect samples decode well too."""
-    generator = torch.Generator().manual_seed(1)
-    vae = vae.to(device)
-    ema = copy.deepcopy(vae.decoder)
-    decoder = torch.compile(vae.decoder.to(memory_format=torch.channels_last))
-    optimizer = torch.optim.AdamW(vae.decoder.parameters(), lr=2e-3, betas=(0.9, 0.98), weight_decay=0.01)
+@torch.no_grad()
+def start_linear(vae: DemoVAE) -> None:
+    """Let the encoder begin as the leading principal components of 8x8 blocks, each scaled by std^0.75."""
+    blocks = F.unfold(pictures(200, torch.Generator().manual_seed(0)), 8, stride=8).transpose(1, 2).flatten(0, 1)
+    _, scale, axes = torch.linalg.svd(torch.cov(blocks.T))
+    axes = axes[:CHANNELS] / scale[:CHANNELS, None] ** 0.125
+    weight, bias = vae.encoder.linear.parameters()
+    weight.copy_(axes.reshape(CHANNELS, 3, 8, 8))
+    for parameter in (bias, *vae.encoder.network[-1].parameters()):
+        parameter.zero_()
+
+
+def unit_scale(latents: Tensor) -> tuple[Tensor, Tensor]:
+    """The mean of each channel of latents [B, 16, h, w] and, of what is left without it, one scale."""
+    mean = latents.mean((0, 2, 3))
+    return mean, (latents - mean[:, None, None]).square().mean().sqrt()
+
+
+@torch.no_grad()
+def scaled(vae: DemoVAE) -> DemoVAE:
+    """A copy whose latents have mean 0 in each channel and unit scale over all."""
+    vae = copy.deepcopy(vae)
+    weight, bias = vae.encoder.linear.parameters()
+    mean, scale = unit_scale(vae.encoder(pictures(200, torch.Generator(weight.device).manual_seed(0))))
+    bias.sub_(mean)
+    for parameter in (weight, bias, *vae.encoder.network[-1].parameters()):
+        parameter.div_(scale)
+    return vae
+
+
+@torch.no_grad()
+def preview(vae: DemoVAE) -> dict[str, list]:
+    """The linear map from a latent to the mean colour of its block that fits best: `factors` [16][3], `bias` [3]."""
+    seen = pictures(200, torch.Generator(vae.encoder.linear.weight.device).manual_seed(0))
+    latents, colours = (x.transpose(0, 1).flatten(1).T.float() for x in (vae.encoder(seen), F.avg_pool2d(seen, 8)))
+    solved = torch.linalg.lstsq(F.pad(latents, (0, 1), value=1), colours).solution
+    return {"factors": solved[:-1].tolist(), "bias": solved[-1].tolist()}
+
+
+def train_autoencoder(
+    vae: DemoVAE, joint: bool, clips: int, minutes: float, device: str, checkpoint: Path, out: Path
+) -> None:
+    """Fit the decoder to latents with noise of 0 to 0.15, so that imperfect samples decode well too; `joint`, the
+    encoder with it, its latents kept at unit scale. One step in eight shows stills."""
+    generator = torch.Generator(device).manual_seed(1 + joint)
+    vae = vae.to(device).to(memory_format=torch.channels_last)
+    ema = copy.deepcopy(vae)
+    trained = vae if joint else vae.decoder
+    optimizer = torch.optim.AdamW(trained.parameters(), lr=2e-3, betas=(0.9, 0.98), weight_decay=0.01)
+    clock, first = Clock(minutes), 0
+    if checkpoint.exists():
+        state = torch.load(checkpoint, map_location=device, weights_only=True)
+        first, clock.before = state["step"], state["spent"]
+        vae.load_state_dict(state["vae"])
+        ema.load_state_dict(state["ema"])
+        optimizer.load_state_dict(state["optimizer"])
+    encode, decode = torch.compile(vae.encoder), torch.compile(vae.decoder)
     offsets = torch.arange(-FRAMES_PER_LATENT, 1) / FPS
-    start, step, spent, psnr = time.time(), 0, 0.0, 0.0
-    while spent < 60 * minutes:
+    errors: list[Tensor] = []
+
+    def save(step: int) -> None:
+        state = {"vae": vae.state_dict(), "ema": ema.state_dict(), "optimizer": optimizer.state_dict()}
+        torch.save(state | {"step": step, "spent": clock.spent}, checkpoint)
+        finished = scaled(ema) if joint else ema
+        save_file(half(finished.state_dict()), out / VAE, {"preview": json.dumps(preview(finished))})
+
+    for step, progress in clock.steps(first, 60, save):
         for group in optimizer.param_groups:
-            group["lr"] = 2e-3 * min(1, (step + 1) / 50) * max(0.02, 1 - spent / (60 * minutes))
-        moment = torch.rand((), generator=generator) * 2.4 + offsets[-1] - offsets[0]
-        video = (Clips.sample(24, generator).render(SIZE, moment + offsets) * 2 - 1).to(device)
-        if step % 8 == 0:
-            video = video[:, -1:].expand(-1, FRAMES_PER_LATENT + 1, -1, -1, -1)
-        target = video[:, 1:].flatten(1, 2)
+            group["lr"] = 2e-3 * min(1, (step + 1) / 100) * max(0.02, 1 - progress)
+        moment = torch.rand((), generator=torch.Generator().manual_seed(step)) * 2.4 + FRAMES_PER_LATENT / FPS
         with torch.no_grad():
-            latents = vae.encode(video.transpose(1, 2)).transpose(1, 2).flatten(1, 2)
-            noise = torch.rand(len(latents), 1, 1, 1, generator=generator) * 0.15
-            latents += (noise * torch.randn(latents.shape, generator=generator)).to(device)
+            video = Clips.sample(clips, generator).render(SIZE, moment + offsets) * 2 - 1
+            if step % 8 == 0:
+                video = video[:, -1:].expand(-1, FRAMES_PER_LATENT + 1, -1, -1, -1)
+            target = video[:, 1:].flatten(1, 2)
+            ends = F.avg_pool2d(video[:, ::FRAMES_PER_LATENT].flatten(0, 1), 2)
+        with torch.autocast(device, torch.bfloat16), torch.set_grad_enabled(joint):
+            latents = encode(ends.contiguous(memory_format=torch.channels_last)).float()
+        if joint:
+            mean, scale = unit_scale(latents)
+            latents = (latents - mean[:, None, None]) / scale
+        noise = torch.rand(clips, 1, 1, 1, generator=generator, device=device).repeat_interleave(2, 0) * 0.15
+        latents = latents + noise * torch.randn(latents.shape, generator=generator, device=device)
+        pairs = latents.unflatten(0, (-1, 2)).flatten(1, 2)
         with torch.autocast(device, torch.bfloat16):
-            out = decoder(latents.contiguous(memory_format=torch.channels_last)).float()
-        loss = F.mse_loss(out, target) + 0.1 * F.l1_loss(out, target)
-        optimizer.zero_grad()
+            painted = decode(pairs.contiguous(memory_format=torch.channels_last)).float()
+        loss = F.mse_loss(painted, target) + 0.1 * F.l1_loss(painted, target)
         loss.backward()
-        nn.utils.clip_grad_norm_(vae.decoder.parameters(), 1.0)
+        nn.utils.clip_grad_norm_(trained.parameters(), 1.0)
         optimizer.step()
-        step, spent = step + 1, time.time() - start
-        torch._foreach_lerp_(
-            [p.data for p in ema.parameters()], [p.data for p in vae.decoder.parameters()], max(0.01, 1 / (step + 1))
-        )
-        psnr += (-10 * (F.mse_loss(out.detach(), target) / 4).log10().item() - psnr) / min(step, 25)
-        if step % 25 == 0:
-            print(f"decoder {step} steps, {spent / 60:.1f} min, PSNR {psnr:.1f} dB", flush=True)
-            save_file(
-                {
-                    **vae.state_dict(),
-                    **{f"decoder.{key}": value.contiguous() for key, value in ema.state_dict().items()},
-                },
-                checkpoint,
-            )
+        optimizer.zero_grad()
+        average(ema, vae, min(0.998, (step + 1) / (step + 10)))
+        errors.append(F.mse_loss(painted.detach(), target) / 4)
+        if len(errors) == 50:
+            psnr = -10 * torch.stack(errors).mean().log10().item()
+            print(f"autoencoder {step + 1} steps, {clock.spent / 60:.1f} min, PSNR {psnr:.1f} dB", flush=True)
+            errors.clear()
 
 
 def noise_levels(n: int, generator: torch.Generator) -> Tensor:
     """Per-frame noise levels [n, WINDOW] of diffusion forcing: 35 % independent, 40 % staircase, 25 % synchronous,
     a clean prefix on half of the rows that are no staircase."""
+    device = generator.device
 
     def uniform(*shape: int) -> Tensor:
-        return torch.rand(*shape, generator=generator)
+        return torch.rand(*shape, generator=generator, device=device)
 
     kind = uniform(n, 1)
-    size = 2 ** torch.randint(3, (n, 1), generator=generator)
-    block = torch.arange(WINDOW)[None] // size
+    size = 2 ** torch.randint(3, (n, 1), generator=generator, device=device)
+    frame = torch.arange(WINDOW, device=device)[None]
+    block = frame // size
     slope = uniform(n, 1) * 0.3 * size / 2
     height = (WINDOW // size) * slope
     u = torch.where(kind < 0.35, uniform(n, WINDOW), uniform(n, 1).expand(n, WINDOW))
     staircase = (uniform(n, 1) * (1 + height) - height + slope * block).clamp(0, 1)
     u = torch.where(kind < 0.75, torch.where(kind < 0.35, u, staircase), u)
-    prefix = torch.randint(1, WINDOW // 2 + 1, (n, 1), generator=generator)
-    clean = (torch.arange(WINDOW)[None] < prefix) & (uniform(n, 1) < 0.5) & ((kind < 0.35) | (kind >= 0.75))
+    prefix = torch.randint(1, WINDOW // 2 + 1, (n, 1), generator=generator, device=device)
+    clean = (frame < prefix) & (uniform(n, 1) < 0.5) & ((kind < 0.35) | (kind >= 0.75))
     u = u.masked_fill(clean, 0)
     return SHIFT * u / (1 + (SHIFT - 1) * u)
 
@@ -140,41 +256,47 @@ def softmax_attention(q: Tensor, k: Tensor, v: Tensor, attn_mask: Tensor | None 
 
 
 class SkyReelsTrainee(nn.Module):
-    """Word embeddings and a transformer of the SkyReels-V2 family, trained together."""
+    """A transformer of the SkyReels-V2 family and the words it reads."""
 
     file = TRANSFORMERS[SKYREELS.name]
-    trains_words = True
-    """Words and autoencoder are trained with it; the others take what is there."""
     longest = WINDOW
-    """Latent frames of the longest clips; BATCH counts clips of this length."""
+    """Latent frames of the longest clips."""
     metadata: ClassVar = {"transformer": {"num_heads": CONFIG.num_heads, "text_dim": CONFIG.text_dim}}
+    words: Tensor
 
     def __init__(self) -> None:
         super().__init__()
-        self.words = nn.Embedding(len(WORDS) + 1, TEXT_DIM, padding_idx=0)
+        self.register_buffer("words", word_vectors())
         self.transformer = WanTransformer(CONFIG)
 
-    def compile_parts(self) -> None:
-        WanAttention.attend = staticmethod(softmax_attention)
-        self.compile()
+    def compile_parts(self, device: str) -> None:
+        if device == "cpu":
+            WanAttention.attend = staticmethod(softmax_attention)
+        for block in self.transformer.blocks:
+            block.compile(dynamic=False)
 
-    def frames(self, progress: float, shared: torch.Generator) -> Tensor:
+    def frames(self, progress: float, choice: torch.Generator) -> Tensor:
         """Latent frames [F] of the video that a step at `progress` in [0, 1] trains on."""
         return torch.arange(WINDOW)
 
-    def forward(self, x: Tensor, t: Tensor, tokens: Tensor, mask: Tensor) -> Tensor:
-        return self.transformer(x, t, self.words(tokens), mask)
-
-    def loss(self, x0: Tensor, tokens: Tensor, frames: Tensor, own: torch.Generator, shared: torch.Generator) -> Tensor:
-        """Error of the velocity of latents x0 [B, 16, F, 8, 8], at noise levels drawn from `own`; `shared` is alike in
-        all processes."""
+    def loss(
+        self, x0: Tensor, tokens: Tensor, frames: Tensor, choice: torch.Generator, generator: torch.Generator
+    ) -> Tensor:
+        """Error of the velocity of latents x0 [B, 16, F, 8, 8], at noise levels drawn from `generator`, on the device
+        of x0; `choice` is on the CPU and decides for the whole batch."""
         device = x0.device
-        sigma = noise_levels(len(x0), own).to(device)
-        noise = torch.randn(x0.shape, generator=own).to(device)
+        sigma = noise_levels(len(x0), generator)
+        noise = torch.randn(x0.shape, generator=generator, device=device)
         level = sigma[:, None, :, None, None]
-        tokens = tokens.masked_fill(torch.rand(len(x0), 1, generator=own) < DROPPED, 0).to(device)
-        v = self((1 - level) * x0 + level * noise, 1000 * sigma, tokens, attention_mask(shared).to(device))
+        dropped = torch.rand(len(x0), 1, generator=generator, device=device) < DROPPED
+        context = self.words[tokens.masked_fill(dropped, 0)]
+        mask = attention_mask(choice).to(device)
+        v = self.transformer((1 - level) * x0 + level * noise, 1000 * sigma, context, mask)
         return velocity_error(v, noise - x0, level > 0)
+
+
+def masked_attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> Tensor:
+    return (F.scaled_dot_product_attention if q.is_cuda else softmax_attention)(q, k, v, attn_mask=mask)
 
 
 def velocity_error(v: Tensor, target: Tensor, counted: Tensor) -> Tensor:
@@ -192,11 +314,11 @@ class Batch(NamedTuple):
     angles: Tensor
     condition: Tensor
     caption: Tensor
-    """[NULL_TOKENS + B * words, hidden]: the null caption once, then that of every clip."""
+    """[NULL_TOKENS + B * TOKENS, hidden]: the null caption once, then that of every clip."""
     sees: Tensor
     """[B, r, r]: which chunks a chunk attends to."""
-    null: Tensor
-    """[B, r]: which chunks read the null caption."""
+    reads: Tensor
+    """[B, r, NULL_TOKENS + TOKENS]: which tokens of both captions a chunk reads."""
 
 
 def over_chunks(self: MagiAttention, q: Tensor, k: Tensor, v: Tensor, layer: int, batch: Batch) -> Tensor:
@@ -206,7 +328,7 @@ def over_chunks(self: MagiAttention, q: Tensor, k: Tensor, v: Tensor, layer: int
     for j, query in enumerate(q.split(tokens, 2)):
         end = (j + 1) * tokens
         sees = batch.sees[:, j, : j + 1].repeat_interleave(tokens, 1)[:, None, None]
-        outputs.append(softmax_attention(query, k[:, :, :end], v[:, :, :end], sees))
+        outputs.append(masked_attention(query, k[:, :, :end], v[:, :, :end], sees.expand(-1, -1, tokens, -1)))
     return torch.cat(outputs, 2).transpose(1, 2).flatten(2)
 
 
@@ -220,10 +342,9 @@ def over_captions(self: MagiAttention, q: Tensor, batch: Batch) -> Tensor:
         )
         for x in (keys, values)
     )
-    is_null = torch.arange(keys.shape[2], device=q.device) < NULL_TOKENS
-    reads = (batch.null[..., None] == is_null).repeat_interleave(length // batch.null.shape[1], 1)[:, None]
+    reads = batch.reads.repeat_interleave(length // batch.reads.shape[1], 1)[:, None]
     return (
-        softmax_attention(q.unflatten(2, (-1, self.head_dim)).transpose(1, 2), keys, values, reads)
+        masked_attention(q.unflatten(2, (-1, self.head_dim)).transpose(1, 2), keys, values, reads)
         .transpose(1, 2)
         .flatten(2)
     )
@@ -236,26 +357,26 @@ def chunk_steps(n: int, chunks: Tensor, steps: int, generator: torch.Generator) 
     alone; 20 % are independent and 20 % synchronous.
     """
 
-    def integers(end: int, *shape: int) -> Tensor:
-        return torch.randint(end, shape, generator=generator)
+    device = generator.device
 
-    stage = steps // CHUNKS
-    kind = torch.rand(n, 1, generator=generator)
+    def integers(end: int, *shape: int) -> Tensor:
+        return torch.randint(end, shape, generator=generator, device=device)
+
+    stage, last, chunks = steps // CHUNKS, int(chunks[-1]), chunks.to(device)
+    kind = torch.rand(n, 1, generator=generator, device=device)
     independent = integers(steps, n, len(chunks))
-    staircase = (integers(int(chunks[-1]) + CHUNKS, n, 1) - chunks) * stage + integers(stage, n, 1)
+    staircase = (integers(last + CHUNKS, n, 1) - chunks) * stage + integers(stage, n, 1)
     waits = (kind < 0.6) & (staircase < 0)
     done = torch.where(
         (kind < 0.6) & ~waits, staircase.clamp(max=steps), torch.where(kind < 0.8, independent, independent[:, :1])
     )
-    return done, waits | (torch.rand(done.shape, generator=generator) < 0.03)
+    return done, waits | (torch.rand(done.shape, generator=generator, device=device) < 0.03)
 
 
 class MagiTrainee(nn.Module):
-    """A transformer of the distilled MAGI-1 kind (one branch, told the step size), on the words of the SkyReels-shaped
-    demo."""
+    """A transformer of the distilled MAGI-1 kind (one branch, told the step size) and the words it reads."""
 
     file = TRANSFORMERS[MAGI.name]
-    trains_words = False
     longest = CHUNKS * CHUNK
     metadata: ClassVar = {
         "transformer": {"chunk_frames": CHUNK},
@@ -263,11 +384,11 @@ class MagiTrainee(nn.Module):
         "num_steps": STEPS,
         "window_size": CHUNKS,
     }
+    words: Tensor
 
     def __init__(self) -> None:
         super().__init__()
-        self.words = nn.Embedding(len(WORDS) + 1, TEXT_DIM, padding_idx=0).requires_grad_(False)
-        self.words.load_state_dict(load_file(WEIGHTS / TEXT))
+        self.register_buffer("words", word_vectors())
         self.transformer = MagiTransformer(MAGI_CONFIG)
         for name, parameter in self.transformer.named_parameters():
             if ("norm" in name and name.endswith("bias")) or "layernorm" in name or "final_linear" in name:
@@ -279,195 +400,158 @@ class MagiTrainee(nn.Module):
         nn.init.normal_(self.transformer.y_embedder.null_caption_embedding)
         self.transformer.rope.bands.data = 10 ** (-torch.arange(len(self.transformer.rope.bands)) / 2)
 
-    def compile_parts(self) -> None:
+    def compile_parts(self, device: str) -> None:
         # A Batch takes the place of the Call that the methods know.
         MagiAttention.over_chunks = over_chunks  # type: ignore[method-assign, assignment]
         MagiAttention.over_captions = over_captions  # type: ignore[method-assign, assignment]
         for block in self.transformer.blocks:
             block.compile(dynamic=False)
 
-    def frames(self, progress: float, shared: torch.Generator) -> Tensor:
+    def frames(self, progress: float, choice: torch.Generator) -> Tensor:
         """Latent frames [F] of the video that a step at `progress` in [0, 1] trains on: whole chunks, two of them at
         first and then four, half of the time with gaps, so that a chunk meets all that a window and a clean chunk
         before it hold."""
-        count, gaps = 2 if progress < 0.5 else CHUNKS, torch.rand((), generator=shared) < 0.5
-        chunks = torch.randperm(CHUNKS + 1, generator=shared)[:count].sort()[0] if gaps else torch.arange(count)
+        count, gaps = 2 if progress < 0.5 else CHUNKS, torch.rand((), generator=choice) < 0.5
+        chunks = torch.randperm(CHUNKS + 1, generator=choice)[:count].sort()[0] if gaps else torch.arange(count)
         return (chunks[:, None] * CHUNK + torch.arange(CHUNK)).flatten()
 
-    def loss(self, x0: Tensor, tokens: Tensor, frames: Tensor, own: torch.Generator, shared: torch.Generator) -> Tensor:
-        """Error of the velocity of latents x0 [B, 16, F, 8, 8], at times drawn from `own`; `shared` is alike in all
-        processes."""
+    def loss(
+        self, x0: Tensor, tokens: Tensor, frames: Tensor, choice: torch.Generator, generator: torch.Generator
+    ) -> Tensor:
+        """Error of the velocity of latents x0 [B, 16, F, 8, 8], at times drawn from `generator`, on the device of x0;
+        `choice` is on the CPU and decides for the whole batch."""
         device, n, chunks = x0.device, len(x0), frames[::CHUNK] // CHUNK
-        steps = STEPS // 2 ** int(torch.randint(4, (), generator=shared))
-        done, alone = chunk_steps(n, chunks, steps, own)
+
+        def uniform(*shape: int) -> Tensor:
+            return torch.rand(*shape, generator=generator, device=device)
+
+        steps = STEPS // 2 ** int(torch.randint(4, (), generator=choice))
+        done, alone = chunk_steps(n, chunks, steps, generator)
         clean = done == steps
-        ranged = torch.rand(n, 1, generator=own) < 0.4
-        reach = torch.where(ranged, torch.where(clean, 1, 5 - 4 * done // steps), 99)
-        distance = chunks[:, None] - chunks
+        reach = torch.where(uniform(n, 1) < 0.4, torch.where(clean, 1, 5 - 4 * done // steps), 99)
+        distance = (chunks[:, None] - chunks).to(device)
         sees = (distance >= 0) & (distance < reach[..., None]) & (~alone[..., None] | (distance == 0))
-        null = clean | (torch.rand(n, 1, generator=own) < DROPPED)
-        known = torch.randint(1, 4, (n, 1), generator=own) * (torch.rand(n, 1, generator=own) < 0.1)
-        given = (torch.arange(CHUNK) < known[..., None]) & (
-            clean.cumprod(1).sum(1, keepdim=True) == torch.arange(len(chunks))
-        )[..., None]
-        noise = torch.randn(x0.shape, generator=own).to(device)
-        t = (
-            torch.from_numpy(times(steps, MAGI.tables[0], MAGI.defaults.shift))
-            .float()[done]
-            .masked_fill(clean, CLEAN)
-            .to(device)
-        )
-        given, level = (
-            given.flatten(1)[:, None, :, None, None].to(device),
-            t.repeat_interleave(CHUNK, 1)[:, None, :, None, None],
-        )
-        v = self(
-            torch.where(given, x0, (1 - level) * noise + level * x0),
-            t,
-            tokens[:, :4].to(device),
-            chunks,
-            steps,
-            sees.to(device),
-            null.to(device),
-        )
+        null = (clean | (uniform(n, 1) < DROPPED))[..., None]
+        reads = torch.cat([null.expand(-1, -1, NULL_TOKENS), ~null & (tokens > 0)[:, None]], 2)
+        known = torch.randint(1, 4, (n, 1), generator=generator, device=device) * (uniform(n, 1) < 0.1)
+        first = clean.cumprod(1).sum(1, keepdim=True) == torch.arange(len(chunks), device=device)
+        given = (torch.arange(CHUNK, device=device) < known[..., None]) & first[..., None]
+        noise = torch.randn(x0.shape, generator=generator, device=device)
+        table = torch.from_numpy(times(steps, MAGI.tables[0], MAGI.defaults.shift)).float().to(device)
+        t = table[done].masked_fill(clean, CLEAN)
+        given, level = given.flatten(1)[:, None, :, None, None], t.repeat_interleave(CHUNK, 1)[:, None, :, None, None]
+        x = torch.where(given, x0, (1 - level) * noise + level * x0)
+        v = self(x, t, tokens, chunks.tolist(), steps, sees, reads)
         return velocity_error(v, x0 - noise, (level < CLEAN) & ~given)
 
     def forward(
-        self, x: Tensor, t: Tensor, tokens: Tensor, chunks: Tensor, steps: int, sees: Tensor, null: Tensor
+        self, x: Tensor, t: Tensor, tokens: Tensor, chunks: list[int], steps: int, sees: Tensor, reads: Tensor
     ) -> Tensor:
         def around(i: int, hidden: Tensor, block: partial) -> Tensor:
             call = block.keywords["call"]
-            return self.transformer.blocks[i](hidden, 0, Batch(call.angles, call.condition, call.caption, sees, null))
+            return self.transformer.blocks[i](hidden, 0, Batch(call.angles, call.condition, call.caption, sees, reads))
 
         nothing = self.transformer.y_embedder.null_caption_embedding[:NULL_TOKENS]
-        captions = torch.cat([nothing, self.words(tokens).flatten(0, 1)])[None, None]
+        captions = torch.cat([nothing, self.words[tokens].flatten(0, 1)])[None, None]
         mask = torch.ones(captions.shape[:3], dtype=torch.bool, device=x.device)
-        return self.transformer(x, t, chunks.tolist(), (), captions, mask, dt=steps / 2, around=around)
+        return self.transformer(x, t, chunks, (), captions, mask, dt=steps / 2, around=around)
 
 
 Trainee = SkyReelsTrainee | MagiTrainee
 TRAINEES: dict[str, type[Trainee]] = {SKYREELS.name: SkyReelsTrainee, MAGI.name: MagiTrainee}
 
 
-def train_transformer(model: Trainee, vae: DemoVAE, steps: int, device: str, checkpoint: Path) -> Trainee:
-    """Flow matching with a noise level per frame. Returns the averaged weights. Resumes from `checkpoint`."""
-    rank, world = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
-    model = model.to(device)
+def train_transformer(
+    model: Trainee, vae: DemoVAE, clips: int, minutes: float, device: str, checkpoint: Path, out: Path
+) -> None:
+    """Flow matching with a noise level per frame. `clips` of the longest kind make a batch."""
+    model, vae = model.to(device), vae.to(device).to(memory_format=torch.channels_last)
+    encode = torch.compile(vae.encoder)
     ema = copy.deepcopy(model)
     matrices = [p for block in model.transformer.blocks for p in block.parameters() if p.ndim == 2]
-    trained = [p for p in model.parameters() if p.requires_grad]
+    trained = list(model.parameters())
     others = [p for p in trained if not any(p is q for q in matrices)]
     optimizers = [
-        torch.optim.Muon(matrices, lr=2e-3, weight_decay=0.01, adjust_lr_fn="match_rms_adamw"),
+        Muon(matrices, lr=2e-3, weight_decay=0.01),
         torch.optim.AdamW(others, lr=1.5e-3, betas=(0.9, 0.98), weight_decay=0.01),
     ]
     peaks = [group["lr"] for o in optimizers for group in o.param_groups]
-    step = seen = 0
+    clock, first, seen = Clock(minutes), 0, 0
     if checkpoint.exists():
         state = torch.load(checkpoint, map_location=device, weights_only=True)
-        step, seen = state["step"], state.get("clips", BATCH * state["step"])
+        first, seen, clock.before = state["step"], state["clips"], state["spent"]
         model.load_state_dict(state["model"])
         ema.load_state_dict(state["ema"])
         for optimizer, saved in zip(optimizers, state["optimizers"]):
             optimizer.load_state_dict(saved)
-    model.compile_parts()
-    saved_at = begun = time.time()
-    first, first_seen, mean_loss = step, seen, 0.0
-    while step < steps:
-        shared = torch.Generator().manual_seed(step)
-        own = torch.Generator().manual_seed(1_000_003 * (rank + 1) + step)
-        scale = min(1, (step + 1) / 80) * 0.5 * (1 + torch.cos(torch.tensor(torch.pi * step / steps))).item() + 0.005
+    model.compile_parts(device)
+    losses: list[Tensor] = []
+
+    def save(step: int) -> None:
+        state = {
+            "model": model.state_dict(),
+            "ema": ema.state_dict(),
+            "optimizers": [o.state_dict() for o in optimizers],
+        }
+        torch.save(state | {"step": step, "clips": seen, "spent": clock.spent}, checkpoint)
+        file = out / model.file
+        save_file(half(ema.transformer.state_dict()), file, {"config": json.dumps(model.metadata)})
+
+    for step, progress in clock.steps(first, 60, save):
+        choice, generator = torch.Generator().manual_seed(step), torch.Generator(device).manual_seed(1_000_003 + step)
+        scale = min(1, (step + 1) / 80) * 0.5 * (1 + cos(pi * progress)) + 0.005
         for group, peak in zip((g for o in optimizers for g in o.param_groups), peaks):
             group["lr"] = peak * scale
-        frames = model.frames(step / steps, shared)
-        clips = Clips.sample(BATCH * model.longest // len(frames) // world, own)
-        with torch.no_grad():
-            video = clips.render(SIZE // 2, latent_seconds(int(frames[-1]) + 1)[frames]) * 2 - 1
-            x0 = vae.encoder(video.flatten(0, 1).to(device)).unflatten(0, (-1, len(frames))).transpose(1, 2)
+        frames = model.frames(progress, choice)
+        batch = Clips.sample(clips * model.longest // len(frames), generator)
         with torch.autocast(device, torch.bfloat16):
-            loss = model.loss(x0, clips.tokens(), frames, own, shared)
+            with torch.no_grad():
+                video = batch.render(SIZE // 2, latent_seconds(int(frames[-1]) + 1)[frames]) * 2 - 1
+                shown = video.flatten(0, 1).contiguous(memory_format=torch.channels_last)
+                x0 = encode(shown).float().unflatten(0, (-1, len(frames))).transpose(1, 2)
+            loss = model.loss(x0, batch.tokens(), frames, choice, generator)
         loss.backward()
-        gradients = [p.grad for p in trained if p.grad is not None]
-        if world > 1:
-            flat = torch.cat([g.flatten() for g in gradients])
-            dist.all_reduce(flat)
-            for g, part in zip(gradients, flat.div_(world).split([g.numel() for g in gradients])):
-                g.copy_(part.view_as(g))
         nn.utils.clip_grad_norm_(trained, 1.0)
         for optimizer in optimizers:
             optimizer.step()
             optimizer.zero_grad(set_to_none=False)
-        step, seen = step + 1, seen + len(clips.words) * world
-        decay = min(0.9995, (step + 1) / (step + 10))
-        torch._foreach_lerp_([p.data for p in ema.parameters()], [p.data for p in model.parameters()], 1 - decay)
-        mean_loss += (loss.item() - mean_loss) / min(step - first, 200)
-        if rank == 0 and step % 50 == 0:
-            rate = (seen - first_seen) / (time.time() - begun)
-            print(
-                f"transformer {step}/{steps} steps, {seen} clips, {rate:.0f} clips/s, loss {mean_loss:.4f}", flush=True
-            )
-        if rank == 0 and (time.time() - saved_at > 240 or step == steps):
-            saved_at = time.time()
-            state = {
-                "step": step,
-                "clips": seen,
-                "model": model.state_dict(),
-                "ema": ema.state_dict(),
-                "optimizers": [o.state_dict() for o in optimizers],
-            }
-            torch.save(state, checkpoint.with_suffix(".tmp"))
-            checkpoint.with_suffix(".tmp").replace(checkpoint)
-    return ema
-
-
-def export(vae: DemoVAE, model: Trainee, folder: Path) -> None:
-    """Write the files of a demo in half precision; the transformer in the published key layout of its family."""
-
-    def half(state: dict[str, Tensor]) -> dict[str, Tensor]:
-        return {key: value.detach().to("cpu", torch.float16).contiguous() for key, value in state.items()}
-
-    folder.mkdir(parents=True, exist_ok=True)
-    save_file(half(model.transformer.state_dict()), folder / model.file, {"config": json.dumps(model.metadata)})
-    if model.trains_words:
-        save_file(half(model.words.state_dict()), folder / TEXT, {"words": json.dumps(WORDS), "tokens": str(TOKENS)})
-        save_file(half(vae.state_dict()), folder / VAE)
+        seen += len(batch)
+        average(ema, model, min(0.9995, (step + 1) / (step + 10)))
+        losses.append(loss.detach())
+        if len(losses) == 50:
+            told = f"{step + 1} steps, {seen} clips, {clock.spent / 60:.1f} min"
+            print(f"transformer {told}, loss {torch.stack(losses).mean().item():.4f}", flush=True)
+            losses.clear()
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument(
-        "--family", choices=TRAINEES, default="skyreels", help="magi needs the weights of skyreels in place"
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("stage", choices=("encoder", "decoder", *TRAINEES))
+    parser.add_argument("--minutes", type=float, required=True, help="of training, earlier calls included")
     parser.add_argument(
         "--work", type=Path, required=True, help="folder for checkpoints; a later call goes on from them"
     )
-    parser.add_argument("--out", type=Path, default=WEIGHTS, help="folder the finished weights are written to")
-    parser.add_argument("--decoder-minutes", type=float, default=12)
-    parser.add_argument("--steps", type=int, default=5_000, help=f"transformer steps of {BATCH} clips")
-    parser.add_argument("--only", choices=("decoder", "transformer", "export"), help="one stage instead of all")
+    parser.add_argument("--out", type=Path, default=WEIGHTS, help="folder the weights are written to")
+    parser.add_argument("--batch", type=int, default=16, help="clips of a step; 128 suits a large GPU")
     args = parser.parse_args()
-    args.work.mkdir(parents=True, exist_ok=True)
+    for folder in (args.work, args.out):
+        folder.mkdir(parents=True, exist_ok=True)
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    if "RANK" in os.environ:
-        dist.init_process_group("nccl" if device == "cuda" else "gloo")
-    main_rank = not dist.is_initialized() or dist.get_rank() == 0
-
-    vae = DemoVAE()
-    fit_encoder(vae)
-    decoder_file, transformer_file = args.work / "decoder.safetensors", args.work / "transformer.pt"
-    trainee = TRAINEES[args.family]
-    if args.only in (None, "decoder") and main_rank and trainee.trains_words:
-        train_decoder(vae, args.decoder_minutes, device, decoder_file)
-    if args.only == "decoder":
-        return
-    vae.to(device)
     torch.manual_seed(0)
-    model = train_transformer(trainee(), vae, 0 if args.only == "export" else args.steps, device, transformer_file)
-    if args.only == "transformer" or not main_rank:
+    torch.set_float32_matmul_precision("high")
+    torch.backends.cudnn.benchmark = True
+    vae = DemoVAE()
+    if args.stage == "encoder":
+        start_linear(vae)
+    else:
+        vae.load_state_dict({key: value.float() for key, value in load_file(args.out / VAE).items()})
+    bounds = args.batch, args.minutes, device, args.work / f"{args.stage}.pt", args.out
+    if args.stage in TRAINEES:
+        train_transformer(TRAINEES[args.stage](), vae, *bounds)
         return
-    if trainee.trains_words:
-        vae.load_state_dict(load_file(decoder_file))
-    export(vae, model, args.out)
+    words = {"words": json.dumps(WORDS), "tokens": str(TOKENS)}
+    save_file(half({"weight": word_vectors()}), args.out / TEXT, words)
+    train_autoencoder(vae, args.stage == "encoder", *bounds)
 
 
 if __name__ == "__main__":
