@@ -55,5 +55,5 @@ def test_the_encoder_starts_at_principal_components_and_ends_at_unit_scale():
         assert torch.equal(vae.encoder(seen), vae.encoder.linear(seen))
         shown = train.preview(vae)
         guess = vae.encoder(seen).movedim(1, 3) @ torch.tensor(shown["factors"]) + torch.tensor(shown["bias"])
-    assert abs(latents.std() - 1) < 0.1 and latents.mean((0, 2, 3)).abs().max() < 0.4
+    assert abs(latents.std() - 1) < 0.1 and latents.mean((0, 2, 3)).abs().max() < 0.8  # other clips than those it was set by
     assert (guess.movedim(3, 1) - nn.functional.avg_pool2d(seen, 8)).std() < 0.05
