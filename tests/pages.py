@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from .bench.report import result, summary
+from .bench.report import named, ranked, result
 
 ROOT = Path(__file__).resolve().parents[1]
 REPORTS = ROOT / "tests" / "reports"
@@ -66,11 +66,11 @@ def keep(files: Iterable[Path]) -> None:
 
 def pages() -> dict[Path, dict[str, str]]:
     """What stands in which marked place of which page."""
-    benchmark = read("benchmark")
     return {
-        ROOT / "README.md": {"result": result(benchmark)},
+        ROOT / "README.md": {"result": result(read("presets"))},
         ROOT / "docs" / "benchmark.md": {
-            "benchmark": summary(benchmark),
+            "presets": named(read("presets")),
+            "benchmark": ranked(read("benchmark")),
             "efficiency": efficiency(read("efficiency")),
             "gpu": gpu((REPORTS / "gpu_check.md").read_text()),
         },

@@ -27,7 +27,8 @@ def main() -> int:
     parser.add_argument(
         "--presets-only",
         action="store_true",
-        help="leave out the search for equal budgets and the methods at them, which take most of the time",
+        help="leave out the search for equal budgets and the methods at them, which take most of the time; a report of"
+        " its own, presets.json",
     )
     parser.add_argument(
         "--out", type=Path, default=Path("scope-output") / "bench", help="where results are kept (default: %(default)s)"
@@ -70,14 +71,15 @@ def main() -> int:
     report = Benchmark(args.out / "runs.jsonl", args.clips, perceptual).run(
         args.schedules or list(WAYS), args.presets_only
     )
-    (args.out / "benchmark.json").write_text(json.dumps(report, indent=1))
-    (args.out / "benchmark.md").write_text(markdown(report))
+    name = "presets" if args.presets_only else "benchmark"
+    (args.out / f"{name}.json").write_text(json.dumps(report, indent=1))
+    (args.out / f"{name}.md").write_text(markdown(report))
     if not args.presets_only:
         chart(report, args.out / "benchmark.png")
     if args.keep:
         from tests import pages
 
-        pages.keep(args.out.glob("benchmark.*"))
+        pages.keep(args.out.glob(f"{name}.*"))
     print(f"\nDone in {(time.monotonic() - began) / 60:.0f} min. Written to {args.out}")
     return 0
 

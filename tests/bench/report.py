@@ -33,9 +33,14 @@ def markdown(report: dict[str, Any]) -> str:
     return "\n".join([*lines, *ranking(report), "", *verdicts(report), "", footnote(report), ""])
 
 
-def summary(report: dict[str, Any]) -> str:
-    """Methods at equal cost, best first, who loses, and the named presets."""
-    return "\n".join([*ranking(report), "", *verdicts(report), "", *presets(report), "", footnote(report)])
+def ranked(report: dict[str, Any]) -> str:
+    """Methods at equal cost, best first, and who loses."""
+    return "\n".join([*ranking(report), "", *verdicts(report), "", footnote(report)])
+
+
+def named(report: dict[str, Any]) -> str:
+    """The named presets beside fewer steps, and which of them lose."""
+    return "\n".join([*presets(report), "", verdicts(report)[-1], "", footnote(report)])
 
 
 def result(report: dict[str, Any]) -> str:
@@ -279,5 +284,5 @@ def footnote(report: dict[str, Any]) -> str:
     return (
         f"PSNR to the run without acceleration, mean ± spread over {report['clips']} clips with prompts that nothing"
         f" was tuned on, each a run of its own.{equal} Operations are counted at the network. {report['threads']} CPU"
-        " threads; made by `python -m tests.bench`, everything measured is in `tests/reports/benchmark.md`."
+        " threads; made by `python -m tests.bench`; everything measured is in `tests/reports`."
     )
