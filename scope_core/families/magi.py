@@ -44,11 +44,19 @@ HISTORY_SCALES = (1.5, 1.5, 1.5, 1.0, 1.0)
 
 @dataclass(frozen=True)
 class Reach:
-    """How many chunks a chunk attends to, itself included, by the part of its steps it is in; empty: all before it."""
+    """How many chunks a chunk attends to, itself included, by the part of its steps it is in; empty: all before it.
+    Raises ScheduleError."""
 
     noisy: tuple[int, ...] = (5, 4, 3, 2)
     clean: int = 1
     """The same for a chunk that is shown clean; -1: as in the last part."""
+
+    def __post_init__(self) -> None:
+        if any(chunks < 1 for chunks in self.noisy) or (self.clean < 1 and self.clean != -1):
+            raise ScheduleError(
+                f"the reach is {self.noisy} chunks, {self.clean} for a clean one; a chunk sees at least itself, so use"
+                " 1 or more, and -1 for a clean one to see as many as in the last part"
+            )
 
     def of_noisy(self, chunk: int, step: int, steps: int) -> tuple[int, int]:
         """Range [start, end) of a chunk about to take `step` (0..steps - 1)."""

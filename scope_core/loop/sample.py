@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from ..schedule import ARSchedule, Family, Segment, Step
@@ -46,9 +47,10 @@ class Run:
     ):
         """`solver`: a key of SOLVERS, or what makes one of noise levels [S + 1]; by default the family's."""
         self.schedule, self.settings, self.seed = schedule, settings, seed
-        self.make_solver = (
-            SOLVERS[solver or schedule.family.defaults.solver] if solver is None or isinstance(solver, str) else solver
-        )
+        solver = solver or schedule.family.defaults.solver
+        if isinstance(solver, str) and solver not in SOLVERS:
+            raise ValueError(f"solver is {solver!r}; choose one of {', '.join(SOLVERS)}")
+        self.make_solver = SOLVERS[solver] if isinstance(solver, str) else solver
         self.trace = trace or Trace.of(schedule, settings)
         self.controls: list[Control] = []
         """What decided, segment by segment."""
@@ -132,7 +134,8 @@ def sample(
         on_step: called after every iteration, skipped ones too, with the clean estimate.
 
     Returns latents [B, C, L, H, W], the trace, and what decided. Raises NotFiniteError where the network returns NaN or
-    infinity, and ValueError where model and schedule are of different families.
+    infinity, and ValueError for tensors of other shapes or with NaN in them, and where model and schedule are of
+    different families.
 
     >>> import torch
     >>> from scope_core import PRESETS, SKYREELS, sample
@@ -149,6 +152,15 @@ def sample(
             f"the schedule is one of {schedule.family.title} and the model one of {model.family.title}; make it with"
             " the model's family"
         )
+    if noise.ndim != 5 or noise.shape[2] != schedule.frames:
+        raise ValueError(
+            f"noise has shape {list(noise.shape)}; it has to be [batch, channels, {schedule.frames} frames, height,"
+            " width], as long as the schedule"
+        )
+    known = {"noise": (noise, 0), "start": (start, schedule.prefix), "end": (end, schedule.tail)}
+    for name, (given, frames) in known.items():
+        if given is not None or frames:
+            require_latents(name, given, noise, frames)
     run = Run(schedule, settings, solver, seed)
     whole = start[:, :, : schedule.prefix] if start is not None and schedule.prefix else None
     segments = unroll(
@@ -160,3 +172,20 @@ def sample(
         bridge,
     )
     return Sampled(join(segments, schedule.overlap), run.trace, run.controls)
+
+
+def require_latents(name: str, given: Tensor | None, noise: Tensor, frames: int) -> None:
+    """Raises ValueError for what is not latents of the noise's size, `frames` long at least, all of them numbers."""
+    if given is None:
+        raise ValueError(f"{name} is missing; give the {frames} latent frames that the schedule was told of")
+    if given.ndim != 5 or given.shape[2] < frames or beside_frames(given) != beside_frames(noise):
+        raise ValueError(
+            f"{name} has shape {list(given.shape)}; it has to be [batch, channels, {frames} frames, height, width],"
+            f" the same as the noise, which has {list(noise.shape)}"
+        )
+    if not torch.isfinite(given).all():
+        raise ValueError(f"{name} holds NaN or infinity; give latents that are numbers")
+
+
+def beside_frames(latents: Tensor) -> tuple[int, ...]:
+    return (*latents.shape[:2], *latents.shape[3:])

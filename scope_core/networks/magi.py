@@ -498,7 +498,13 @@ class MagiTransformer(nn.Module):
         return self.videodit_blocks["layers"]  # type: ignore[return-value]  # torch does not know what a dict holds
 
     def patch_embedding(self, x: Tensor) -> Tensor:
-        """Patch-embedded latents [B, hidden, F, H / 2, W / 2] of latents x [B, channels, F, H, W]."""
+        """Patch-embedded latents [B, hidden, F, H / 2, W / 2] of latents x [B, channels, F, H, W]. Raises ValueError for
+        other sizes."""
+        if x.shape[1] != self.config.channels or x.shape[3] % 2 or x.shape[4] % 2:
+            raise ValueError(
+                f"the latents have shape {list(x.shape)}; this network takes [batch, {self.config.channels} channels,"
+                " frames, height, width] with an even height and width"
+            )
         x = x.float() * self.config.rescale
         return self.x_embedder(torch.cat([x, x], 1) if self.config.doubled else x).to(self.dtype)
 

@@ -76,6 +76,18 @@ class WanHead(nn.Module):
         return self.head(self.norm(x) * (1 + scale) + shift)
 
 
+class PatchEmbedding(nn.Conv3d):
+    """Tokens [B, dim, F, H / 2, W / 2] of latents [B, in_dim, F, H, W]. Raises ValueError for other sizes."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.shape[1] != self.in_channels or x.shape[3] % 2 or x.shape[4] % 2:
+            raise ValueError(
+                f"the latents have shape {list(x.shape)}; this network takes [batch, {self.in_channels} channels,"
+                " frames, height, width] with an even height and width"
+            )
+        return super().forward(x)
+
+
 class WanTransformer(nn.Module):
     """Velocity v = noise - x0 of latents [B, C, F, H, W] at timesteps t [B, F] (1000 sigma), given text features [B, L,
     text_dim]."""
@@ -83,7 +95,7 @@ class WanTransformer(nn.Module):
     def __init__(self, config: WanConfig):
         super().__init__()
         c = self.config = config
-        self.patch_embedding = nn.Conv3d(c.in_dim, c.dim, (1, 2, 2), stride=(1, 2, 2))
+        self.patch_embedding = PatchEmbedding(c.in_dim, c.dim, (1, 2, 2), stride=(1, 2, 2))
         self.text_embedding = nn.Sequential(nn.Linear(c.text_dim, c.dim), nn.GELU("tanh"), nn.Linear(c.dim, c.dim))
         self.time_embedding = nn.Sequential(nn.Linear(c.freq_dim, c.dim), nn.SiLU(), nn.Linear(c.dim, c.dim))
         self.time_projection = nn.Sequential(nn.SiLU(), nn.Linear(c.dim, c.dim * 6))
@@ -101,6 +113,7 @@ class WanTransformer(nn.Module):
     ) -> Tensor:
         """`mask` [F, F] bool, True where the frame of a row may attend to the frame of a column; `around(i, x, block)`,
         where given, is called in place of block i."""
+        tokens = self.patch_embedding(x)
         grid = x.shape[2], x.shape[3] // 2, x.shape[4] // 2
         e = self.time_embed(t)
         e0 = self.time_projection(e).unflatten(-1, (6, -1))
@@ -108,7 +121,7 @@ class WanTransformer(nn.Module):
         rope = rope_angles(grid, self.config.dim // self.config.num_heads, x.device)
         if mask is not None:
             mask = mask.repeat_interleave(grid[1] * grid[2], 0).repeat_interleave(grid[1] * grid[2], 1)
-        x = self.patch_embedding(x).flatten(2).transpose(1, 2)
+        x = tokens.flatten(2).transpose(1, 2)
         for i, block in enumerate(self.blocks):
             run = partial(block, e=e0, context=context, rope=rope, mask=mask)
             x = run(x) if around is None else around(i, x, run)

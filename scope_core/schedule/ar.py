@@ -205,7 +205,7 @@ class ARSchedule:
         )
         check(
             self.prefix >= 0 and self.tail >= 0,
-            f"prefix is {self.prefix} and tail {self.tail} latent frames; neither can be negative",
+            f"prefix is {self.prefix} and tail {self.tail} latent frames; each must be 0 or more",
         )
         check(
             self.prefix < min(self.frames, self.window),
