@@ -83,7 +83,7 @@ class Planner:
                     f" {hosted(family).unrolling.node}"
                 )
             with torch.inference_mode(), suppress(OSError):
-                self.known.learn(key, signals_of(family, schedule.steps), schedule)
+                self.known.learn(key, signals_of(schedule), schedule)
         return key
 
     def settings(self, node: str, widgets: dict[str, Any]) -> Settings:

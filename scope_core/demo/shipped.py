@@ -181,10 +181,9 @@ DEMOS: dict[str, type[Demo]] = {demo.family.name: demo for demo in (SkyReelsDemo
 """By the name of the family."""
 
 
-def signals_of(family: Family, steps: int) -> Model:
-    """A shipped transformer without a prompt, for the signals that a plan needs."""
-    demo = DEMOS[family.name]()
-    return demo.model(torch.zeros(1, TOKENS, dtype=torch.long), next(iter(demo.schedules(steps).values())))
+def signals_of(schedule: ARSchedule) -> Model:
+    """A shipped transformer without a prompt, for the signals that a plan of a schedule needs."""
+    return DEMOS[schedule.family.name]().model(torch.zeros(1, TOKENS, dtype=torch.long), schedule)
 
 
 def wan(folder: Path = WEIGHTS) -> WanTransformer:

@@ -85,6 +85,6 @@ def words_of(odd: Mapping[str, Any]) -> Iterable[str]:
     """How names and values of a case may be written, in small letters."""
     for name, value in odd.items():
         yield from name.lower().split(".")
-        yield str(value).lower()[:20]
+        yield from value[0].split() if isinstance(value, list) else [str(value).lower()[:20]]
         if isinstance(value, (int, float)):
             yield f"{value:g}"
