@@ -3,6 +3,8 @@
 python -m tests                      all stages
 python -m tests core host            some of them
 python -m tests --comfyui PATH       with your own ComfyUI
+python -m tests fuzz --long          seven to ten times as many random cases
+python -m tests fuzz --case 5000     one of each kind, by its number, which is its seed
 """
 
 import argparse
@@ -32,6 +34,7 @@ STAGES = {
         "a real Chromium: workflows, nodes and widgets, on both canvases of two frontends",
     ),
     "web": (["web"], "the browser code: its types, and under vitest"),
+    "fuzz": (["fuzz"], "random input, from seeds: the library, prompts, plans, files, tables"),
 }
 
 
@@ -93,7 +96,10 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("stages", nargs="*", metavar="STAGE", help=", ".join(STAGES))
     parser.add_argument("--comfyui", type=Path, help="a ComfyUI to test with; otherwise one is found or built")
+    parser.add_argument("--long", action="store_true", help="fuzz: seven to ten times as many cases")
+    parser.add_argument("--case", metavar="N", help="fuzz: only case N of each kind")
     args = parser.parse_args()
+    more = [*(["--long"] if args.long else []), *(["--case", args.case] if args.case else [])]
     if unknown := set(args.stages) - set(STAGES):
         parser.error(f"no stage {', '.join(sorted(unknown))}; choose from {', '.join(STAGES)}")
     try:
@@ -110,7 +116,7 @@ def main() -> int:
         elif stage == "web":
             code = run_vitest()
         else:
-            code = run_pytest(host.python, host.root, *selection)
+            code = run_pytest(host.python, host.root, *selection, *(more if stage == "fuzz" else ()))
         if code:
             failed.append(stage)
     print(f"\n{'All stages passed.' if not failed else 'Failed: ' + ', '.join(failed)}")

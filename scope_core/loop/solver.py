@@ -41,6 +41,10 @@ class Euler:
         return x + per_frame(np.where(update, self.delta[k], 0.0), x) * v
 
 
+MOST_NOISE = 1 - 1e-6
+"""Level that stands for 1 in logarithms, as in diffusers' scheduler."""
+
+
 @dataclass(frozen=True)
 class UniPCTable:
     """Coefficients by step index k, [S] each; docs/skyreels.md 4.2 gives their derivation and symbols."""
@@ -60,7 +64,7 @@ class UniPCTable:
         steps = len(sigmas) - 1
         r = sigmas[1:] / sigmas[:-1]
         with np.errstate(divide="ignore"):
-            lam = np.log1p(-sigmas) - np.log(sigmas)
+            lam = np.log1p(-np.minimum(sigmas, MOST_NOISE)) - np.log(sigmas)
         h = np.diff(lam)
         slope, past, now = (np.zeros(steps) for _ in range(3))
         for k in range(1, steps - 1):

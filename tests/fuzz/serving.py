@@ -30,6 +30,14 @@ def ask(server, graph: dict[str, Any], odd: Mapping[str, Any]) -> dict[str, Any]
     return json.loads(json.dumps(entry["outputs"], allow_nan=False))
 
 
+def ask_afresh(server, graph: dict[str, Any], odd: Mapping[str, Any]) -> dict[str, Any]:
+    """The same of a prompt of which the server has cached nothing: it forgets what the prompt before did not ask
+    for."""
+    unrelated = {"class_type": "PrimitiveInt", "inputs": {"value": 1}}
+    ask(server, {"1": unrelated, "2": {"class_type": "PreviewAny", "inputs": {"source": ["1", 0]}}}, {})
+    return ask(server, graph, odd)
+
+
 def wait(server, run: str) -> dict[str, Any]:
     deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline:
@@ -44,6 +52,7 @@ def require_ours(error: dict[str, Any], odd: Mapping[str, Any]) -> None:
     are core's."""
     told = f"{error['node_type']}: {error['exception_type']}: {error['exception_message']}"
     if error["node_type"].startswith("SCOPE_") or any(PACK in line for line in error["traceback"]):
-        file, statement = error["traceback"][-1].strip().split("\n")[:2]
+        file, _, statement = error["traceback"][-1].strip().partition("\n")
         assert PACK in file and statement.strip().startswith("raise "), f"not raised by a line of ours: {told}, {file}"
+        assert "returned NaN" not in told, f"numbers became NaN: {told}"
         require_sentence(error["exception_message"].strip(), odd)

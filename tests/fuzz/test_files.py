@@ -41,7 +41,16 @@ DAMAGES = {
     "flipped": range(20),
     "filled": (0, 255),
     "longer": (1, 1000),
-    "replaced": (b"", b"null", b"[]", b"{}", b"3", b'"x"', b"\xff" * 64, b"version https://git-lfs.github.com/spec/v1\n"),
+    "replaced": (
+        b"",
+        b"null",
+        b"[]",
+        b"{}",
+        b"3",
+        b'"x"',
+        b"\xff" * 64,
+        b"version https://git-lfs.github.com/spec/v1\n",
+    ),
     "header": ("shape", "dtype", "offsets", "key", "no shape", "length", "list"),
     "weights": ("lost", "scalar", "vector", "transposed", "integers", "renamed", "empty", "nan"),
     "json": ("lost", "number", "text", "list", "null", "renamed"),
@@ -55,7 +64,9 @@ def weights_of(kind: str) -> dict[str, torch.Tensor]:
     if kind == "skyreels":
         network = WanTransformer(WanConfig(128, 64, 1, 1))
     elif kind == "magi":
-        network = MagiTransformer(MagiConfig(2, 64, 96, heads=16, cond=16, head_dim=8, caption_dim=8, caption_length=12))
+        network = MagiTransformer(
+            MagiConfig(2, 64, 96, heads=16, cond=16, head_dim=8, caption_dim=8, caption_length=12)
+        )
     else:
         network = MagiVAE(MagiVaeConfig(dim=256, depth=1, ffn=64, grid=4))
     return {key: value.detach().clone() for key, value in network.state_dict().items()}
@@ -70,7 +81,9 @@ def whole(kind: str) -> bytes:
         return file.getvalue()
     if kind == "report":
         schedule = SKYREELS.schedule(4, steps=6)
-        return json.dumps(plan(schedule, PRESETS["fast"], change_table("sigma", schedule.sigmas, None)).to_json()).encode()
+        return json.dumps(
+            plan(schedule, PRESETS["fast"], change_table("sigma", schedule.sigmas, None)).to_json()
+        ).encode()
     return save(weights_of(kind))
 
 
@@ -167,7 +180,11 @@ def opened(server, folders, info):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(damaged(case))
         shown = node("PreviewAny", source=["opened", 0])
-        graph = {"demo": node("SCOPE_LoadDemo"), "opened": OPENED_BY[kind], **({} if kind == "report" else {"shown": shown})}
+        graph = {
+            "demo": node("SCOPE_LoadDemo"),
+            "opened": OPENED_BY[kind],
+            **({} if kind == "report" else {"shown": shown}),
+        }
         odd = {"fuzz.safetensors": path.name, "special_tokens": kind, "report": "scope", "file": "model", **case}
         graph = {name: {**made, "inputs": dict(made["inputs"])} for name, made in graph.items()}
         return ask(server, complete(graph, info), odd)

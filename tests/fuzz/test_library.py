@@ -3,7 +3,7 @@
 import json
 from dataclasses import replace
 from functools import cache
-from math import inf, nan
+from math import inf, isfinite, nan
 from random import Random
 
 import numpy as np
@@ -16,7 +16,7 @@ from scope_core.demo.shipped import Captioned, MagiDemo, SkyReelsDemo
 from scope_core.demo.words import TOKENS
 from scope_core.families.magi import CHUNK, TEXT_SCALE, Reach
 from scope_core.families.skyreels import Guided
-from scope_core.loop.rollout import compose, unroll
+from scope_core.loop.rollout import NotFiniteError, compose, unroll
 from scope_core.loop.solver import SOLVERS
 from scope_core.networks.compression import Compression
 from scope_core.networks.magi import MagiConfig, MagiTransformer
@@ -228,7 +228,9 @@ class Asked:
         if "preset" in case:
             settings = PRESETS[case["preset"]]
         else:
-            widgets = {name.removeprefix("method."): value for name, value in case.items() if name.startswith("method.")}
+            widgets = {
+                name.removeprefix("method."): value for name, value in case.items() if name.startswith("method.")
+            }
             settings = read(case.get("method", "scope"), widgets)
         changes = {name: case[name] for name in ("signal", "aggregate") if name in case}
         if changes and set(changes) <= set(vars(settings.method)):
@@ -297,6 +299,11 @@ def spoil(model, call: int) -> None:
         model.__class__ = type("Spoiled", (type(model),), {"__call__": lambda self, *args: velocity(*args)})
 
 
+def spoiled(case: dict) -> bool:
+    """Whether a case brings NaN or infinity of its own."""
+    return "spoiled" in case or any(isinstance(value, float) and not isfinite(value) for value in case.values())
+
+
 def check_result(asked: Asked, latents, trace) -> None:
     schedule, settings = asked.schedule, asked.settings
     assert latents.shape == asked.noise.shape and torch.isfinite(latents).all(), "not a whole video of numbers"
@@ -350,6 +357,7 @@ def ends_well(case: dict) -> None:
     except StoppedError:
         pass
     except Exception as error:
+        assert not isinstance(error, NotFiniteError) or spoiled(case), f"numbers became NaN: {error}"
         require_answer(error, {SPOKEN.get(name, name): value for name, value in case.items()} | case)
     else:
         check_result(asked, made.latents, made.trace)

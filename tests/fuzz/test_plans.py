@@ -9,7 +9,23 @@ import pytest
 from cases import draw, explore, require_sentence
 from test_prompts import GRAPH, SHOWN, case_of, complete, graph_of
 
-JUNK = (None, True, 0, -1, 1e308, float("nan"), "", "x", [], [[]], ["sampler"], ["sampler", 0], ["gone", 0], {}, {"a": 1})
+JUNK = (
+    None,
+    True,
+    0,
+    -1,
+    1e308,
+    float("nan"),
+    "",
+    "x",
+    [],
+    [[]],
+    ["sampler"],
+    ["sampler", 0],
+    ["gone", 0],
+    {},
+    {"a": 1},
+)
 """Values of JSON that are put in the place of others."""
 BODIES = (b"", b"{", b"null", b"[]", b"\xff\xfe", b'{"node": "sampler"', b"[" * 50_000, b'{"node": 1, "prompt": {}}')
 BREAKS = ("node", "prompt", "class_type", "inputs", "widget", "link", "gone", "circle", "many", "unknown", "deep")

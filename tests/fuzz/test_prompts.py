@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from cases import ODD_NUMBERS, draw, explore
 from safetensors.numpy import load_file
-from serving import ask
+from serving import ask, ask_afresh
 
 
 def node(kind: str, **inputs) -> dict:
@@ -31,9 +31,7 @@ GRAPH = {
     "chart": node("SCOPE_TradeoffChart", runs=["sweep", 0]),
     "select": node("SCOPE_SamplerSelect", schedule=["schedule", 0], preset="fast", solver="unipc", report_name="fuzz"),
     "noise": node("RandomNoise", noise_seed=4),
-    "guider": node(
-        "CFGGuider", model=["demo", 0], positive=["positive", 0], negative=["negative", 0], cfg=2.5
-    ),
+    "guider": node("CFGGuider", model=["demo", 0], positive=["positive", 0], negative=["negative", 0], cfg=2.5),
     "sigmas": node("BasicScheduler", model=["demo", 0], scheduler="simple", steps=4, denoise=1.0),
     "custom": node(
         "SamplerCustomAdvanced",
@@ -64,11 +62,7 @@ SHOWN = {
 """Kinds of graphs by their outputs."""
 DIFFERS = {
     "magi": {"demo.family": "MAGI-1", "sampler.schedule": ["chunks", 0], "sampler.latent": ["chunks", 1]},
-    "magi custom": {
-        "demo.family": "MAGI-1",
-        "select.schedule": ["chunks", 0],
-        "custom.latent_image": ["chunks", 1],
-    },
+    "magi custom": {"demo.family": "MAGI-1", "select.schedule": ["chunks", 0], "custom.latent_image": ["chunks", 1]},
     "prompted": {"sampler.settings": ["settings", 0]},
 }
 """What differs from GRAPH in some of them."""
@@ -227,8 +221,8 @@ def normal(server, folders, info):
     """Latents of a usual run, made anew each time it is called."""
 
     def run() -> np.ndarray:
-        ask(server, complete(graph_of({"graph": "calibrate", "calibrate.steps": 2}), info), {})
-        ask(server, complete(graph_of({"sampler.preset": "fast", "save.filename_prefix": "normal"}), info), {})
+        case = {"sampler.preset": "fast", "save.filename_prefix": "normal"}
+        assert ask_afresh(server, complete(graph_of(case), info), {})
         newest = max(folders["output"].glob("normal_*.latent"))
         made = load_file(newest)["latent_tensor"]
         newest.unlink()
