@@ -498,8 +498,8 @@ class MagiTransformer(nn.Module):
         return self.videodit_blocks["layers"]  # type: ignore[return-value]  # torch does not know what a dict holds
 
     def patch_embedding(self, x: Tensor) -> Tensor:
-        """Patch-embedded latents [B, hidden, F, H / 2, W / 2] of latents x [B, channels, F, H, W]. Raises ValueError for
-        other sizes."""
+        """Patch-embedded latents [B, hidden, F, H / 2, W / 2] of latents x [B, channels, F, H, W]. Raises ValueError
+        for other sizes."""
         if x.shape[1] != self.config.channels or x.shape[3] % 2 or x.shape[4] % 2:
             raise ValueError(
                 f"the latents have shape {list(x.shape)}; this network takes [batch, {self.config.channels} channels,"

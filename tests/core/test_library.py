@@ -11,10 +11,14 @@ import torch
 from diffusers import SkyReelsV2Transformer3DModel
 
 import scope_core
-from scope_core import PRESETS, SKYREELS, sample
+from scope_core import MAGI, PRESETS, SKYREELS, ScheduleError, plan, sample
+from scope_core.demo.shipped import signals_of
+from scope_core.families.magi import Reach
 from scope_core.families.skyreels import Guided, Term
 from scope_core.networks.skyreels_keys import to_official
 from scope_core.networks.wan import WanConfig, WanTransformer
+from scope_core.settings import read
+from scope_core.signals import change_table
 
 ROOT = Path(__file__).parents[2]
 
@@ -118,3 +122,48 @@ def test_a_network_without_features_is_answered():
         sample(Bare(), torch.zeros(1, 16, 4, 4, 4), schedule, PRESETS["balanced"])
     made = sample(Bare(), torch.ones(1, 16, 4, 4, 4), schedule, PRESETS["off"])
     assert made.trace.totals["computed"] == 6
+
+
+NOISE = torch.zeros(1, 16, 4, 4, 4)
+GIVEN = {"noise": NOISE, "start": NOISE[:, :, :2], "solver": None}
+
+
+@pytest.mark.parametrize(
+    "change, words",
+    [
+        ({"noise": NOISE[:, :, :3]}, "noise has shape .1, 16, 3, 4, 4.*4 frames"),
+        ({"noise": NOISE[0]}, "noise has shape .16, 4, 4, 4.; it has to be"),
+        ({"noise": NOISE + float("nan")}, "noise holds NaN.*give"),
+        ({"start": None}, "start is missing; give the 2 latent frames"),
+        ({"start": NOISE[:, :, :1]}, "start has shape .1, 16, 1, 4, 4.*2 frames"),
+        ({"start": NOISE[:, :3]}, "start has shape .1, 3, 4, 4, 4.*the same as the noise"),
+        ({"start": NOISE / 0}, "start holds NaN"),
+        ({"end": NOISE[:, :, :, :2]}, "end has shape"),
+        ({"noise": NOISE[:, :3], "start": NOISE[:, :3]}, "latents have shape .*takes .batch, 16 channels"),
+        ({"noise": NOISE[..., :3], "start": NOISE[..., :3]}, "latents have shape .*even height and width"),
+        ({"solver": "heun"}, "solver is 'heun'; choose one of unipc, euler"),
+    ],
+)
+def test_inputs_of_other_shapes_are_answered(change, words):
+    torch.manual_seed(0)
+    network = WanTransformer(WanConfig(24, 64, 2, 2, text_dim=8, freq_dim=16)).eval()
+    given = GIVEN | change
+    with pytest.raises(ValueError, match=words):
+        sample(Guided(network, torch.randn(1, 4, 8)), given.pop("noise"), SKYREELS.schedule(4, 6, prefix=2), **given)
+
+
+def test_unknown_tables_options_and_reaches_are_answered():
+    with pytest.raises(ScheduleError, match="'nonsense' is unknown; use 'magi 8,16,16' or"):
+        MAGI.schedule(6, 4, table="nonsense", levels=(1.0, 0.7, 0.5, 0.3, 0.0))
+    with pytest.raises(ValueError, match="predictor is 'nonsense'; choose one of hold, taylor1"):
+        read("scope", {"predictor": "nonsense"})
+    for reach in ((0, 1), 1), ((2, 1), 0):
+        with pytest.raises(ScheduleError, match="the reach is.*use 1 or more"):
+            Reach(*reach)
+
+
+@pytest.mark.parametrize("schedule", [SKYREELS.schedule(4, 4), MAGI.schedule(6, 6, 1, reach=Reach(()))])
+def test_a_demo_is_planned_at_any_number_of_steps(schedule):
+    """Four steps are fewer than the lag of its usual schedule, six no multiple of its usual window."""
+    table = change_table("modulation", schedule.sigmas, signals_of(schedule))
+    assert plan(schedule, PRESETS["balanced"], table).totals["iterations"] == schedule.steps

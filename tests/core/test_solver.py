@@ -5,7 +5,7 @@ import pytest
 import torch
 from diffusers import UniPCMultistepScheduler
 
-from scope_core import PRESETS, SKYREELS, Gate, Settings, sample
+from scope_core import MAGI, PRESETS, SKYREELS, Gate, Settings, sample
 from scope_core.families.skyreels import Term
 from scope_core.loop.solver import Euler, UniPC
 from scope_core.methods import Scope
@@ -140,3 +140,16 @@ def test_reuse_with_euler_is_euler_on_the_recomputed_levels(max_skip):
     fewer = SKYREELS.schedule(4, len(computed), levels=levels)
     coarse, _, _ = sample(Smooth(), x, fewer, PRESETS["off"], solver="euler")
     assert (reused - coarse).abs().max() < 1e-13
+
+
+@pytest.mark.parametrize("steps", [3, 4, 16])
+def test_unipc_begins_at_pure_noise(steps):
+    """MAGI-1's levels begin at exactly 1, where the logarithm of the signal is minus infinity. A constant velocity is
+    followed exactly."""
+    sigmas = MAGI.sigmas(steps, 3.0, MAGI.tables[0])
+    assert sigmas[0] == 1
+    solver, noise, v = UniPC(sigmas, match_reference=False), torch.ones(1, 1, 1, 1, 1), torch.full((1, 1, 1, 1, 1), 0.5)
+    x, all_of = noise, np.ones(1, dtype=bool)
+    for k in range(steps):
+        x = solver.step(x, v, np.array([k]), all_of, ~all_of)
+    assert (x - (noise - v)).abs().max() <= 1e-6

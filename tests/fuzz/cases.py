@@ -18,8 +18,8 @@ OURS = tuple(str(PACK / room) for room in ("scope_core", "nodes"))
 ODD_NUMBERS = (0, -1, 1e-9, 1e9, math.nan, math.inf)
 RAISE = dis.opmap["RAISE_VARARGS"]
 WAY_OUT = re.compile(
-    r"\b(must|has to|have to|needs?|choose|uses?|takes|set|give|load|connect|remove|run|make|write|scale|start|lie|at least|at"
-    r" most|between|download|usual|published|only|for example|instead|above)\b",
+    r"\b(must|has to|have to|needs?|choose|uses?|takes|set|give|load|connect|remove|run|make|write|scale|start|lie|at"
+    r" least|at most|between|download|usual|published|only|for example|instead|above)\b",
     re.IGNORECASE,
 )
 RAW = re.compile(
@@ -27,7 +27,7 @@ RAW = re.compile(
     r" attribute|invalid literal|could not convert|cannot convert|not supported between|division by zero|recursion"
     r" depth|size of tensor|shape mismatch|unexpected keyword|positional argument|to unpack|codec can't|dtype|broadcast"
 )
-"""How Python, numpy and torch speak to programmers."""
+"""How Python, numpy and torch speak to those who program them."""
 
 
 def draw(random: Random, fields: Mapping[str, Sequence[Any]], most: int) -> dict[str, Any]:
@@ -85,6 +85,6 @@ def words_of(odd: Mapping[str, Any]) -> Iterable[str]:
     """How names and values of a case may be written, in small letters."""
     for name, value in odd.items():
         yield from name.lower().split(".")
-        yield from value[0].split() if isinstance(value, list) else [str(value).lower()[:20]]
+        yield from str(value[0]).split() if isinstance(value, list) else [str(value).lower()[:20]]
         if isinstance(value, (int, float)):
             yield f"{value:g}"

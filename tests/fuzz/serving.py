@@ -51,6 +51,8 @@ def require_ours(error: dict[str, Any], odd: Mapping[str, Any]) -> None:
     """Asserts that an error in the pack left a `raise` statement of its own, with a sentence. Errors of core's nodes
     are core's."""
     told = f"{error['node_type']}: {error['exception_type']}: {error['exception_message']}"
+    if "outside the output folder" in told:  # the host's own refusal, the same for every node that saves
+        return
     if error["node_type"].startswith("SCOPE_") or any(PACK in line for line in error["traceback"]):
         file, _, statement = error["traceback"][-1].strip().partition("\n")
         assert PACK in file and statement.strip().startswith("raise "), f"not raised by a line of ours: {told}, {file}"

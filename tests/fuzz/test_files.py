@@ -1,4 +1,4 @@
-"""Files that are damaged at random: models, an autoencoder, the tokens of MAGI-1 and reports, opened by a real server."""
+"""Files that are damaged at random, opened by a real server: models, autoencoders, MAGI-1's tokens, reports."""
 
 import io
 import json
@@ -112,18 +112,20 @@ def damaged(case: dict) -> bytes:
 def changed_weights(weights: dict, how: str, random: Random) -> dict:
     key = random.choice(sorted(weights))
     value = weights.pop(key)
-    other = {
-        "scalar": lambda: value.flatten()[0].clone(),
-        "vector": lambda: value.flatten().clone(),
-        "transposed": lambda: value.transpose(0, -1).contiguous() if value.ndim else value,
-        "integers": lambda: value.to(torch.int8),
-        "empty": lambda: value.flatten()[:0].clone(),
-        "nan": lambda: torch.full_like(value, torch.nan),
-        "renamed": lambda: value,
-    }
+    if how == "lost":
+        return weights
+    if how == "renamed":
+        return weights | {f"x.{key}": value}
     if how == "integers":
-        weights = {name: each.to(torch.int8) for name, each in weights.items()}
-    return weights if how == "lost" else weights | {f"x.{key}" if how == "renamed" else key: other[how]()}
+        return {name: each.to(torch.int8) for name, each in weights.items()}
+    shaped = {
+        "scalar": value.flatten()[0],
+        "vector": value.flatten(),
+        "empty": value.flatten()[:0],
+        "nan": value * torch.nan,
+    }
+    shaped["transposed"] = value.transpose(0, -1) if value.ndim else value
+    return weights | {key: shaped[how].clone().contiguous()}
 
 
 def with_header(file: bytes, how: str, random: Random) -> bytes:

@@ -7,28 +7,46 @@ from random import Random
 
 import pytest
 from cases import draw, explore, require_sentence
-from test_prompts import GRAPH, SHOWN, case_of, complete, graph_of
+from test_prompts import case_of, complete, graph_of
 
-JUNK = (
-    None,
-    True,
-    0,
-    -1,
-    1e308,
-    float("nan"),
-    "",
-    "x",
-    [],
-    [[]],
-    ["sampler"],
-    ["sampler", 0],
-    ["gone", 0],
-    {},
-    {"a": 1},
-)
+JUNK = (None, True, 0, -1, 1e308, float("nan"), "", "x", [], [[]], ["sampler"], ["sampler", 0], ["gone", 0], {})
 """Values of JSON that are put in the place of others."""
 BODIES = (b"", b"{", b"null", b"[]", b"\xff\xfe", b'{"node": "sampler"', b"[" * 50_000, b'{"node": 1, "prompt": {}}')
-BREAKS = ("node", "prompt", "class_type", "inputs", "widget", "link", "gone", "circle", "many", "unknown", "deep")
+
+
+def replace_input(place: dict, number: int, junk) -> None:
+    if isinstance(place["inputs"], dict) and place["inputs"]:
+        names = sorted(place["inputs"])
+        place["inputs"][names[number % len(names)]] = junk
+
+
+def nest(depth: int) -> list:
+    made: list = []
+    for _ in range(depth):
+        made = [made]
+    return made
+
+
+BREAKS = {
+    "prompt": lambda request, place, junk: request.update(prompt=junk),
+    "class_type": lambda request, place, junk: place.update(class_type=junk),
+    "inputs": lambda request, place, junk: place.update(inputs=junk),
+    "input": lambda request, place, change: replace_input(place, *change),
+    "gone": lambda request, place, name: request["prompt"].pop(name, None),
+    "circle": lambda request, place, link: place.update(inputs={"model": link, "latent": link, "schedule": link}),
+    "many": lambda request, place, count: request["prompt"].update({str(i): place for i in range(count)}),
+    "deep": lambda request, place, depth: place.update(inputs={"model": nest(depth)}),
+}
+"""How a request is broken: in all of it, or in the node at one place."""
+BROKEN = {
+    **dict.fromkeys(("prompt", "class_type", "inputs"), JUNK),
+    "input": [(number, junk) for number in range(12) for junk in JUNK],
+    "class_type ": ("KSampler", "SCOPE_Sampler", "SCOPE_ARSchedule", "SCOPE_Sweep"),
+    "gone": ("demo", "schedule", "positive", "sampler"),
+    "circle": (["sampler", 0], ["schedule", 1]),
+    "many": (299, 400),
+    "deep": (100, 900),
+}
 
 
 def request_of(case: dict, info: dict) -> bytes:
@@ -36,32 +54,10 @@ def request_of(case: dict, info: dict) -> bytes:
     if "body" in case:
         return BODIES[case["body"]]
     graph = deepcopy(complete(graph_of(case), info))
-    request = {"node": case.get("of", "sampler"), "prompt": graph}
-    place = graph.get(case.get("at", "sampler"), graph[next(iter(graph))])
-    junk = JUNK[case.get("junk", 0)]
-    for broken in BREAKS:
-        if broken not in case:
-            continue
-        if broken in ("node", "prompt"):
-            request[broken] = junk
-        elif broken in ("class_type", "inputs"):
-            place[broken] = junk
-        elif broken in ("widget", "link") and isinstance(place["inputs"], dict) and place["inputs"]:
-            names = sorted(place["inputs"])
-            place["inputs"][names[case[broken] % len(names)]] = junk
-        elif broken == "gone":
-            graph.pop(sorted(graph)[case[broken] % len(graph)])
-        elif broken == "circle" and isinstance(place["inputs"], dict):
-            place["inputs"] |= {"model": [case.get("at", "sampler"), 0], "latent": [case.get("at", "sampler"), 1]}
-        elif broken == "many":
-            graph |= {str(i): {"class_type": "PrimitiveInt", "inputs": {"value": i}} for i in range(400)}
-        elif broken == "unknown":
-            place["class_type"] = "KSampler"
-        elif broken == "deep":
-            deep: list = []
-            for _ in range(900):
-                deep = [deep]
-            place["inputs"] = {"model": deep}
+    request, place = {"node": case.get("of", "sampler"), "prompt": graph}, graph.get(case.get("at"), {})
+    for name, value in case.items():
+        if name.strip() in BREAKS:
+            BREAKS[name.strip()](request, place or graph["demo"], value)
     return json.dumps(request).encode()
 
 
@@ -71,11 +67,11 @@ def plan_case_of(seed: int, info: dict) -> dict:
     if random.random() < 0.05:
         return {"body": random.randrange(len(BODIES))}
     case = case_of(seed, info)
-    planned = [name for name in ("sampler", "schedule", "chunks", "sweep", "demo", "select") if name in graph_of(case)]
-    case["of"] = random.choice([*planned * 3, "gone", ""])
+    graph = graph_of(case)
+    planned = [name for name in ("sampler", "schedule", "chunks", "sweep") if name in graph]
+    case["of"] = random.choice([*planned * 4, "demo", "gone", ""] if planned else ["demo", "select"])
     if random.random() < 0.5:
-        fields = {broken: range(12) for broken in BREAKS}
-        case |= draw(random, fields, 2) | {"at": random.choice(list(GRAPH)), "junk": random.randrange(len(JUNK))}
+        case |= draw(random, BROKEN, 1) | {"at": random.choice(sorted(graph))}
     return case
 
 

@@ -208,7 +208,7 @@ def links_of(kind: str, info: dict, random: Random) -> list:
         for slot, output in enumerate(info[made["class_type"]]["output"])
     ]
     fitting = [link for link, output in outputs if output in kind.split(",")]
-    return [*fitting * 2, random.choice([link for link, _ in outputs])] or [["demo", 0]]
+    return [*(fitting * 2), random.choice([link for link, _ in outputs])]
 
 
 @pytest.fixture(scope="module")
@@ -252,7 +252,8 @@ def check(outputs: dict, output: Path) -> None:
 @pytest.mark.cases(100, 700)
 def test_every_prompt_ends_in_a_result_or_a_sentence(server, folders, info, first, normal, seed):
     def ends_well(case: dict) -> None:
-        check(ask(server, complete(graph_of(case), info), case), folders["output"])
+        odd = {**case, "schedule": ""} if case.get("graph", "").startswith("magi") else case
+        check(ask(server, complete(graph_of(case), info), odd), folders["output"])
 
     explore(ends_well, case_of(seed, info), seed)
     if seed % 10 == 9:
