@@ -16,7 +16,7 @@ from scope_core.demo.shipped import Captioned, MagiDemo, SkyReelsDemo
 from scope_core.demo.words import TOKENS
 from scope_core.families.magi import TEXT_SCALE, Reach
 from scope_core.families.skyreels import Guided
-from scope_core.loop.rollout import NotFiniteError, compose, unroll
+from scope_core.loop.rollout import NotFiniteError, compose, join, unroll
 from scope_core.loop.solver import SOLVERS
 from scope_core.networks.compression import Compression
 from scope_core.networks.magi import MagiConfig, MagiTransformer
@@ -280,7 +280,7 @@ class Asked:
             return x
 
         start = self.start[:, :, : schedule.prefix] if self.start is not None and schedule.prefix else None
-        return unroll(denoised, self.noise, schedule, start, self.end)
+        return join(unroll(denoised, self.noise, schedule, start, self.end), schedule.overlap)
 
 
 def spoil(model, call: int) -> None:
