@@ -19,7 +19,7 @@ ODD_NUMBERS = (0, -1, 1e-9, 1e9, math.nan, math.inf)
 RAISE = dis.opmap["RAISE_VARARGS"]
 WAY_OUT = re.compile(
     r"\b(must|has to|have to|needs?|choose|uses?|takes|set|give|load|connect|remove|run|make|write|scale|start|lie|at"
-    r" least|at most|between|download|usual|published|only|for example|instead|above)\b",
+    r" least|at most|between|download|usual|published|only|for example|turn|disconnect|instead|above)\b",
     re.IGNORECASE,
 )
 RAW = re.compile(
