@@ -261,6 +261,9 @@ def plan_node(node: str, graph: Graph, known: SignalMaps) -> dict[str, Any]:
     elif kind == "SCOPE_Sweep":
         result = {"points": [point_of(trace.to_json()) for trace in planner.sweep(node)]}
     else:
-        raise GraphError(f"there is no plan for a {kind[:40]!r} node")
+        raise GraphError(
+            f"there is no plan for a {kind[:40]!r} node; choose one of"
+            f" {', '.join(('SCOPE_Sampler', *SCHEDULES, 'SCOPE_Sweep'))}"
+        )
     said = dict.fromkeys([*planner.guesses, *planner.notes])
     return {**result, "exact": not planner.guesses, "note": " ".join(f"{text[0].upper()}{text[1:]}." for text in said)}

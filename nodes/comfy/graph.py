@@ -38,7 +38,7 @@ class Graph:
 
         def found(name: str) -> dict[str, Any]:
             if name not in prompt:
-                raise GraphError(f"node {name[:40]!r} is not in the graph")
+                raise GraphError(f"node {name[:40]!r} is not in the graph; connect another one in its place")
             return prompt[name]
 
         return cls(found, tuple(prompt))
@@ -61,7 +61,7 @@ class Graph:
             return int(value) if isinstance(value, float) and value.is_integer() else value
         source, slot = value
         if source in path:
-            raise GraphError(f"the graph goes in circles at node {source[:40]!r}")
+            raise GraphError(f"the graph goes in circles at node {source[:40]!r}; remove a link of the circle")
         if source not in digests:
             node = self.node(source)
             inputs = {

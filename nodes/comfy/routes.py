@@ -60,10 +60,10 @@ def read(body: bytes) -> tuple[str, Graph]:
     """Node and graph of a request. Raises GraphError for what is not one."""
     try:
         request = json.loads(body)
-    except ValueError as error:
-        raise GraphError(f"a plan is asked for in JSON, and this is not: {error}") from error
+    except ValueError:
+        request = None
     if not isinstance(request, dict) or not isinstance(request.get("node"), str):
-        raise GraphError('a plan needs {"node": id, "prompt": graph}')
+        raise GraphError('a plan needs {"node": id, "prompt": graph} in JSON')
     return request["node"], Graph.of(request.get("prompt"))
 
 
