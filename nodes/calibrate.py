@@ -1,5 +1,7 @@
 """SCOPE Calibrate: one recorded run, and what it teaches about a model."""
 
+from math import isfinite
+
 from comfy_api.latest import io
 
 from ..scope_core.methods import METHODS
@@ -75,6 +77,8 @@ class Calibrate(io.ComfyNode):
         solver: str,
         schedule=None,
     ) -> io.NodeOutput:
+        if not isfinite(speed):
+            raise sampling.UnsuitableError(f"speed is {speed}; it has to be a number from 1 to 20, such as 2.5")
         request = Request(model, positive, negative, latent, schedule, seed, steps, cfg, shift, solver)
         made, run = render(cls.hidden, request, Settings(Record(signal="latent")))
         known, key = sampling.knowledge(), Graph(cls.hidden.dynprompt.get_node).identity(cls.hidden.unique_id, "model")

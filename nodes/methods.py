@@ -61,12 +61,15 @@ def selector() -> io.Input:
     )
 
 
-def settings_of(selected: dict[str, Any] | None) -> Settings:
-    """Settings of the selector's value; of a choice that it does not have the host makes None. Raises ValueError for
-    that and out of range."""
-    if selected is None:
+def settings_of(selected: Any) -> Settings:
+    """Settings of the selector's value; the host makes None of a choice that it does not have, and whatever comes
+    through it of a link. Raises ValueError for these and out of range."""
+    if not isinstance(selected, dict):
         offered = (name for name, method in METHODS.items() if method.offered)
-        raise ValueError(f"method is none of the choices; choose one of {', '.join(offered)}")
+        raise ValueError(
+            "method is none of the choices, or comes from another node, which cannot bring its widgets; choose one of"
+            f" {', '.join(offered)} on SCOPE Settings itself"
+        )
     return read(selected["method"], selected)
 
 
@@ -104,5 +107,5 @@ class ScopeSettings(io.ComfyNode):
         )
 
     @classmethod
-    def execute(cls, method: dict[str, Any] | None = None) -> io.NodeOutput:
+    def execute(cls, method: Any = None) -> io.NodeOutput:
         return io.NodeOutput(settings_of(method))

@@ -103,12 +103,30 @@ def read_state(paths: list[str]) -> tuple[dict[str, torch.Tensor], dict[str, str
     return to_official(state), metadata
 
 
+def check_shapes(shapes: Mapping[str, tuple[int, ...]], network: torch.nn.Module, name: str, model: str) -> None:
+    """Raises ModelFileError for a file whose weights are not all those of `network`, or not of their shapes."""
+    expected = {key: tuple(weight.shape) for key, weight in network.state_dict().items()}
+    if missing := sorted(expected.keys() - shapes.keys()):
+        raise ModelFileError(
+            f"{name} lacks {len(missing)} weights of {model}, such as {missing[0]}. A part of the model is missing:"
+            " choose the first file of the complete set, or download it again"
+        )
+    for key, shape in expected.items():
+        if shapes[key] != shape:
+            raise ModelFileError(
+                f"{name} is damaged or of another architecture: {key} has shape {list(shapes[key])}, which has to be"
+                f" {list(shape)} in {model} of this width. Download it again"
+            )
+
+
 def load_ar_model(paths: list[str], fps: int, model_options: dict, kind: str = "auto", disable_dynamic: bool = False):
     """A prepared ModelPatcher of the files at `paths`. `kind` (see KINDS) matters to MAGI-1. Raises
     NotARVideoModelError, ModelFileError."""
     name = Path(paths[0]).name
     shapes = read_header(paths)
     if config := magi_network.config_of(shapes):
+        with torch.device("meta"):
+            check_shapes(shapes, magi_network.MagiTransformer(config), name, "MAGI-1")
         return load_magi(paths, config, model_options, kind, disable_dynamic)
     model_name = identify(shapes, name)
     if kind != "auto":
@@ -137,7 +155,7 @@ def told_of(metadata: Mapping[str, str] | None, name: str) -> dict[str, int]:
         return json.loads((metadata or {}).get("config", "{}")).get("transformer", {})
     except (ValueError, AttributeError) as error:
         raise ModelFileError(
-            f"{name} has a `config` in its metadata that cannot be read ({error}). Download the file again"
+            f"{name} has a `config` in its metadata that cannot be read. Download the file again"
         ) from error
 
 
@@ -178,16 +196,7 @@ def load_magi(
             f"weight_dtype cannot change {name}: its layers are stored in fp8 with scales of their own. Set it to"
             " default"
         )
-    try:
-        patcher = magi.make_patcher(
-            config, read_state(paths)[0], distilled, model_options.get("dtype"), disable_dynamic
-        )
-    except KeyError as error:
-        missing = error.args
-        raise ModelFileError(
-            f"{name} lacks {len(missing)} weights of MAGI-1, such as {missing[0]}. A part of the model is missing:"
-            " choose the first file of the complete set, or download it again"
-        ) from error
+    patcher = magi.make_patcher(config, read_state(paths)[0], distilled, model_options.get("dtype"), disable_dynamic)
     sizes = {magi_network.MAGI_4_5B.hidden: "4.5B", magi_network.MAGI_24B.hidden: "24B"}
     version = "MAGI-1.1" if re.search(r"magi[-_ ]?1[._]1(?!\d)", named(paths[0])) else "MAGI-1"
     patcher.set_attachments(

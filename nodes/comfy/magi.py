@@ -370,8 +370,7 @@ def make_patcher(
     disable_dynamic: bool = False,
 ):
     """ModelPatcher of weights in the published layout. `dtype` stores the linears of the blocks; by default the host
-    chooses as the file has them, and a linear_proj in fp32 stays so, as the only one that is computed in it. Raises
-    KeyError with the names of weights that are missing."""
+    chooses as the file has them, and a linear_proj in fp32 stays so, as the only one that is computed in it."""
     management = comfy.model_management
     load_device, offload_device = management.get_torch_device(), management.unet_offload_device()
     supported = MagiSettings.supported_inference_dtypes
@@ -393,8 +392,6 @@ def make_patcher(
     if not management.is_device_cpu(offload_device):
         model.to(offload_device)
     wanted = model.diffusion_model.state_dict()
-    if missing := wanted.keys() - state.keys():
-        raise KeyError(*sorted(missing))
     model.load_model_weights({key: state[key].to(wanted[key].dtype) for key in wanted}, "", assign=patcher.is_dynamic())
     return patcher
 

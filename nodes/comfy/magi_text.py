@@ -5,7 +5,6 @@ import html
 import re
 from collections.abc import Collection
 from urllib.parse import unquote_plus
-from zipfile import BadZipFile
 
 import folder_paths
 import ftfy
@@ -141,7 +140,7 @@ def special_tokens(options: Collection[str]) -> Tensor:
     try:
         with np.load(path, allow_pickle=False) as file:
             arrays = {name: torch.from_numpy(file[name].astype(np.float16)).float() for name in TOKEN_ARRAYS}
-    except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
+    except Exception as error:  # noqa: BLE001 - whatever damage makes a parser do
         raise missing_tokens(f"cannot be read ({error})") from error
     if wrong := [name for name, rows in TOKEN_ARRAYS.items() if arrays[name].shape != (rows, WIDTH)]:
         raise missing_tokens(

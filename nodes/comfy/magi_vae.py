@@ -24,7 +24,7 @@ from ...scope_core.networks.magi_vae import (
     unscaled,
 )
 from ...scope_core.networks.skyreels_keys import to_official
-from .loading import ModelFileError, read_header
+from .loading import ModelFileError, check_shapes, read_header
 
 FIRST_KEY = "encoder.cls_token"
 OTHER_FILES = {
@@ -178,7 +178,8 @@ def load_magi_vae(path: str) -> MagiVideoVAE:
         )
     shapes = read_header([path])
     prefix = next((key.removesuffix(FIRST_KEY) for key in shapes if key.endswith(FIRST_KEY)), "")
-    config = config_of({key.removeprefix(prefix): shape for key, shape in shapes.items()})
+    published = {key.removeprefix(prefix): shape for key, shape in shapes.items()}
+    config = config_of(published)
     if config is None:
         what = next(
             (what for mark, what in OTHER_FILES.items() if any(mark in key for key in shapes)), "no autoencoder"
@@ -187,6 +188,8 @@ def load_magi_vae(path: str) -> MagiVideoVAE:
             f"{name} is not the MAGI-1 VAE, which is ckpt/vae/diffusion_pytorch_model.safetensors of sand-ai/MAGI-1. "
             f"This file seems to be {what}."
         )
+    with torch.device("meta"):
+        check_shapes(published, MagiVAE(config), name, "the MAGI-1 VAE")
     state = to_official(comfy.utils.load_torch_file(path))
     vae = MagiVideoVAE(config, {key.removeprefix(prefix): value for key, value in state.items()})
     vae.patcher.cached_patcher_init = (lambda path: load_magi_vae(path).patcher, (path,))

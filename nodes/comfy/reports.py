@@ -32,7 +32,7 @@ def read_report(name: str) -> dict[str, Any]:
     try:
         trace = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise ValueError(f"the report {shown} is damaged ({error}); {again} once more, or delete the file") from error
+        raise ValueError(f"the report {shown} is damaged; {again} once more, or delete the file") from error
     if not isinstance(trace, dict) or trace.get("format") != "scope.trace":
         raise ValueError(f"the file {shown} is not a trace of SCOPE; {again}, or name another report")
     return trace

@@ -83,7 +83,7 @@ class SkyReels(Family):
         return np.append(sigma, 0.0)
 
     def given(self, levels: np.ndarray) -> np.ndarray:
-        """UniPC needs a first level below 1."""
+        """The network knows timesteps below 1000, so levels below 1."""
         if levels[0] > 1 - 1e-6:
             levels[0] = max(1 - 1e-4, (1 + levels[1]) / 2)
         return levels

@@ -48,9 +48,11 @@ class Run:
         """`solver`: a key of SOLVERS, or what makes one of noise levels [S + 1]; by default the family's."""
         self.schedule, self.settings, self.seed = schedule, settings, seed
         solver = solver or schedule.family.defaults.solver
-        if isinstance(solver, str) and solver not in SOLVERS:
-            raise ValueError(f"solver is {solver!r}; choose one of {', '.join(SOLVERS)}")
-        self.make_solver = SOLVERS[solver] if isinstance(solver, str) else solver
+        if isinstance(solver, str):
+            if solver not in SOLVERS:
+                raise ValueError(f"solver is {solver!r}; choose one of {', '.join(SOLVERS)}")
+            solver = SOLVERS[solver]
+        self.make_solver = solver
         self.trace = trace or Trace.of(schedule, settings)
         self.controls: list[Control] = []
         """What decided, segment by segment."""
@@ -157,10 +159,12 @@ def sample(
             f"noise has shape {list(noise.shape)}; it has to be [batch, channels, {schedule.frames} frames, height,"
             " width], as long as the schedule"
         )
-    known = {"noise": (noise, 0), "start": (start, schedule.prefix), "end": (end, schedule.tail)}
-    for name, (given, frames) in known.items():
-        if given is not None or frames:
-            require_latents(name, given, noise, frames)
+    require_numbers("noise", noise)
+    for name, known, frames in ("start", start, schedule.prefix), ("end", end, schedule.tail):
+        if known is not None:
+            require_known(name, known, noise, frames)
+        elif frames:
+            raise ValueError(f"{name} is missing; give the {frames} latent frames that the schedule was told of")
     run = Run(schedule, settings, solver, seed)
     whole = start[:, :, : schedule.prefix] if start is not None and schedule.prefix else None
     segments = unroll(
@@ -174,18 +178,18 @@ def sample(
     return Sampled(join(segments, schedule.overlap), run.trace, run.controls)
 
 
-def require_latents(name: str, given: Tensor | None, noise: Tensor, frames: int) -> None:
-    """Raises ValueError for what is not latents of the noise's size, `frames` long at least, all of them numbers."""
-    if given is None:
-        raise ValueError(f"{name} is missing; give the {frames} latent frames that the schedule was told of")
-    if given.ndim != 5 or given.shape[2] < frames or beside_frames(given) != beside_frames(noise):
+def require_known(name: str, known: Tensor, noise: Tensor, frames: int) -> None:
+    """Raises ValueError for latents that are not of the noise's size, `frames` long at least, or hold other than
+    numbers."""
+    same = known.shape[:2] == noise.shape[:2] and known.shape[3:] == noise.shape[3:]
+    if not same or known.shape[2] < frames:
         raise ValueError(
-            f"{name} has shape {list(given.shape)}; it has to be [batch, channels, {frames} frames, height, width],"
+            f"{name} has shape {list(known.shape)}; it has to be [batch, channels, {frames} frames, height, width],"
             f" the same as the noise, which has {list(noise.shape)}"
         )
-    if not torch.isfinite(given).all():
+    require_numbers(name, known)
+
+
+def require_numbers(name: str, latents: Tensor) -> None:
+    if not torch.isfinite(latents).all():
         raise ValueError(f"{name} holds NaN or infinity; give latents that are numbers")
-
-
-def beside_frames(latents: Tensor) -> tuple[int, ...]:
-    return (*latents.shape[:2], *latents.shape[3:])

@@ -78,16 +78,17 @@ def config_of(shapes: Mapping[str, Sequence[int]]) -> MagiConfig | None:
             " ckpt/magi of sand-ai/MAGI-1"
         )
     block = "videodit_blocks.layers.0."
-    parts = ("q_layernorm.weight", "linear_qkv.q.weight", "linear_qkv.k.weight")
-    telling = (
-        "x_embedder.weight",
-        "y_embedder.null_caption_embedding",
-        "t_embedder.mlp.2.bias",
-        block + "mlp.linear_fc1.weight",
-        block + "mlp.linear_fc2.weight",
-        *(f"{block}self_attention.{part}" for part in parts),
-    )
-    if any(key not in shapes for key in telling):
+    dimensions = {
+        "x_embedder.weight": 5,
+        "y_embedder.null_caption_embedding": 2,
+        "t_embedder.mlp.2.bias": 1,
+        block + "mlp.linear_fc1.weight": 2,
+        block + "mlp.linear_fc2.weight": 2,
+        block + "self_attention.q_layernorm.weight": 1,
+        block + "self_attention.linear_qkv.q.weight": 2,
+        block + "self_attention.linear_qkv.k.weight": 2,
+    }
+    if any(len(shapes.get(key, ())) != count or 0 in shapes[key] for key, count in dimensions.items()):
         return None
     hidden, channels = shapes["x_embedder.weight"][:2]
     head_dim = shapes[block + "self_attention.q_layernorm.weight"][0]

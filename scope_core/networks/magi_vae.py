@@ -39,7 +39,13 @@ class MagiVaeConfig:
 def config_of(shapes: Mapping[str, Sequence[int]]) -> MagiVaeConfig | None:
     """The configuration of a checkpoint from the shapes of its weights (published keys), None if it is not the MAGI-1
     VAE."""
-    if "encoder.cls_token" not in shapes or "decoder.proj_in.weight" not in shapes:
+    dimensions = {
+        "encoder.cls_token": 3,
+        "decoder.proj_in.weight": 2,
+        "decoder.blocks.0.mlp.fc1.weight": 2,
+        "decoder.pos_embed": 3,
+    }
+    if any(len(shapes.get(key, ())) != count or 0 in shapes[key] for key, count in dimensions.items()):
         return None
     dim, channels = shapes["decoder.proj_in.weight"]
     return MagiVaeConfig(

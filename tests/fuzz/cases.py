@@ -25,7 +25,7 @@ WAY_OUT = re.compile(
 RAW = re.compile(
     r"Expecting|Extra data|unsupported operand|NoneType|not subscriptable|not iterable|not callable|out of range|has no"
     r" attribute|invalid literal|could not convert|cannot convert|not supported between|division by zero|recursion"
-    r" depth|size of tensor|shape mismatch|unexpected keyword|positional argument|to unpack|codec can't|dtype|broadcast"
+    r" depth|size of tensor|shape mismatch|unexpected keyword|positional argument|to unpack|codec can't|broadcast"
 )
 """How Python, numpy and torch speak to those who program them."""
 

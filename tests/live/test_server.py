@@ -385,6 +385,7 @@ def test_calibration_is_found_again_and_refused_for_other_settings(server):
         ({"latent": ["audio", 0]}, ["not that of a video", "[1, 64, 44]", "schedule node"]),
         ({"latent": ["song", 0]}, ["not that of a video", "of audio", "schedule node"]),
         ({"settings": ["settings", 0]}, ["method is none of the choices", "scope, teacache"]),
+        ({"settings": ["linked settings", 0]}, ["comes from another node", "scope, teacache", "itself"]),
         ({"model": ["easy", 0]}, ["EasyCache", "remove"]),
     ],
 )
@@ -401,6 +402,8 @@ def test_bad_input_names_the_value_and_the_way_out(server, change, words):
     graph["audio"] = {"class_type": "EmptyLatentAudio", "inputs": {"seconds": 2.0, "batch_size": 1}}
     graph["song"] = {"class_type": "EmptyAceStepLatentAudio", "inputs": {"seconds": 2.0, "batch_size": 1}}
     graph["settings"] = {"class_type": "SCOPE_Settings", "inputs": {"method": "nope"}}
+    graph["word"] = {"class_type": "PrimitiveString", "inputs": {"value": "teacache"}}
+    graph["linked settings"] = {"class_type": "SCOPE_Settings", "inputs": {"method": ["word", 0]}}
     graph["easy"] = {
         "class_type": "EasyCache",
         "inputs": {
