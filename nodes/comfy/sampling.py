@@ -155,9 +155,7 @@ class VideoSampler(comfy.samplers.Sampler):
             (
                 None
                 if z is None
-                else guider.inner_model.process_latent_in(
-                    comfy.utils.repeat_to_batch_size(z.to(noise), noise.shape[0])
-                )
+                else guider.inner_model.process_latent_in(comfy.utils.repeat_to_batch_size(z.to(noise), noise.shape[0]))
             )
             for z in (known_start(unrolling, schedule), unrolling.end)
         )

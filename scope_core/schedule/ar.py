@@ -200,6 +200,10 @@ class ARSchedule:
             f"ar_step is {self.ar_step}; it must lie between 0 (all chunks together) and steps = {self.steps}",
         )
         check(
+            self.table in self.family.tables,
+            f"sigma table {self.table!r} is unknown; use {' or '.join(map(repr, self.family.tables))}",
+        )
+        check(
             0 <= self.condition_noise < 1000,
             f"condition_noise is {self.condition_noise:g}; it must lie in [0, 1000), 20 is usual",
         )

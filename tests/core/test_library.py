@@ -152,7 +152,9 @@ def test_inputs_of_other_shapes_are_answered(change, words):
         sample(Guided(network, torch.randn(1, 4, 8)), given.pop("noise"), SKYREELS.schedule(4, 6, prefix=2), **given)
 
 
-def test_unknown_options_and_reaches_are_answered():
+def test_unknown_tables_options_and_reaches_are_answered():
+    with pytest.raises(ScheduleError, match="'nonsense' is unknown; use 'magi 8,16,16' or"):
+        MAGI.schedule(6, 4, table="nonsense", levels=(1.0, 0.7, 0.5, 0.3, 0.0))
     with pytest.raises(ValueError, match="predictor is 'nonsense'; choose one of hold, taylor1"):
         read("scope", {"predictor": "nonsense"})
     for reach in ((0, 1), 1), ((2, 1), 0):

@@ -44,6 +44,7 @@ from scope_pack.scope_core.networks.magi import (
     forward_bytes,
     kv_bytes,
 )
+from scope_pack.scope_core.networks.skyreels_keys import NotARVideoModelError
 from scope_pack.scope_core.schedule import ScheduleError
 from scope_pack.scope_core.settings import PRESETS, Settings
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -309,6 +310,13 @@ def test_names_tell_base_and_distilled_and_contradictions_are_answered(distilled
     partial = {key: value for key, value in distilled.state.items() if "layers.1.mlp." not in key}
     save_file(partial, folder / "cut.safetensors")
     with pytest.raises(ModelFileError, match="lacks 4 weights of MAGI-1, such as videodit_blocks.layers.1.mlp"):
+        load_ar_model([str(folder / "cut.safetensors")], 24, {})
+    key = "videodit_blocks.layers.1.mlp.linear_fc2.weight"
+    save_file({**distilled.state, key: torch.zeros(3)}, folder / "cut.safetensors")
+    with pytest.raises(ModelFileError, match=r"linear_fc2.weight has shape \[3\], which has to be \[128, "):
+        load_ar_model([str(folder / "cut.safetensors")], 24, {})
+    save_file({**distilled.state, "x_embedder.weight": torch.zeros(())}, folder / "cut.safetensors")
+    with pytest.raises(NotARVideoModelError, match="only a part of MAGI-1"):
         load_ar_model([str(folder / "cut.safetensors")], 24, {})
     save_file({PACKED: torch.zeros(2, 6, 4)}, folder / "packed.safetensors")
     with pytest.raises(PackedLayersError, match=r"packs q, qx, k and v of all layers .*\[2, 6, 4\].*issue 123"):

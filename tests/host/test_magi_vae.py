@@ -196,6 +196,22 @@ def test_damaged_files_and_pickles(folder, vae):
         load_magi_vae(str(folder / "vae.pt"))
 
 
+@pytest.mark.parametrize(
+    "key, value, words",
+    [
+        ("encoder.blocks.0.mlp.fc2.bias", torch.tensor(1.0), r"fc2.bias has shape \[\], which has to be \[256\]"),
+        ("decoder.norm.weight", None, "lacks 1 weights of the MAGI-1 VAE, such as decoder.norm.weight.*download"),
+        ("decoder.proj_in.weight", torch.tensor(1.0), "is not the MAGI-1 VAE"),
+        ("decoder.blocks.0.mlp.fc1.weight", None, "is not the MAGI-1 VAE"),
+    ],
+)
+def test_weights_that_are_lost_or_of_other_shapes(folder, network, key, value, words):
+    state = {**network.state_dict(), key: value}
+    save_file({key: value for key, value in state.items() if value is not None}, folder / "odd.safetensors")
+    with pytest.raises(ModelFileError, match=f"odd.safetensors.*{words}"):
+        load_magi_vae(str(folder / "odd.safetensors"))
+
+
 def test_full_size():
     with torch.device("meta"):
         shapes = {key: tuple(value.shape) for key, value in StreamedMagiVAE().state_dict().items()}

@@ -14,6 +14,7 @@ from scope_pack.nodes.comfy import demo
 from scope_pack.nodes.comfy.families import NotPreparedError
 from scope_pack.nodes.comfy.loading import complete_model
 from scope_pack.nodes.comfy.sampling import VideoSampler
+from scope_pack.nodes.comfy.skyreels import Windows
 from scope_pack.nodes.schedule import TABLES, ARScheduleNode, Sigmas
 from scope_pack.scope_core import MAGI, SKYREELS, ScheduleError
 from scope_pack.scope_core.families.skyreels import timesteps
@@ -88,13 +89,13 @@ def render(model, prompts, cfg=2.5, shift=8.0, settings=PRESETS["off"]):
     return made["samples"], run.trace.to_json()["run"]["warnings"]
 
 
-def advanced(model, prompts, sigmas, cfg=2.5):
+def advanced(model, prompts, sigmas, cfg=2.5, unrolling=None):
     traces = []
     guider = comfy.samplers.CFGGuider(model)
     guider.set_conds(*prompts)
     guider.set_cfg(cfg)
     noise = comfy.sample.prepare_noise(torch.zeros(1, 16, FRAMES, 4, 4), 3)
-    sampler = VideoSampler(None, PRESETS["off"], "unipc", traces.append)
+    sampler = VideoSampler(unrolling, PRESETS["off"], "unipc", traces.append)
     made = guider.sample(noise, torch.zeros_like(noise), sampler, sigmas, seed=3)
     assert guider.model_patcher is model
     return made, traces[0].run["warnings"]
@@ -108,6 +109,16 @@ def test_the_advanced_sampler_with_ar_sigmas_is_scope_sampler(prompts):
     assert (made - expected).abs().max() < 2e-5
     simple, _ = advanced(model, prompts, *BasicScheduler.execute(model, "simple", STEPS, 1.0).args)
     assert (simple - expected).abs().max() > 5e-3
+
+
+def test_the_advanced_sampler_takes_known_frames_of_another_batch_as_scope_sampler_does(prompts):
+    model, (sigmas,) = demo.load_demo_model(), Sigmas.execute(STEPS, 8.0, "SkyReels-V2").args
+    known = torch.randn(2, 16, 1, 4, 4, generator=torch.Generator().manual_seed(1))
+    of_two, of_one = (
+        advanced(model, prompts, sigmas, unrolling=Windows(window=FRAMES, start=z, end=z))[0]
+        for z in (known, known[:1])
+    )
+    assert torch.equal(of_two, of_one)
 
 
 @pytest.mark.parametrize("node", [ModelSamplingSD3, ModelSamplingAuraFlow])

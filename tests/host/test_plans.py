@@ -12,7 +12,7 @@ from aiohttp import ClientSession, web
 from aiohttp.test_utils import TestServer
 from scope_pack.nodes import planning
 from scope_pack.nodes.comfy import routes
-from scope_pack.nodes.comfy.graph import Graph
+from scope_pack.nodes.comfy.graph import Graph, GraphError
 from scope_pack.nodes.magi import MagiScheduleNode
 from scope_pack.nodes.planning import plan_node
 from scope_pack.nodes.schedule import ARScheduleNode
@@ -92,15 +92,24 @@ def test_what_fails_in_a_plan_is_told_in_json_too(caplog):
     "body, words",
     [
         (b"", "JSON"),
-        (b"{", "JSON"),
+        (b"{", 'a plan needs {"node": id, "prompt": graph} in JSON'),
         (b"\xff\xfe", "JSON"),
         (b"[" * 100_000, "too deep"),
         (b'{"node": "a", "prompt": {"a": 3}}', "class_type and inputs"),
+        (b'{"node": "a", "prompt": {}}', "connect another one"),
+        (b'{"node": "a", "prompt": {"a": {"class_type": "KSampler", "inputs": {}}}}', "choose one of SCOPE_Sampler"),
     ],
 )
 def test_a_request_that_is_none_is_answered(body, words):
     status, answer = serve(plan_node, lambda post: post(body))
     assert status == 400 and words in answer["error"], answer
+
+
+def test_a_graph_that_goes_in_circles_is_answered():
+    circle = {"class_type": "LoraLoaderModelOnly", "inputs": {"model": ["lora", 0]}}
+    graph = Graph.of({"lora": circle, "sampler": {"class_type": "SCOPE_Sampler", "inputs": {"model": ["lora", 0]}}})
+    with pytest.raises(GraphError, match="in circles at node 'lora'; remove a link"):
+        graph.identity("sampler", "model")
 
 
 def test_every_schedule_that_the_node_accepts_is_made_or_refused_in_words():

@@ -387,6 +387,7 @@ def test_calibration_is_found_again_and_refused_for_other_settings(server):
         ({"settings": ["settings", 0]}, ["method is none of the choices", "scope, teacache"]),
         ({"settings": ["linked settings", 0]}, ["comes from another node", "scope, teacache", "itself"]),
         ({"model": ["easy", 0]}, ["EasyCache", "remove"]),
+        ({"speed": float("nan")}, ["speed is nan", "from 1 to 20"]),
     ],
 )
 def test_bad_input_names_the_value_and_the_way_out(server, change, words):
@@ -414,6 +415,10 @@ def test_bad_input_names_the_value_and_the_way_out(server, change, words):
             "verbose": False,
         },
     }
+    if "speed" in change:
+        links = {key: value for key, value in graph["sampler"]["inputs"].items() if key != "settings"}
+        graph["calibrate"] = {"class_type": "SCOPE_Calibrate", "inputs": {**links, "method": "scope"}}
+        del graph["sampler"], graph["timeline"], graph["save"]
     with pytest.raises(WorkflowError) as error:
         server.run(graph)
     assert all(word in str(error.value) for word in words), str(error.value)
