@@ -64,13 +64,13 @@ def selector() -> io.Input:
 def settings_of(selected: Any) -> Settings:
     """Settings of the selector's value; the host makes None of a choice that it does not have, and whatever comes
     through it of a link. Raises ValueError for these and out of range."""
-    if not isinstance(selected, dict):
-        offered = (name for name, method in METHODS.items() if method.offered)
-        raise ValueError(
-            "method is none of the choices, or comes from another node, which cannot bring its widgets; choose one of"
-            f" {', '.join(offered)} on SCOPE Settings itself"
-        )
-    return read(selected["method"], selected)
+    if isinstance(selected, dict):
+        return read(selected["method"], selected)
+    offered = (name for name, method in METHODS.items() if method.offered)
+    raise ValueError(
+        "method is none of the choices, or comes from another node, which cannot bring its widgets; choose one of"
+        f" {', '.join(offered)} on SCOPE Settings itself"
+    )
 
 
 def widgets_of(settings: Settings) -> dict[str, Any] | None:

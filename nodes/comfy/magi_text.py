@@ -140,7 +140,7 @@ def special_tokens(options: Collection[str]) -> Tensor:
     try:
         with np.load(path, allow_pickle=False) as file:
             arrays = {name: torch.from_numpy(file[name].astype(np.float16)).float() for name in TOKEN_ARRAYS}
-    except Exception as error:  # noqa: BLE001 - whatever damage makes a parser do
+    except Exception as error:  # whatever damage makes a parser do
         raise missing_tokens(f"cannot be read ({error})") from error
     if wrong := [name for name, rows in TOKEN_ARRAYS.items() if arrays[name].shape != (rows, WIDTH)]:
         raise missing_tokens(

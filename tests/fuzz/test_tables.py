@@ -92,7 +92,7 @@ def expected(made, taught):
     return [made(asked) for asked in ASKED]
 
 
-@pytest.mark.cases(30, 300)
+@pytest.mark.cases(12, 120)
 def test_a_damaged_table_never_stops_a_run(folders, taught, made, expected, seed):
     random = Random(seed)
     asked = ASKED[seed % len(ASKED)]
