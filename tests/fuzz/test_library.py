@@ -135,7 +135,14 @@ USUAL = {
 }
 OF_MODEL = ("cfg", "clean", "kv_bytes", "compress")
 """Fields that are not the schedule's."""
-SPOKEN = {"levels": "sigmas", "block": "chunk", "prefix": "start", "spoiled": "nan", "frames": "video"}
+SPOKEN = {
+    "levels": "sigmas",
+    "block": "chunk",
+    "prefix": "start",
+    "spoiled": "nan",
+    "frames": "video",
+    "size": "height",
+}
 """What errors call some fields."""
 
 

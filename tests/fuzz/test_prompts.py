@@ -256,5 +256,5 @@ def test_every_prompt_ends_in_a_result_or_a_sentence(server, folders, info, firs
         check(ask(server, complete(graph_of(case), info), odd), folders["output"])
 
     explore(ends_well, case_of(seed, info), seed)
-    if seed % 10 == 9:
+    if seed % 20 == 19:
         assert np.array_equal(normal(), first), "prompts before changed the normal run"
