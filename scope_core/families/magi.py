@@ -71,8 +71,8 @@ class Reach:
         return max(0, chunk + 1 - reach), chunk + 1
 
     def first_needed(self, oldest: int) -> int:
-        """First chunk that a window whose oldest chunk is `oldest` may still read."""
-        return max(0, oldest + 1 - max(self.noisy)) if self.noisy else 0
+        """First chunk that a window whose oldest chunk is `oldest`, or the clean one before it, may still read."""
+        return max(0, oldest + 1 - max(*self.noisy, self.clean)) if self.noisy else 0
 
 
 class ShortCut(NamedTuple):

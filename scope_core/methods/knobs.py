@@ -52,7 +52,9 @@ class Knob:
         if self.text or isinstance(value, bool):
             return
         if not isfinite(value):
-            raise ValueError(f"{owner}{self.name} is {value:g}; it must be a number, {self.default:g} is usual")
+            raise ValueError(
+                f"{owner}{self.name} is {value:g}; it must be a number and {self.allowed()}, {self.default:g} is usual"
+            )
         if not (self.least <= value <= self.most and value > self.above):
             hint = f", {self.usual}" if self.usual else ""
             raise ValueError(f"{owner}{self.name} is {value:g}; it must {self.allowed()}{hint}")

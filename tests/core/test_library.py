@@ -162,6 +162,11 @@ def test_unknown_tables_options_and_reaches_are_answered():
             Reach(*reach)
 
 
+@pytest.mark.parametrize("reach", [Reach(), Reach((1,), 2), Reach((2, 1), 4), Reach((3, 1), -1), Reach(())])
+def test_a_chunk_shown_clean_finds_all_that_it_looks_back_to(reach):
+    assert all(reach.first_needed(chunk) <= reach.of_clean(chunk)[0] for chunk in range(12))
+
+
 @pytest.mark.parametrize("schedule", [SKYREELS.schedule(4, 4), MAGI.schedule(6, 6, 1, reach=Reach(()))])
 def test_a_demo_is_planned_at_any_number_of_steps(schedule):
     """Four steps are fewer than the lag of its usual schedule, six no multiple of its usual window."""

@@ -115,7 +115,10 @@ def test_range_is_checked_even_where_it_would_be_off():
         (lambda: read("scope", {"preset": "nope"}), "preset of scope is 'nope'; choose one of off, quality, .*custom"),
         (lambda: read("scope", {"decay_mode": "nope"}), "decay_mode is 'nope'; choose one of "),
         (lambda: Settings.from_json({**Settings().to_json(), "method": "nope"}), "method is 'nope'; choose one of"),
-        (lambda: Settings(TeaCache(float("inf"))), "TeaCache threshold is inf; it must be a number, 0.2 is usual"),
+        (
+            lambda: Settings(TeaCache(float("inf"))),
+            "TeaCache threshold is inf; it must be a number and be at least 0, 0.2 is usual",
+        ),
         (lambda: read("scope", {"threshold": float("inf")}), "is inf; it must be a number"),
         (lambda: read("scope", {"threshold": float("nan")}), "is nan; it must be a number"),
         (lambda: Gate(float("inf")), "max_skip is inf; it must be a number"),

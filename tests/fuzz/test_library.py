@@ -142,6 +142,7 @@ SPOKEN = {
     "spoiled": "nan",
     "frames": "video",
     "size": "height",
+    "noise": "latents",
 }
 """What errors call some fields."""
 
