@@ -121,7 +121,7 @@ def test_every_schedule_that_the_node_accepts_is_made_or_refused_in_words():
         (1, 2, 5, 13, 29, 61, 97, 98, 257), (5, 6, 13, 61, 121, 1025), (1, 5, 13, 16, 61, 121, 513), (1, 2, 7, 31, 256),
         (0, 1, 5, 100), (False, True),
     ):  # fmt: skip
-        widgets = {**dict(zip(names, values)), "condition_noise": 20.0}
+        widgets = {**dict(zip(names, values)), "condition_noise": 20.0, "width": 128, "height": 128}
         try:
             unrolling, frames = ARScheduleNode.unroll(widgets, None, None)
             schedule = unrolling.schedule(frames, max(widgets["ar_step"], 2))
