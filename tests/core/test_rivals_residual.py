@@ -669,7 +669,7 @@ def test_parts_without_a_key_and_copies_are_left_alone():
         (lambda: FBCache(-1), ["threshold is -1", "at least 0", "0.08"]),
         (lambda: FBCache(front=0), ["front is 0", "at least 1", "FBCache has 1", "8"]),
         (lambda: FBCache(back=-1), ["back is -1", "at least 0"]),
-        (lambda: FBCache(float("inf")), ["threshold is inf", "a number, 0.05 is usual"]),
+        (lambda: FBCache(float("inf")), ["threshold is inf", "a number", "0.05 is usual"]),
         (lambda: FBCache().skip(None, unit(5), 1), ["1 block", "2 or more", "another method"]),
     ],
 )
