@@ -32,7 +32,7 @@ def test_a_sweep_fills_the_chart_and_a_click_uses_it(page):
     assert len(np.unique(picture.reshape(-1, 3), axis=0)) > 20
     assert page.evaluate("window.live") >= 3, "points did not arrive while the sweep ran"
     text = chart.text_content()
-    assert "fast" in text and "PSNR" in text and "not always worse" in text
+    assert "balanced" in text and "PSNR" in text and "not always worse" in text
 
     plot = chart.query_selector(".scope-tradeoff-plot")
     plot.focus()
