@@ -1,6 +1,7 @@
 """The MAGI-1 transformer: equal to the release's (fixtures: random weights, fp32 and bf16 with fp8), and what calls on
 lists of chunks promise."""
 
+import hashlib
 import math
 from dataclasses import replace
 from pathlib import Path
@@ -106,15 +107,23 @@ def test_times_are_multiplied_in_the_order_of_the_release():
     assert ((made - data["time.out"]).abs().amax(1) < 1e-5).float().mean() > 0.9, "most rows round as on any machine"
 
 
+def product_in_bf16() -> str:
+    """Digest of a product in bf16, whose sums a processor may take in another order."""
+    generator = torch.Generator().manual_seed(0)
+    x, weight = (torch.randn(72, 96, generator=generator).bfloat16() for _ in range(2))
+    return hashlib.sha256(F.linear(x, weight).view(torch.int16).numpy().tobytes()).hexdigest()[:16]
+
+
 def test_a_bf16_forward_with_fp8_equals_the_release(monkeypatch):
-    """To the last bit, if this machine rounds the sinusoids of the fixture's table as the fixture's did, next to the
-    times of the call."""
+    """To the last bit, if this machine rounds products in bf16 as one does that is known to equal the fixture's, and
+    the sinusoids of the fixture's table as the fixture's did, next to the times of the call."""
     data, model = of_release("magi1_release/fp8_forward", torch.bfloat16)
     near = [data["time.in"].sub(t).abs().argmin().item() for t in [*data["in.t"].flatten().tolist(), 8.0]]
     embedded = model.t_embedder(data["time.in"][near], torch.bfloat16)
     run = lambda: velocity(data, model, 8, exact_attention)  # noqa: E731
-    alike = (embedded - data["time.out"][near]).abs().max() < 1e-5
-    tolerance = 0 if alike else between_machines(monkeypatch, run)
+    same_times = (embedded - data["time.out"][near]).abs().max() < 1e-5
+    same_products = product_in_bf16() == "9f932ca1cb6268a8"
+    tolerance = 0 if same_times and same_products else 0.05 + between_machines(monkeypatch, run)
     assert (run() - data["out.velocity"]).abs().max() <= tolerance < 0.3
 
 
