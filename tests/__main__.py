@@ -18,13 +18,18 @@ from pathlib import Path
 from workflows.launcher import HostError, find_or_build
 
 HERE = Path(__file__).parent
-EXTRAS = ("pytest", "diffusers==0.42.1", "playwright", "scikit-image", "imageio", "av")
+EXTRAS = ("pytest", "pytest-xdist", "diffusers==0.42.1", "playwright", "scikit-image", "imageio", "av")
 CHECKERS = ("ruff==0.17.6", "mypy==2.4.1", "vulture==2.16")
 STYLE = (("ruff", "check"), ("ruff", "format", "--check"), ("vulture",))
+TOGETHER = ("-n", "2", "--dist", "loadfile")
+"""Two files of tests at a time: their tensors are too small for two threads to gain anything."""
 STAGES = {
     "style": ((), "rules of ruff, types, dead code"),
-    "core": (["core"], "scope_core alone: schedule, solvers, methods, loop, families, parity with diffusers"),
-    "host": (["host"], "inside ComfyUI's process: loading, parity, laws"),
+    "core": (
+        ["core", *TOGETHER],
+        "scope_core alone: schedule, solvers, methods, loop, families, parity with diffusers",
+    ),
+    "host": (["host", *TOGETHER], "inside ComfyUI's process: loading, parity, laws"),
     "server": (
         ["live", "-m", "not browser"],
         "a real ComfyUI server: runs, cancelling, plans, sweeps, bad input, schema",
@@ -47,6 +52,7 @@ def run_pytest(python: Path, root: Path, name: str, *selection: str) -> int:
         "SCOPE_COMFYUI_PYTHON": str(python),
         "PYTHONDONTWRITEBYTECODE": "1",
         "OMP_WAIT_POLICY": "PASSIVE",  # machines that test are shared
+        "OMP_NUM_THREADS": "1",
     }
     folder = HERE / name
     options = ["-q", "-x", "-rs", "--import-mode=importlib", "-p", "no:cacheprovider", f"--rootdir={folder}"]
