@@ -127,8 +127,8 @@ class LoadDemo(io.ComfyNode):
                 io.Clip.Output(
                     tooltip=(
                         "Knows circle, square, triangle, star, ring, letter E, T and X; bouncing, hopping, orbiting,"
-                        " swaying; seven colours; and a second object after 'and'; five backgrounds, plain, striped,"
-                        " checkered or dotted. Other words are ignored."
+                        " swaying; seven colours; five backgrounds, plain, striped, checkered or dotted; and a second"
+                        " object after 'and'. Other words are ignored."
                     )
                 ),
                 io.Vae.Output(tooltip="16x smaller in space, 4x in time."),

@@ -73,6 +73,7 @@ def pages() -> dict[Path, dict[str, str]]:
             "benchmark": ranked(read("benchmark")),
             "efficiency": efficiency(read("efficiency")),
             "gpu": gpu((REPORTS / "gpu_check.md").read_text()),
+            "earlier": "\n".join(["```", (REPORTS / "gpu_check_earlier.log").read_text().rstrip(), "```"]),
         },
         ROOT / "docs" / "demo.md": {"demo": demo(read("demo_quality"), read("demo_magi_quality"))},
     }

@@ -19,9 +19,9 @@ from ..signals import SignalError
 STRIDE = 4
 """Pixel frames per latent frame of the Wan VAE, except the first, which holds one."""
 WINDOW, OVERLAP = 25, 5
-WINDOW_720P = 31
-SIZE_720P = 1280 * 720
 """Latent frames that the released 540P models see at once, and that a segment takes over from the one before it."""
+WINDOW_720P, SIZE_720P = 31, 1280 * 720
+"""Latent frames that the 720P models see at once, and pixels of a frame from which a video is one for them."""
 CONDITION_NOISE = 20.0
 """Mixed into clean prefix frames, as a timestep."""
 LEVELS = 1000

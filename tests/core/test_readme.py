@@ -67,6 +67,13 @@ def test_conclusions_are_those_of_the_benchmark():
         assert average(taylorseer, "psnr") > average(fast, "psnr") and taylorseer["share"] < fast["share"] + 0.03
 
 
+def test_a_gpu_gains_what_operations_promise_to_within_one_percent():
+    rows = [row for model in pages.read("gpu_check")["models"] for row in model["rows"]]
+    printed = (pages.REPORTS / "gpu_check_earlier.log").read_text().splitlines()
+    ratios = [row["ratio"] for row in rows] + [float(line.split()[-1]) for line in printed]
+    assert len(ratios) == 13 and all(abs(ratio - 1) < 0.01 for ratio in ratios)
+
+
 def test_operations_of_the_original_skyreels_run():
     """257 frames of 544x960 as in the paper: iterations of all windows, two guidance branches, all 25 frames forwarded
     each time."""
