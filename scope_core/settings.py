@@ -44,6 +44,13 @@ class Settings:
         advanced=True,
         late=True,
     )
+    correct: bool = switch(
+        False,
+        "Once a chunk is computed again, take the steps that were forecast again, with what is known by then. Costs no"
+        " forward; a part of no published method but ours.",
+        advanced=True,
+        late=True,
+    )
 
     def __post_init__(self) -> None:
         if self.gate is None:
@@ -79,19 +86,18 @@ class Settings:
             "method": self.acting.name,
             **asdict(self.acting),
             **asdict(self.gate),
-            "selective": self.selective,
-            "joint": self.joint,
+            **{rule: getattr(self, rule) for rule in RULES},
         }
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Settings:
-        of_gate, of_settings = ({name: data[name] for name in names} for names in (GATE, RULES))
+        of_gate, of_settings = ({name: data[name] for name in names if name in data} for names in (GATE, RULES))
         numbers = {name: value for name, value in data.items() if name not in (*GATE, *RULES, "method")}
         return cls(method_named(data["method"])(**numbers), Gate(**of_gate), **of_settings)
 
 
 GATE = tuple(member.name for member in fields(Gate))
-RULES = ("selective", "joint")
+RULES = ("selective", "joint", "correct")
 
 
 def knobs(method: type[Method]) -> list[Knob]:
@@ -100,9 +106,10 @@ def knobs(method: type[Method]) -> list[Knob]:
     own = method.knobs()
     usual = asdict(method.gate)
     rules = [replace(knob, default=usual[knob.field], **method.looks.get(knob.name, {})) for knob in knobs_of(Gate)]
+    options = {knob.name: knob for knob in knobs_of(Settings)}
     if not method.node_order:
-        return [*own, *rules]
-    known = {knob.name: knob for knob in (*own, *rules, *knobs_of(Settings))}
+        return [*own, *rules, *([options["joint"], options["correct"]] if method().depth else [])]
+    known = options | {knob.name: knob for knob in (*own, *rules)}
     return [known[name] for name in method.node_order]
 
 
@@ -134,7 +141,11 @@ def write(settings: Settings) -> dict[str, Any] | None:
     """Values of the method's widgets at which `read` gives these settings; None where they cannot express them. Off is
     SCOPE with its dial at 0."""
     method = Scope() if settings.off else settings.method
-    values = {**method.to_knobs(), **asdict(settings.gate), "selective": settings.selective, "joint": settings.joint}
+    values = {
+        **method.to_knobs(),
+        **asdict(settings.gate),
+        **{rule: getattr(settings, rule) for rule in RULES},
+    }
     if settings.off:
         values[Scope.dial.name] = 0.0
     widgets = {knob.name: knob.write(values[knob.name]) for knob in knobs(type(method))}
@@ -176,8 +187,9 @@ def name_of(settings: Settings) -> str:
     ]
     if isinstance(method, Scope):
         hidden = [(name, getattr(method, name)) for name in ("monotone", "clipped") if not getattr(method, name)]
-        rules = {**asdict(settings.gate), "selective": settings.selective, "joint": settings.joint}
-        calibrated = {**asdict(CALIBRATED.gate), "selective": CALIBRATED.selective, "joint": CALIBRATED.joint}
+        rules, calibrated = (
+            {**asdict(of.gate), **{rule: getattr(of, rule) for rule in RULES}} for of in (settings, CALIBRATED)
+        )
         return ", ".join(told(*pair) for pair in (*differing, *hidden, *(rules.items() - calibrated.items())))
     first = knobs_of(method)[0]
     others = [told(*pair) for pair in differing if pair[0] != first.name and not isinstance(pair[1], tuple)]

@@ -28,7 +28,7 @@ def make_control(
     table: np.ndarray | None = None,
 ) -> "Control":
     """Decision maker of one segment, fresh. `table` [S + 1], where given, stands in for the model behind the signal."""
-    family, method = schedule.family, settings.acting
+    family, method = schedule.family, settings.acting.fit(schedule, segment)
     signal = make_signal(method.signal, method.aggregate, schedule, segment, model, table)
     columns = family.columns(segment, settings.forwarded, causal=schedule.causal)
     joint = settings.joint or not family.by_chunk or method.depth == 0

@@ -12,6 +12,7 @@ from ..schedule import ARSchedule, Family, Segment, Step
 from ..settings import PRESETS, Settings
 from ..signals import Features
 from .control import Control, make_control
+from .correct import Corrected
 from .rollout import Field, compose, join, rollout, unroll
 from .solver import SOLVERS, Solver
 from .trace import SegmentTrace, Trace
@@ -76,6 +77,9 @@ class Run:
         control = make_control(self.settings, self.schedule, segment, model)
         self.controls.append(control)
         field = model.field(segment, self.schedule, self.seed, not control.joint, start)
+        solver = self.make_solver(self.schedule.sigmas)
+        if self.settings.correct and control.method.depth:
+            solver = Corrected(solver, self.schedule.sigmas)
         record, before = self.trace.begin(segment), model.forwards
 
         def told(step: Step, x0: Tensor) -> None:
@@ -88,7 +92,7 @@ class Run:
                 compose(segment, noise, known),
                 segment,
                 control,
-                self.make_solver(self.schedule.sigmas),
+                solver,
                 record,
                 told,
             )

@@ -18,6 +18,15 @@ class Solver(Protocol):
         """x, v [B, C, F, H, W]; k [F] step index, update [F] bool, predicted [F] bool: v was not computed."""
         ...
 
+    def memory(self, x: Tensor, m: Tensor) -> tuple[Tensor, ...]:
+        """What it remembers of every frame's steps so far [B, C, F, H, W] each, before one at latents x with estimate
+        m."""
+        ...
+
+    def recall(self, memory: tuple[Tensor, ...]) -> None:
+        """Go on from what `memory` gave."""
+        ...
+
 
 def per_frame(values: np.ndarray, x: Tensor) -> Tensor:
     """Coefficients [F] shaped to multiply latents [B, C, F, H, W]."""
@@ -39,6 +48,12 @@ class Euler:
 
     def step(self, x: Tensor, v: Tensor, k: np.ndarray, update: np.ndarray, predicted: np.ndarray) -> Tensor:
         return x + per_frame(np.where(update, self.delta[k], 0.0), x) * v
+
+    def memory(self, x: Tensor, m: Tensor) -> tuple[Tensor, ...]:
+        return ()
+
+    def recall(self, memory: tuple[Tensor, ...]) -> None:
+        pass
 
 
 MOST_NOISE = 1 - 1e-6
@@ -98,7 +113,7 @@ class UniPC:
     def step(self, x: Tensor, v: Tensor, k: np.ndarray, update: np.ndarray, predicted: np.ndarray) -> Tensor:
         c = self.table
         m = x - per_frame(c.sigma[k], x) * v
-        x_last, m_last, m_before = self.last or (x, m, m)
+        x_last, m_last, m_before = self.memory(x, m)
         correct = update & ~predicted & (k >= 1)
         if correct.any():
             start = x_last
@@ -111,6 +126,12 @@ class UniPC:
         moved = r * x + (1 - r) * (m + per_frame(c.slope[k], x) * (m_last - m))
         self.last = keep(update, x, x_last), keep(update, m, m_last), keep(update, m_last, m_before)
         return keep(update, moved, x)
+
+    def memory(self, x: Tensor, m: Tensor) -> tuple[Tensor, ...]:
+        return self.last or (x, m, m)
+
+    def recall(self, memory: tuple[Tensor, Tensor, Tensor]) -> None:
+        self.last = memory
 
 
 SOLVERS = {"unipc": UniPC, "euler": Euler}

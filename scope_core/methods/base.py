@@ -12,7 +12,7 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 from torch import Tensor
 
-from ..schedule import ARSchedule, Unit
+from ..schedule import ARSchedule, Segment, Unit
 from .gate import Gate
 from .knobs import Knob, check, knobs_of
 from .vocabulary import Decision, Entry, Seen, Skip
@@ -118,6 +118,10 @@ class Method:
     def candidates(cls, ratios: tuple[float, ...]) -> Iterator[tuple["Method", Gate]]:
         """Settings to choose a wanted speed from after a recorded run, careful ones first."""
         raise NotImplementedError
+
+    def fit(self, schedule: ARSchedule, segment: Segment) -> "Method":
+        """The method as it acts in a segment of a schedule: with everything worked out that depends on them alone."""
+        return self
 
     def caveat(self, schedule: ARSchedule) -> str:
         """What a user should know before a run of this schedule; empty where there is nothing to say."""

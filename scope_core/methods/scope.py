@@ -94,6 +94,7 @@ class Scope(Method):
         "signal",
         "aggregate",
         "joint",
+        "correct",
     )
     looks: ClassVar = {
         "max_skip": {
