@@ -24,20 +24,20 @@ BLOCK = 2**18
 class Noted(NamedTuple):
     """What was seen of a unit, on the CPU."""
 
-    start: Tensor | None = None
-    """Latents before its first step [B, C, frames, H, W]."""
     x0: tuple[Tensor, ...] = ()
-    """x0 prediction m_k at each own step,"""
+    """Latents before its first step [B, C, frames, H, W], then the x0 prediction m_k at each own step,"""
     v: tuple[Tensor, ...] = ()
-    """and velocity."""
+    """and velocity; both until its last one."""
+    gram: tuple[np.ndarray, np.ndarray] | None = None
+    """Inner products of either, from its last step on."""
     growths: dict[int, float] = {}
     """See `magcache.Record`."""
 
 
 @dataclass(frozen=True)
 class Recorder(Method):
-    """Computes every step and keeps what came of it, 2 S tensors of each unit; the run is the one without it. Not a
-    method for users."""
+    """Computes every step and keeps what came of it, 2 S tensors of each unit until it is done; the run is the one
+    without it. Not a method for users."""
 
     name = "recorder"
     title = "recording of a run"
@@ -57,13 +57,12 @@ class Recorder(Method):
     def observe(self, state: Noted, unit: Unit, history: Sequence[Entry], seen: Seen | None) -> Noted:
         if seen is None:
             return state
-        x0 = seen.latent - unit.sigma * seen.velocity
-        return Noted(
-            kept(seen.latent) if state.start is None else state.start,
-            (*state.x0, kept(x0)),
-            (*state.v, kept(seen.velocity)),
-            Record().observe(state.growths, unit, history, seen),
-        )
+        start = state.x0 or (kept(seen.latent),)
+        x0, v = (*start, kept(seen.latent - unit.sigma * seen.velocity)), (*state.v, kept(seen.velocity))
+        growths = Record().observe(state.growths, unit, history, seen)
+        if unit.step < unit.steps:
+            return Noted(x0, v, None, growths)
+        return Noted((), (), (gram(x0), gram(v)), growths)
 
     def skip(self, state: Noted, unit: Unit, layers: int) -> Skip | None:
         return Record().skip({}, unit, layers) if self.ratios else None
@@ -84,9 +83,7 @@ class Grams(NamedTuple):
 
 def grams(states: Iterable[Noted]) -> Grams:
     """Gram matrices of the units of one segment or of several (`Control.states`), after a run of `Recorder`."""
-    whole = [gram((state.start, *state.x0, *state.v)) for state in states]
-    edge = len(whole[0]) // 2 + 1
-    return Grams(np.stack([g[:edge, :edge] for g in whole]), np.stack([g[edge:, edge:] for g in whole]))
+    return Grams(*map(np.stack, zip(*(state.gram for state in states))))
 
 
 def gram(tensors: Sequence[Tensor]) -> np.ndarray:

@@ -18,22 +18,26 @@ from tests.core.test_rollout import SCHEDULES, Run, guided, model  # noqa: F401
 def test_gram_is_the_direct_products(model, name, monkeypatch):
     """Every own step of every unit, against x0 predictions that the loop tells after each iteration."""
     monkeypatch.setattr(recording, "BLOCK", 7)
-    schedule, told = SCHEDULES[name], {}
+    schedule, told, returned = SCHEDULES[name], {}, {}
+
+    class Watched(Recorder):
+        def observe(self, state, unit, history, seen):
+            returned.setdefault(unit.index, []).append(seen.velocity.clone())
+            told.setdefault(unit.index, []).append(seen.latent.clone()) if unit.step == 1 else None
+            return super().observe(state, unit, history, seen)
 
     def watch(control, step, x0):
         for unit in step.active:
-            told.setdefault(unit.index, []).append(x0[:, :, unit.frames].clone())
+            told[unit.index].append(x0[:, :, unit.frames].clone())
 
-    run = Run(guided(model), schedule, Settings(Recorder()), watch=watch)
+    run = Run(guided(model), schedule, Settings(Watched()), watch=watch)
     states = run.controls[0].states
     made = grams(states)
-    for unit, state in enumerate(states):
-        basis = [state.start, *told[unit]]
-        direct = [[float((a.double() * b.double()).sum()) for b in basis] for a in basis]
-        assert made.x0[unit] == pytest.approx(np.array(direct), rel=1e-12)
-        assert made.v[unit] == pytest.approx(
-            np.array([[float((a.double() * b.double()).sum()) for b in state.v] for a in state.v]), rel=1e-12
-        )
+    for found, of in ((made.x0, told), (made.v, returned)):
+        for unit, basis in of.items():
+            direct = [[float((a.double() * b.double()).sum()) for b in basis] for a in basis]
+            assert found[unit] == pytest.approx(np.array(direct), rel=1e-12)
+    assert not any(state.x0 or state.v for state in states), "tensors are gone once a unit is done"
     assert made.x0.shape == (len(states), schedule.steps + 1, schedule.steps + 1)
     assert made.v.shape == (len(states), schedule.steps, schedule.steps)
 
