@@ -20,6 +20,8 @@ from .easycache import EasyCache
 from .predit import PrediT
 from .motioncache import MotionCache
 from .seacache import SeaCache
+from .lemica import LeMiCa
+from .meancache import MeanCache
 from .reduced import Reduced
 from .vocabulary import RULES, Decision, Entry, Mode, Seen, Skip
 
@@ -34,7 +36,9 @@ __all__ = [
     "FBCache",
     "FlowCache",
     "Gate",
+    "LeMiCa",
     "MagCache",
+    "MeanCache",
     "Method",
     "Mode",
     "MotionCache",

@@ -1,0 +1,147 @@
+"""Rivals whose steps are chosen before a run: released tables, how they are carried over, forecasts by hand. What holds
+for all methods alike is in test_rivals_output.py."""
+
+# ruff: noqa: F811 - tests take fixtures that are imported
+
+import numpy as np
+import pytest
+import torch
+
+from scope_core import MAGI, SKYREELS, plan
+from scope_core.methods import Entry, Gate, LeMiCa, MeanCache
+from scope_core.methods.lemica import TABLES
+from scope_core.methods.meancache import SPANS, paper, released
+from scope_core.methods.meancache import TABLES as MEAN_TABLES
+from scope_core.methods.planned import Planned, Table
+from scope_core.settings import Settings
+from tests.core.test_rivals_output import UNGATED, modes, unit
+from tests.core.test_rollout import SCHEDULES, Run, guided, model  # noqa: F401
+
+SCHEDULE = SKYREELS.schedule(16, 50, 16)
+(SEGMENT,) = SCHEDULE.segments
+EVEN = np.linspace(1, 0, 51)
+
+
+def steps(method, schedule=SCHEDULE):
+    """Own steps that it computes, counted from 0 as published lists are."""
+    return [step - 1 for step in method.fit(schedule, schedule.segments[0]).steps]
+
+
+def test_planned_steps_are_computed_and_the_rest_put_back():
+    assert modes(Planned((1, 3, 4, 8)), 8) == "RCRRCCCR"
+    assert modes(Planned((1, 3, 4, 8), kept=2), 8) == "RPRRPPPR"
+    assert modes(Planned((1, 5)), 6, forced=(3,)) == "RCRCRC"
+    assert modes(Planned((3,), site="residual"), 4) == "RCRC", "the first step has nothing to put back"
+
+
+@pytest.mark.parametrize("model, table", [*TABLES.items(), *MEAN_TABLES.items()])
+def test_released_tables_are_whole(model, table):
+    for released in table.lists:
+        assert list(released) == sorted(set(released)) and (released[0], released[-1]) == (0, table.steps - 1)
+        assert max(np.diff(released)) <= 8 and table.of(len(released)) == released
+    assert [len(found) for found in table.lists] == sorted({len(found) for found in table.lists}, reverse=True)
+
+
+def test_every_released_gap_has_its_span():
+    known = {(model, len(found)): found for model, table in MEAN_TABLES.items() for found in table.lists}
+    assert known.keys() == SPANS.keys()
+    for key, spans in SPANS.items():
+        assert len(spans) == sum(np.diff(known[key]) > 1)
+
+
+def test_a_table_on_its_own_levels_is_itself():
+    table = TABLES["Wan 1.3B"]
+    u = 1 - np.arange(51) / 50
+    for found in table.lists:
+        for carry in ("noise level", "index"):
+            assert table.carried(found, 5 * u / (1 + 4 * u), carry) == tuple(step + 1 for step in found)
+
+
+def test_tables_are_carried_over_by_noise_level():
+    """Wan's 17 steps were at shift 5; at shift 8 the same levels come later. By hand for the 13th step of 50, at u =
+    0.74: sigma = 3.7 / 3.96 = 0.9343, and at shift 8 u = sigma / (8 - 7 sigma) = 0.6402, step 17.99 of 50."""
+    assert steps(LeMiCa(17)) == [0, 2, 3, 5, 6, 7, 9, 10, 12, 14, 18, 24, 31, 37, 42, 47, 49]
+    assert steps(LeMiCa(17, carry="index")) == [0, 1, 2, 3, 4, 5, 6, 7, 8, 10, 13, 18, 25, 32, 39, 46, 49]
+    by_level, by_index = (steps(LeMiCa(20, carry=carry), MAGI.schedule(24, 64)) for carry in ("noise level", "index"))
+    assert by_level[:2] == [0, 7] and by_index[:4] == [0, 1, 3, 4] and by_level[-1] == by_index[-1] == 63
+
+
+def test_numbers_that_no_table_has_are_thinned_from_a_longer_one():
+    table = Table(9, 1.0, ((0, 1, 2, 3, 5, 8), (0, 2, 5, 8)))
+    assert table.of(6) == (0, 1, 2, 3, 5, 8) and table.of(9) == table.of(99) == tuple(range(9))
+    assert table.of(5) == (0, 1, 2, 5, 8), "items 0, 1.25, 2.5 (even), 3.75, 5 of the longer list"
+    assert table.of(3) == (0, 5, 8) and table.of(2) == (0, 8) and table.of(8) == (0, 1, 2, 3, 5, 6, 7, 8)
+
+
+@pytest.mark.parametrize("method", [LeMiCa, MeanCache])
+def test_more_computed_steps_cost_more(method):
+    made = [plan(SCHEDULE, Settings(method(count), UNGATED)).totals["computed"] for count in (2, 5, 11, 18, 25, 40)]
+    assert made == sorted(made) and made[0] == 2 and made[-1] > 30
+
+
+@pytest.mark.parametrize("span, first, sum_of_gap", [(1, 0, 0), (2, 1 / 4, 1 / 3), (3, 1 / 3, 5 / 6), (5, 2 / 5, 2)])
+def test_the_released_recursion_turns_too_little(span, first, sum_of_gap):
+    """On velocities that grow by 1 a step: (K - 1) / 2 K at the first skipped step, and over a long gap what the
+    recursion adds up to, where it should be 1, 2, 3, ..."""
+    computed = (10, 9, 8, 7, 6, 5)
+    assert np.dot(released(11, computed, EVEN, lambda step: span), computed) - 10 == pytest.approx(first)
+    assert np.dot(released(49, computed, EVEN, lambda step: span), computed) - 10 == pytest.approx(sum_of_gap, abs=2e-3)
+
+
+def test_the_released_recursion_is_that_of_latents_and_velocities():
+    """Against the formula on numbers, with x moved by Euler and predictions in its log; steps 4, 6 and 8 are computed
+    after the first three."""
+    sigmas = SCHEDULE.sigmas
+    v_of = lambda step: np.sin(step) + 0.1 * step  # noqa: E731
+    computed, x, xs, vs = (1, 2, 3, 4, 6, 8), 0.0, [], []
+    for step in range(1, 11):
+        if step in computed:
+            v = v_of(step)
+        else:
+            s, e = len(vs) - 2, len(vs)
+            u = (x - xs[s]) / (sigmas[e] - sigmas[s])
+            jvp = (vs[s] - u) / (sigmas[e] - sigmas[s])
+            v = vs[-1] - jvp * (sigmas[e] - sigmas[e - 1])
+        xs, vs, x = [*xs, x], [*vs, v], x + (sigmas[step] - sigmas[step - 1]) * v
+    for step in (5, 7, 9, 10):
+        known = tuple(c for c in computed[::-1] if c < step)
+        found = np.dot(released(step, known, sigmas, lambda step: 2), [v_of(c) for c in known])
+        assert found == pytest.approx(vs[step - 1])
+
+
+def test_the_paper_s_form_is_a_line_over_the_span():
+    line = lambda step, computed, k: np.dot(  # noqa: E731
+        (*paper(step, computed, EVEN, lambda step: k), *[0.0] * 9)[: len(computed)], computed
+    )
+    assert paper(14, (10, 9, 8), EVEN, lambda step: 1) == (1.0,) and paper(14, (10,), EVEN, lambda step: 5) == (1.0,)
+    assert paper(14, (10, 9, 8), EVEN, lambda step: 2) == pytest.approx((5.0, -4.0))
+    assert paper(14, (10, 9, 7), EVEN, lambda step: 3) == pytest.approx((1 + 4 / 3, 0.0, -4 / 3))
+    assert all(line(14, (10, 9, 8, 5), k) == pytest.approx(14) for k in (2, 3, 4, 5))
+
+
+def test_spans_go_with_the_steps_they_were_released_for():
+    """13 of 50, Z-Image: gaps from 3, 5, 9, ..., with K 2, 1, 1, ..., 5 after 43 and 2 after 47."""
+    fitted = MeanCache(13, carry="index").fit(SCHEDULE, SEGMENT)
+    span = fitted.weights.keywords["span"]
+    assert [span(step + 1) for step in (0, 3, 5, 9, 36, 43, 47)] == [2, 2, 1, 1, 1, 5, 2]
+    assert [span(step + 1) for step in (4, 8, 44)] == [2, 1, 5], "computed for others: that of the step before"
+
+
+@pytest.mark.parametrize("method", [LeMiCa(20), LeMiCa(20, site="residual"), MeanCache(17), MeanCache(17, form="paper")])
+def test_the_gate_as_offered_leaves_released_gaps_alone(method):
+    """The longest is 8 steps."""
+    carried = steps(method)
+    assert plan(SCHEDULE, Settings(method)).totals["computed"] == len(set(carried))
+
+
+def test_a_held_velocity_is_the_last_one():
+    history = (Entry(0.5, torch.full((1, 1), 3.0), 4), Entry(0.6, torch.full((1, 1), 9.0), 3))
+    assert LeMiCa(5).fit(SCHEDULE, SEGMENT).value(None, unit(6), None, history, None).item() == 3.0
+
+
+def test_the_released_site_puts_back_the_residual(model):
+    """A skipped step runs no block, at least as many are as without."""
+    schedule = SCHEDULES["synchronous"]
+    run = Run(guided(model), schedule, Settings(LeMiCa(5, site="residual"), Gate(9)))
+    computed = sum("R" in step["modes"] for step in run.steps)
+    assert run.trace.forwards == 2 * computed and 2 <= computed <= 5 and run.controls[0].memory.residuals.bytes()
