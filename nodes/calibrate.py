@@ -5,9 +5,10 @@ from math import isfinite
 from comfy_api.latest import io
 
 from ..scope_core.methods import METHODS
-from ..scope_core.methods.magcache import Record, measured
+from ..scope_core.methods.magcache import measured
 from ..scope_core.settings import Settings, name_of
 from ..scope_core.study.calibration import Calibration, Circumstances
+from ..scope_core.study.recording import Recorder, grams
 from .comfy import calibration, sampling
 from .comfy.families import family_of
 from .comfy.graph import Graph
@@ -80,9 +81,10 @@ class Calibrate(io.ComfyNode):
         if not isfinite(speed):
             raise sampling.UnsuitableError(f"speed is {speed}; it has to be a number from 1 to 20, such as 2.5")
         request = Request(model, positive, negative, latent, schedule, seed, steps, cfg, shift, solver)
-        made, run = render(cls.hidden, request, Settings(Record(signal="latent")))
+        made, run = render(cls.hidden, request, Settings(Recorder(signal="latent", ratios=True)))
         known, key = sampling.knowledge(), Graph(cls.hidden.dynprompt.get_node).identity(cls.hidden.unique_id, "model")
-        ratios = measured((state for control in run.controls for state in control.states), steps)
+        states = [state for control in run.controls for state in control.states]
+        ratios = measured((state.growths for state in states), steps)
         circumstances = Circumstances.of(
             known.identity(key, run.schedule) or "", run.schedule, family_of(model).guidance(model, cfg)
         )
@@ -90,6 +92,7 @@ class Calibrate(io.ComfyNode):
             circumstances,
             ratios,
             {name: tuple(known.table(key, name, run.schedule)[0][1:].tolist()) for name in RECORDED},
+            tuple(map(tuple, grams(states).v.mean(0).tolist())),
         )
         kept = calibration.keep(found)
         candidates = (Settings(*pair) for pair in METHODS[method].candidates(ratios))

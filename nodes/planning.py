@@ -152,7 +152,7 @@ class Planner:
         return planned
 
     def with_ratios(self, settings: Settings, schedule: ARSchedule, key: str, cfg: float) -> Settings:
-        """Settings with the ratios of the calibration that the run will find."""
+        """Settings with what the calibration that the run will find has taught."""
         if not settings.needs_calibration:
             return settings
         model = self.known.identity(key, schedule)
@@ -163,7 +163,7 @@ class Planner:
             )
         guidances = hosted(schedule.family).guidances(cfg)
         circumstances = (Circumstances.of(model, schedule, guidance) for guidance in guidances)
-        return settings.calibrated(calibration.ratios_of(*circumstances))
+        return calibration.taught(settings, *circumstances)
 
     def plan(self, schedule: ARSchedule, settings: Settings, key: str, cfg: float = 1.0) -> Trace:
         schedule = shared(schedule)

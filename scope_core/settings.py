@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 from .methods import METHODS, Gate, Method, Off, Scope
-from .methods.base import CUSTOM
+from .methods.base import CUSTOM, Gram
 from .methods.knobs import Knob, check, choice, knobs_of, switch
 from .schedule.columns import SELECTIVE
 
@@ -66,9 +66,9 @@ class Settings:
     def needs_calibration(self) -> bool:
         return self.acting.needs_calibration
 
-    def calibrated(self, ratios: tuple[float, ...]) -> Settings:
+    def calibrated(self, ratios: tuple[float, ...], gram: Gram = ()) -> Settings:
         """With what a recorded run showed, see `Method.calibrated`."""
-        return replace(self, method=self.method.calibrated(ratios))
+        return replace(self, method=self.method.calibrated(ratios, gram))
 
     @property
     def off(self) -> bool:

@@ -8,8 +8,9 @@ from typing import Any
 import folder_paths
 from torch import Tensor
 
+from ...scope_core.settings import Settings
 from ...scope_core.signals.maps import fingerprint
-from ...scope_core.study.calibration import Calibration, Calibrations, Circumstances
+from ...scope_core.study.calibration import Calibration, CalibrationError, Calibrations, Circumstances
 from .families import HostModel
 
 SAMPLED = 64
@@ -57,7 +58,13 @@ def tensors(patch: Any) -> Iterator[Tensor]:
         yield from tensors(patch.weights)
 
 
-def ratios_of(*circumstances: Circumstances) -> tuple[float, ...]:
-    """The ratios calibrated for a run, which is in one of these circumstances. Raises CalibrationError where there are
-    none."""
-    return calibrations().find(*circumstances).ratios
+def taught(settings: Settings, *circumstances: Circumstances) -> Settings:
+    """Settings with what was recorded for a run, which is in one of these circumstances. Raises CalibrationError where
+    nothing was, or not by this version what they need."""
+    found = calibrations().find(*circumstances)
+    made = settings.calibrated(found.ratios, found.gram)
+    if made.needs_calibration:
+        raise CalibrationError(
+            f"the calibration for this run was made before {settings.method.title} was known. Run SCOPE Calibrate again"
+        )
+    return made

@@ -64,7 +64,7 @@ class HostRun:
             circumstances = Circumstances.of(
                 calibration.identity(model, patcher), schedule, family.guidance(patcher, guider.cfg)
             )
-            run.calibrated(calibration.ratios_of(circumstances))
+            run.calibrated(calibration.taught(run.settings, circumstances))
         if not run.trace.segments:
             warn(run.trace, family.caveats(guider.conds))
         if self.key and not run.trace.segments:

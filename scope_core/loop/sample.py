@@ -58,9 +58,9 @@ class Run:
         self.controls: list[Control] = []
         """What decided, segment by segment."""
 
-    def calibrated(self, ratios: tuple[float, ...]) -> None:
-        """Put in what a recorded run of the model showed (`Method.calibrated`)."""
-        self.settings = self.settings.calibrated(ratios)
+    def calibrated(self, settings: Settings) -> None:
+        """Go on with settings that know what a recorded run of the model showed (`Method.calibrated`)."""
+        self.settings = settings
         self.trace.run["settings"] = self.settings.to_json()
 
     def segment(

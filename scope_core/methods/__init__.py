@@ -22,6 +22,7 @@ from .motioncache import MotionCache
 from .seacache import SeaCache
 from .lemica import LeMiCa
 from .meancache import MeanCache
+from .dpcache import DPCache
 from .reduced import Reduced
 from .vocabulary import RULES, Decision, Entry, Mode, Seen, Skip
 
@@ -29,6 +30,7 @@ __all__ = [
     "METHODS",
     "RULES",
     "BWCache",
+    "DPCache",
     "Decision",
     "DeltaDiT",
     "EasyCache",

@@ -18,6 +18,8 @@ from .knobs import Knob, check, knobs_of
 from .vocabulary import Decision, Entry, Seen, Skip
 
 CUSTOM = "custom"
+Gram = tuple[tuple[float, ...], ...]
+"""[S, S]; empty where nothing was recorded."""
 
 
 class Speed(NamedTuple):
@@ -110,8 +112,9 @@ class Method:
         """Numbers are missing that only a recorded run of the model shows."""
         return False
 
-    def calibrated(self, ratios: tuple[float, ...]) -> "Method":
-        """The method with what a recorded run showed: how much the residual of all blocks grew at each own step."""
+    def calibrated(self, ratios: tuple[float, ...], gram: Gram = ()) -> "Method":
+        """The method with what a recorded run showed: how much the residual of all blocks grew at each own step, and
+        inner products of the velocities at own steps."""
         return self
 
     @classmethod

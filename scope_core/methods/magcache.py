@@ -18,7 +18,7 @@ from typing import ClassVar, NamedTuple
 import numpy as np
 
 from ..schedule import ARSchedule, Unit
-from .base import CANDIDATES, Method, Speed, register
+from .base import CANDIDATES, Gram, Method, Speed, register
 from .gate import Gate
 from .knobs import choice, count, number
 from .vocabulary import Decision, Entry, Mode, Seen, Skip
@@ -144,7 +144,7 @@ class MagCache(Method):
     def needs_calibration(self) -> bool:
         return not self.ratios
 
-    def calibrated(self, ratios: tuple[float, ...]) -> "MagCache":
+    def calibrated(self, ratios: tuple[float, ...], gram: Gram = ()) -> "MagCache":
         return replace(self, ratios=ratios)
 
     @classmethod

@@ -1,5 +1,5 @@
-"""What one recorded run teaches about a model: the ratios that MagCache needs, how its signals change, and settings for
-a wanted speed.
+"""What one recorded run teaches about a model: the ratios that MagCache needs, inner products of the velocities, how its
+signals change, and settings for a wanted speed.
 
 It holds for one model (by fingerprint), number of steps, shift, guidance and schedule, and is refused for others.
 """
@@ -15,6 +15,7 @@ import numpy as np
 
 from .. import disk
 from ..loop.plan import plan
+from ..methods.base import Gram
 from ..schedule import ARSchedule
 from ..settings import Settings
 
@@ -33,7 +34,7 @@ NAMES = {
 """How differences are told that would be hard to read."""
 WAY_OUT = (
     "Run SCOPE Calibrate once with this model and these settings, or connect the settings that it gives, or choose"
-    " published ratios"
+    " published ratios or steps of your own"
 )
 
 
@@ -85,6 +86,9 @@ class Calibration:
     (MagCache)."""
     changes: dict[str, tuple[float, ...]]
     """Relative change of each signal at each own step [steps]."""
+    gram: Gram = ()
+    """Inner products of the velocities at own steps [steps, steps], mean over the chunks; empty in files of versions
+    that did not record them."""
 
     @property
     def scales(self) -> dict[str, float]:
@@ -119,6 +123,7 @@ class Calibration:
             Circumstances(**data["circumstances"]),
             tuple(map(float, data["ratios"])),
             {name: tuple(map(float, changes)) for name, changes in data["changes"].items()},
+            tuple(tuple(map(float, row)) for row in data.get("gram", ())),
         )
 
 
@@ -155,9 +160,9 @@ class Calibrations:
         kept = [disk.read(file, read_calibration) for file in sorted(self.folder.glob("*.json"))]
         known = [Circumstances(**data["circumstances"]) for data in kept if data and data["version"] == VERSION]
         if not known:
-            raise CalibrationError(f"there are no calibrated ratios, for no model has been calibrated yet. {WAY_OUT}")
+            raise CalibrationError(f"there is no calibration for this run, for no model has been calibrated yet. {WAY_OUT}")
         nearest = min(known, key=lambda other: len(circumstances.differences(other)))
         raise CalibrationError(
-            "there are no calibrated ratios for this run: the nearest calibration has "
+            "there is no calibration for this run: the nearest calibration has "
             f"{', '.join(circumstances.differences(nearest))}. {WAY_OUT}"
         )

@@ -14,7 +14,8 @@ from scope_core.study.calibration import Calibration, CalibrationError, Calibrat
 SCHEDULE = SKYREELS.schedule(16, 20, 16, 5, 2, 2)
 CIRCUMSTANCES = Circumstances.of("fingerprint", SCHEDULE, 6.0)
 CHANGES = {"modulation": (0.1,) * 20, "sigma": tuple(i / 100 for i in range(20))}
-CALIBRATION = Calibration(CIRCUMSTANCES, (1.0,) + (0.99,) * 19, CHANGES)
+GRAM = tuple(tuple(float(i * j) for i in range(20)) for j in range(20))
+CALIBRATION = Calibration(CIRCUMSTANCES, (1.0,) + (0.99,) * 19, CHANGES, GRAM)
 
 
 def test_found_again(tmp_path):
@@ -51,6 +52,8 @@ def test_refused_with_what_differs(tmp_path, change, words):
 def test_of_another_version_is_refused():
     data = json.loads(json.dumps(CALIBRATION.to_json()))
     assert Calibration.from_json(data) == CALIBRATION
+    del data["gram"]
+    assert Calibration.from_json(data) == replace(CALIBRATION, gram=()), "files from before it was recorded"
     for wrong in ({"version": 99}, {"format": "scope.trace"}):
         with pytest.raises(CalibrationError, match="run SCOPE Calibrate again"):
             Calibration.from_json(data | wrong)

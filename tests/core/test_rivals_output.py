@@ -17,6 +17,7 @@ from scope_core.families.magi import CHUNK, TEXT_SCALE, Reach
 from scope_core.loop.plan import plan
 from scope_core.loop.solver import Euler
 from scope_core.methods import (
+    DPCache,
     EasyCache,
     Entry,
     FlowCache,
@@ -62,6 +63,7 @@ METHODS = {
     "lemica": LeMiCa(5),
     "meancache": MeanCache(5),
     "meancache paper": MeanCache(5, form="paper"),
+    "dpcache": DPCache(steps=(1, 2, 3, 6, 9)),
 }
 OFF = {
     "taylorseer": TaylorSeer(1),

@@ -3,17 +3,21 @@ for all methods alike is in test_rivals_output.py."""
 
 # ruff: noqa: F811 - tests take fixtures that are imported
 
+from itertools import combinations, pairwise
+
 import numpy as np
 import pytest
 import torch
 
 from scope_core import MAGI, SKYREELS, plan
-from scope_core.methods import Entry, Gate, LeMiCa, MeanCache
+from scope_core.methods import DPCache, Entry, Gate, LeMiCa, MeanCache
+from scope_core.methods.dpcache import costs, path
 from scope_core.methods.lemica import TABLES
 from scope_core.methods.meancache import SPANS, paper, released
 from scope_core.methods.meancache import TABLES as MEAN_TABLES
 from scope_core.methods.planned import Planned, Table
-from scope_core.settings import Settings
+from scope_core.settings import PRESETS, Settings
+from scope_core.study.recording import Recorder, grams
 from tests.core.test_rivals_output import UNGATED, modes, unit
 from tests.core.test_rollout import SCHEDULES, Run, guided, model  # noqa: F401
 
@@ -145,3 +149,70 @@ def test_the_released_site_puts_back_the_residual(model):
     run = Run(guided(model), schedule, Settings(LeMiCa(5, site="residual"), Gate(9)))
     computed = sum("R" in step["modes"] for step in run.steps)
     assert run.trace.forwards == 2 * computed and 2 <= computed <= 5 and run.controls[0].memory.residuals.bytes()
+
+
+def recorded(count=8, seed=0):
+    """Velocities [S, D] that drift, and their Gram matrix."""
+    drift = np.random.default_rng(seed).normal(size=(count, 5)).cumsum(0)
+    return drift, drift @ drift.T
+
+
+def test_costs_are_the_lengths_of_what_a_forecast_misses():
+    """Computed at 1 and 4, next at 7: steps 5, 6 and, as printed, 7 itself."""
+    v, gram = recorded()
+    line = [v[4] + (t - 4) * (v[4] - v[1]) / 3 for t in (5, 6, 7)]
+    by_hand = sum(np.linalg.norm(v[t] - guess) for t, guess in zip((5, 6, 7), line))
+    cost = costs(gram, 1)
+    assert cost[1, 4, 7] == pytest.approx(by_hand) and cost[1, 4, 8] == pytest.approx(by_hand), "8 is the end"
+    assert np.isfinite(cost).sum() == sum(1 for _ in combinations(range(9), 3))
+    slope, before = (v[4] - v[1]) / 3, v[1] - v[0]
+    parabola = v[4] + slope + (slope - before) / 4
+    assert costs(gram, 2)[1, 4, 5] == pytest.approx(np.linalg.norm(v[5] - parabola)), "one step before i stands in"
+    straight = np.outer(np.arange(9), [1.0, -2.0]) + 3
+    exact = costs(straight @ straight.T, 1)
+    assert exact[np.isfinite(exact)].max() < 1e-5
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_the_exact_path_is_the_best_of_all(seed):
+    _, gram = recorded(seed=seed)
+    cost = costs(gram, 2)
+
+    def total(steps):
+        return sum(cost[i, j, k] for (i, j), (_, k) in pairwise(pairwise((*steps[1:], len(gram)))))
+
+    for count in (3, 4, 5, 6):
+        every = [(0, 1, 2, *more) for more in combinations(range(3, 8), count - 3)]
+        exact, published = path(cost, count, True), path(cost, count, False)
+        assert total(exact) == pytest.approx(min(map(total, every)))
+        assert published in every and total(published) >= total(exact) - 1e-9
+    assert path(cost, 8, True) == path(cost, 99, False) == tuple(range(8))
+
+
+def test_the_published_recurrence_can_miss_the_best_path():
+    found = 0
+    for seed in range(40):
+        cost = costs(recorded(12, seed)[1], 2)
+        found += path(cost, 6, True) != path(cost, 6, False)
+    assert found
+
+
+def test_dpcache_is_planned_from_a_recorded_run(model):
+    """Its forecast is TaylorSeer's, between the steps chosen."""
+    schedule = SCHEDULES["synchronous"]
+    run = Run(guided(model), schedule, Settings(Recorder()))
+    gram = tuple(map(tuple, grams(run.controls[0].states).v.mean(0)))
+    method = DPCache(5)
+    assert method.needs_calibration and method.calibrated(()) == method
+    method = method.calibrated((), gram)
+    assert not method.needs_calibration and method.steps[:3] == (1, 2, 3) and len(method.steps) == 5
+    assert method.calibrated((), gram[:4]) == method
+    made = Run(guided(model), schedule, Settings(method))
+    assert [i + 1 for i, step in enumerate(made.steps) if "R" in step["modes"]] == list(method.steps)
+    history = tuple(Entry(0.5, torch.full((1, 1), 2.0 * s), s) for s in (9, 6, 2))
+    assert method.fit(schedule, schedule.segments[0]).value(None, unit(11), None, history, None).item() == pytest.approx(22)
+    with pytest.raises(ValueError, match="DPCache has no recorded run .* Run SCOPE Calibrate"):
+        plan(schedule, Settings(DPCache(5)))
+    full = DPCache(10).calibrated((), gram)
+    off = Run(guided(model), schedule, PRESETS["off"]).latents
+    assert torch.equal(Run(guided(model), schedule, Settings(full)).latents, off)
