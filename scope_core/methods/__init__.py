@@ -23,6 +23,7 @@ from .seacache import SeaCache
 from .lemica import LeMiCa
 from .meancache import MeanCache
 from .dpcache import DPCache
+from .hicache import HiCache
 from .reduced import Reduced
 from .vocabulary import RULES, Decision, Entry, Mode, Seen, Skip
 
@@ -38,6 +39,7 @@ __all__ = [
     "FBCache",
     "FlowCache",
     "Gate",
+    "HiCache",
     "LeMiCa",
     "MagCache",
     "MeanCache",

@@ -94,15 +94,16 @@ class TaylorSeer(Method):
     def settle(self, state: tuple[int, ...], unit: Unit, change: float, decision: Decision) -> tuple[int, ...]:
         return (unit.step, *state)[: self.order + 1] if decision.mode is Mode.RECOMPUTE else state
 
+    def weights(self, step: int, computed: Sequence[int]) -> Weights:
+        """See `forecast`."""
+        return forecast(self.order, step, computed)
+
     def value(
         self, state: tuple[int, ...], unit: Unit, decision: Decision, history: Sequence[Entry], x: Tensor
     ) -> Tensor:
-        return combine(
-            forecast(self.order, unit.step, [entry.step for entry in history]), [entry.value for entry in history]
-        )
+        return combine(self.weights(unit.step, [entry.step for entry in history]), [entry.value for entry in history])
 
     def skip(self, state: tuple[int, ...], unit: Unit, layers: int) -> Skip | None:
         if self.site == "output":
             return None
-        weights = forecast(self.order, unit.step, state or (unit.step,))
-        return Skip((range(layers),), range(layers), weights)
+        return Skip((range(layers),), range(layers), self.weights(unit.step, state or (unit.step,)))

@@ -22,6 +22,7 @@ from scope_core.methods import (
     Entry,
     FlowCache,
     Gate,
+    HiCache,
     LeMiCa,
     MeanCache,
     Mode,
@@ -50,6 +51,9 @@ METHODS = {
     "reduced": Reduced(5),
     "taylorseer": TaylorSeer(3),
     "taylorseer 2": TaylorSeer(3, 2),
+    "hicache": HiCache(3),
+    "hicache 2": HiCache(3, 2),
+    "hicache residual": HiCache(3, 2, site="residual"),
     "taylorseer residual": TaylorSeer(3, 2, site="residual"),
     "predit": PrediT(1.2, 1),
     "predit 2": PrediT(1.2),
@@ -67,6 +71,7 @@ METHODS = {
 }
 OFF = {
     "taylorseer": TaylorSeer(1),
+    "hicache": HiCache(1),
     "predit": PrediT(0.0),
     "easycache": EasyCache(0.0),
     "flowcache": FlowCache(0.0),
@@ -205,6 +210,27 @@ def test_forecast_of_the_residual_continues_what_was_recorded(model, method):
             assert weights == pytest.approx((1 + t, -t))
     assert sum(weights is not None for weights in put_back) == 10 - len(made) > 3
     assert all(len(values) == 2 for values in kept[-1].values()) and len(kept[-1]) == 2
+
+
+def test_hicache_by_hand():
+    """Values 5, 3, 2.5 at steps 20, 16, 12, three steps on: D_1 = 1/2, D_2 = (1/2 - 1/8) / 4; with scale 1/2 H_1 = 3/2
+    and H_2 = (9 - 2) / 4."""
+    values, d2 = (5.0, 3.0, 2.5), (1 / 2 - 1 / 8) / 4
+    assert np.dot(HiCache(order=1).weights(23, (20, 16)), values[:2]) == pytest.approx(5 + 3 / 4)
+    assert np.dot(HiCache(order=2).weights(23, (20, 16, 12)), values) == pytest.approx(5 + 3 / 4 + d2 / 2 * 7 / 4)
+    assert np.dot(HiCache(order=2).weights(20, (20, 16, 12)), values) == pytest.approx(5 - d2 / 4), "as published"
+    assert HiCache(order=2).weights(23, (20,)) == (1.0, 0.0, 0.0)
+    line = TaylorSeer().weights(23, (20, 16))
+    assert HiCache().weights(23, (20, 16)) == pytest.approx(((1 + line[0]) / 2, line[1] / 2)), "half of TaylorSeer's"
+
+
+@pytest.mark.parametrize("order", [1, 2])
+def test_hermite_is_exact_on_a_line_at_one_scale_only(order):
+    """A test that a wrong sign of x cannot pass."""
+    computed = (20, 18, 11)[: order + 1]
+    on_line = np.array([7.0 - 3 * s for s in computed])
+    exact, published = (np.dot(HiCache(order=order, scale=scale).weights(26, computed), on_line) for scale in (0.5**0.5, 0.5))
+    assert exact == pytest.approx(7 - 3 * 26) and published == pytest.approx(7 - 3 * 23)
 
 
 def test_predit_reaches_as_far_as_its_horizon():
