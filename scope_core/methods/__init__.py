@@ -23,6 +23,7 @@ from .seacache import SeaCache
 from .lemica import LeMiCa
 from .meancache import MeanCache
 from .dpcache import DPCache
+from .budcache import BudCache
 from .hicache import HiCache
 from .reduced import Reduced
 from .vocabulary import RULES, Decision, Entry, Mode, Seen, Skip
@@ -31,6 +32,7 @@ __all__ = [
     "METHODS",
     "RULES",
     "BWCache",
+    "BudCache",
     "DPCache",
     "Decision",
     "DeltaDiT",

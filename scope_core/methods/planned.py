@@ -41,6 +41,9 @@ class Planned(Method):
     kept: int = 1
     """Computed steps that they look at."""
     site: str = "output"
+    lag: int = 0
+    """Added to the own steps of each unit times its index before they are looked up in `steps`: with the schedule's lag
+    those are iterations."""
 
     @property
     def depth(self) -> int:
@@ -52,7 +55,7 @@ class Planned(Method):
 
     def decide(self, state: tuple[int, ...], unit: Unit, change: float, history: Sequence[Entry]) -> Decision:
         since = float(unit.step - state[0] if state else 0)
-        if unit.step in self.steps or not state:
+        if unit.step + self.lag * unit.index in self.steps or not state:
             return Decision(Mode.RECOMPUTE, since, "threshold")
         return Decision(Mode.REUSE, since, "cache") if self.kept == 1 else Decision(Mode.PREDICT, since, "predict")
 

@@ -17,6 +17,7 @@ from scope_core.families.magi import CHUNK, TEXT_SCALE, Reach
 from scope_core.loop.plan import plan
 from scope_core.loop.solver import Euler
 from scope_core.methods import (
+    BudCache,
     DPCache,
     EasyCache,
     Entry,
@@ -67,6 +68,7 @@ METHODS = {
     "lemica": LeMiCa(5),
     "meancache": MeanCache(5),
     "meancache paper": MeanCache(5, form="paper"),
+    "budcache": BudCache(steps=(1, 2, 5, 6, 9)),
     "dpcache": DPCache(steps=(1, 2, 3, 6, 9)),
 }
 OFF = {

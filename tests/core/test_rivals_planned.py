@@ -10,13 +10,16 @@ import pytest
 import torch
 
 from scope_core import MAGI, SKYREELS, plan
-from scope_core.methods import DPCache, Entry, Gate, LeMiCa, MeanCache
+from scope_core.demo import budcache
+from scope_core.demo.shipped import SkyReelsDemo
+from scope_core.methods import BudCache, DPCache, Entry, Gate, LeMiCa, MeanCache
 from scope_core.methods.dpcache import costs, path
 from scope_core.methods.lemica import TABLES
 from scope_core.methods.meancache import SPANS, paper, released
 from scope_core.methods.meancache import TABLES as MEAN_TABLES
 from scope_core.methods.planned import Planned, Table
 from scope_core.settings import PRESETS, Settings
+from scope_core.study.budcache import Found, search
 from scope_core.study.recording import Recorder, grams
 from tests.core.test_rivals_output import UNGATED, modes, unit
 from tests.core.test_rollout import SCHEDULES, Run, guided, model  # noqa: F401
@@ -216,3 +219,64 @@ def test_dpcache_is_planned_from_a_recorded_run(model):
     full = DPCache(10).calibrated((), gram)
     off = Run(guided(model), schedule, PRESETS["off"]).latents
     assert torch.equal(Run(guided(model), schedule, Settings(full)).latents, off)
+
+
+def test_budcache_computes_what_it_is_told():
+    assert modes(BudCache(steps=(1, 2, 6)).fit(SCHEDULE, SEGMENT), 7) == "RRCCCRC"
+    assert steps(BudCache(10)) == [0, 1, 2, 3, 11, 18, 26, 34, 41, 49], "0.3 B first ones, the rest evenly"
+    assert len(steps(BudCache(99))) >= 50 and BudCache().caveat(SCHEDULE) and not BudCache(steps=(1,)).caveat(SCHEDULE)
+
+
+def test_its_steps_are_iterations_where_one_forward_serves_all():
+    """Chunks that enter at iterations 1, 4 and 7 of 16; those that nobody is told to compute are held by all."""
+    schedule = SCHEDULES["asynchronous"]
+    chosen = (1, 2, 4, 7, 9, 12, 15)
+    made = plan(schedule, Settings(BudCache(steps=chosen))).segments[0].steps
+    assert [i + 1 for i, step in enumerate(made) if "R" in step["modes"]] == list(chosen)
+    (segment,) = MAGI.schedule(18, 16, 2).segments
+    assert BudCache(steps=(1, 5)).fit(MAGI.schedule(18, 16, 2), segment).lag == 0
+
+
+def far_from(target):
+    """Loss that counts how far the computed steps are from some."""
+    return lambda chosen: sum((a - b) ** 2 for a, b in zip(chosen, target)) / 1000
+
+
+def test_the_search_finds_the_best_list():
+    target, looked, told = (1, 2, 3, 7, 12, 20, 25, 33, 38, 40), [], []
+
+    def evaluate(chosen):
+        looked.append(chosen)
+        return far_from(target)(chosen)
+
+    found = search(evaluate, 40, 10, forced=(40,), rounds=60, told=told.append)
+    assert found.steps == target and found.loss == 0
+    assert all(len(set(chosen)) == 10 and {1, 2, 3, 40} <= set(chosen) for chosen in looked)
+    assert len(looked) == len(set(looked)) == found.evaluations <= 1 + 200 + 60 * 20
+    assert [best.loss for best in told] == sorted((best.loss for best in told), reverse=True)
+    assert search(far_from(target), 40, 10, (40,), rounds=60) == found, "the same seed"
+
+
+def test_the_search_keeps_the_rules():
+    allowed = lambda chosen: max(b - a for a, b in pairwise(chosen)) <= 6  # noqa: E731
+    found = search(far_from((1, 2, 3, 4, 5, 6, 7, 8)), 30, 8, forced=(30,), allowed=allowed, annealing=30)
+    assert allowed(found.steps) and found.steps[-1] == 30
+    for budget, forced in ((3, (1, 9, 20, 30)), (4, (30,))):
+        with pytest.raises(ValueError, match=f"no list of {budget} of 30 steps keeps the rules"):
+            search(far_from((1,)), 30, budget, forced, allowed)
+    assert search(lambda chosen: 1.0, 4, 4).steps == (1, 2, 3, 4), "nothing to swap"
+
+
+@pytest.mark.parametrize("way", SkyReelsDemo.ways)
+def test_demo_lists_are_searched_on_the_final_latents(way, tmp_path):
+    searched = budcache.Searched(SkyReelsDemo(), way, Gate(12, 1, 0), steps=8)
+    all_steps = tuple(range(1, searched.steps + 1))
+    assert searched.loss(all_steps) == 0 and searched.allowed(all_steps)
+    fewer = tuple(sorted(searched.forced | {2, 3, 6}))
+    assert searched.loss(fewer) > searched.loss(tuple(sorted({*fewer, 4, 5, 7}))) > 0 and searched.allowed(fewer)
+    assert not searched.allowed(tuple(sorted(searched.forced - {1})))
+    file = tmp_path / "found.json"
+    for loss in (0.5, 0.2, 0.3):
+        budcache.keep(file, way, Found(fewer, loss, 7))
+    assert budcache.kept(way, file) == {len(fewer): fewer} and '"loss": 0.2' in file.read_text()
+    assert budcache.kept("another", file) == {} == budcache.kept(way, tmp_path / "none")
