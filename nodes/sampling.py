@@ -106,7 +106,10 @@ def solver_input() -> io.Input:
         options=list(SOLVERS),
         default="unipc",
         advanced=True,
-        tooltip="unipc: second order, SkyReels' own. euler: first order, MAGI-1's own.",
+        tooltip=(
+            "unipc: second order, SkyReels' own. euler: first order, MAGI-1's own. ab2, cab: second order by Adams and"
+            " Bashforth, for runs of few steps."
+        ),
     )
 
 

@@ -9,7 +9,8 @@ from torch import Tensor
 
 from ..scope_core.families import FAMILIES, SKYREELS
 from ..scope_core.families.skyreels import window_advice
-from ..scope_core.schedule import Family, check_shift
+from ..scope_core.methods.knobs import whole_numbers
+from ..scope_core.schedule import Family, check_shift, levels_at
 from ..scope_core.signals.maps import SignalMaps
 from .comfy import sampling
 from .comfy.graph import Graph
@@ -263,12 +264,24 @@ class Sigmas(io.ComfyNode):
                         " release's. MAGI-1's two differ at 12 steps only; choose that of MAGI-1 Schedule's short_cut."
                     ),
                 ),
+                io.String.Input(
+                    "only",
+                    default="",
+                    optional=True,
+                    advanced=True,
+                    tooltip=(
+                        "Of these steps alone, for example 1, 3, 6, 10: few steps at levels of your choice. Empty: all."
+                    ),
+                ),
             ],
             outputs=[io.Sigmas.Output(tooltip="For SamplerCustomAdvanced.")],
         )
 
     @classmethod
-    def execute(cls, steps: int, shift: float, table: str) -> io.NodeOutput:
+    def execute(cls, steps: int, shift: float, table: str, only: str = "") -> io.NodeOutput:
         check_shift(shift)
         family, name = TABLES[table]
-        return io.NodeOutput(torch.from_numpy(family.single(family.sigmas(steps, shift, name))))
+        levels = family.sigmas(steps, shift, name)
+        if chosen := whole_numbers("only", only):
+            levels = levels_at(chosen, levels)
+        return io.NodeOutput(torch.from_numpy(family.single(levels)))

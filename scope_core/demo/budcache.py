@@ -8,6 +8,7 @@ the SkyReels layout, each chunk's own of MAGI-1's.
 import argparse
 import json
 import time
+from functools import cached_property
 from pathlib import Path
 
 import torch
@@ -35,7 +36,6 @@ class Searched:
         """`steps` of the schedule; the usual number unless given."""
         self.demo, self.gate, self.schedule = demo, gate, demo.schedules(steps)[way]
         self.tokens = Clips.sample(1, torch.Generator().manual_seed(PROMPT)).tokens()
-        self.full = self.latents(PRESETS["off"])
         (segment,) = self.schedule.segments
         self.chunks = len(segment.units) if self.schedule.family.by_chunk else 1
         self.steps = segment.steps if self.schedule.family.by_chunk else segment.rows
@@ -44,6 +44,10 @@ class Searched:
         self.forced = {at + 1 + i for at in first for i in range(max(1, gate.warm_up))}
         self.forced |= {at - i for at in last for i in range(gate.tail)}
         """What the gate computes in any case, and where a chunk enters."""
+
+    @cached_property
+    def full(self) -> Tensor:
+        return self.latents(PRESETS["off"])
 
     def settings(self, steps: Steps) -> Settings:
         return Settings(METHODS["budcache"](steps=steps), self.gate)

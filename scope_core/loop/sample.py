@@ -131,7 +131,8 @@ def sample(
         noise: [B, C, L, H, W] standard normal, L = schedule.frames.
         schedule: from the family, such as `SKYREELS.schedule(25, steps=50)`.
         settings: a preset, or `Settings(METHODS[name](...))`; `PRESETS["off"]` computes every step.
-        solver: 'unipc' or 'euler', or what makes a solver of noise levels [S + 1]; by default the family's.
+        solver: 'unipc', 'euler', 'ab2' or 'cab', or what makes a solver of noise levels [S + 1]; by default the
+            family's.
         seed: of noise that the family mixes in (conditioning noise of SkyReels-V2).
         start: known first frames [B, C, P, H, W], as many as the schedule was told.
         end: clean frames [B, C, T, H, W] that the video leads to; not part of the result.

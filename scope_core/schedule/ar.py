@@ -9,7 +9,8 @@ else asks the object and never its name.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, ClassVar, NamedTuple
 
@@ -33,6 +34,17 @@ def check_shift(shift: float) -> None:
         raise ScheduleError(
             f"shift is {shift:g}; it must lie between {low:g} and {high:g} (8 for text to video, 5 for image to video)"
         )
+
+
+def levels_at(steps: Sequence[int], sigmas: np.ndarray) -> np.ndarray:
+    """Noise levels before some steps (from 1 on, and always the first) of those in `sigmas` [S + 1], and the last one.
+    Raises ScheduleError."""
+    chosen = sorted({1, *steps})
+    if chosen[0] < 1 or chosen[-1] >= len(sigmas):
+        raise ScheduleError(
+            f"steps are {', '.join(map(str, steps))}; they count from 1 to {len(sigmas) - 1}, for example 1, 3, 6, 10"
+        )
+    return np.append(sigmas[np.array(chosen) - 1], sigmas[-1])
 
 
 class Defaults(NamedTuple):
@@ -255,6 +267,18 @@ class ARSchedule:
         if self.levels is None:
             return self.family.sigmas(self.steps, self.shift, self.table)
         return self.family.given(np.array(self.levels))
+
+    def only(self, steps: Sequence[int]) -> ARSchedule:
+        """The schedule that goes through these of its own steps alone (from 1 on): fewer steps, at the noise levels
+        that somebody has chosen. The lag shrinks with their number. Raises ScheduleError.
+
+        >>> from scope_core import SKYREELS
+        >>> SKYREELS.schedule(25, steps=50, ar_step=5).only(range(1, 51, 5)).ar_step
+        1
+        """
+        levels = levels_at(steps, self.sigmas)
+        lag = max(1, round(self.ar_step * (len(levels) - 1) / self.steps)) if self.ar_step else 0
+        return replace(self, steps=len(levels) - 1, levels=tuple(levels.tolist()), ar_step=lag)
 
     @cached_property
     def segments(self) -> tuple[Segment, ...]:

@@ -334,3 +334,19 @@ def test_a_schedule_of_which_nothing_is_said_is_the_released_one():
     assert (chunks.steps, chunks.ar_step, chunks.block, chunks.shift) == (64, 16, 6, 3.0)
     assert (chunks.table, chunks.causal, chunks.condition_noise) == ("magi 8,16,16", True, 0)
     assert step_size(12) == 4.0 and step_size(12, within=1) == 8.0
+
+
+def test_some_of_its_steps_make_a_schedule_of_fewer():
+    """At the same levels; the lag shrinks with their number; all of them make the same one."""
+    schedule = SKYREELS.schedule(10, 50, 10, block=2, ar_step=5)
+    fewer = schedule.only((1, 4, 9, 20, 50))
+    assert fewer.steps == 5 and fewer.ar_step == 1 and fewer.levels[-1] == 0
+    assert fewer.sigmas[:-1].tolist() == [schedule.sigmas[step - 1] for step in (1, 4, 9, 20, 50)]
+    assert schedule.only((9, 4)).steps == 3, "the first step is always one of them"
+    for whole in (schedule, MAGI.schedule(24, 16), SKYREELS.schedule(10, 7)):
+        same = whole.only(range(1, whole.steps + 1))
+        assert np.array_equal(same.sigmas, whole.sigmas) and same.ar_step == whole.ar_step
+    assert MAGI.schedule(24, 64).only(range(1, 64, 4)).ar_step == 4
+    for wrong in ((0, 3), (3, 51)):
+        with pytest.raises(ScheduleError, match="they count from 1 to 50"):
+            schedule.only(wrong)

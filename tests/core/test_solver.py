@@ -7,7 +7,7 @@ from diffusers import UniPCMultistepScheduler
 
 from scope_core import MAGI, PRESETS, SKYREELS, Gate, Settings, sample
 from scope_core.families.skyreels import Term
-from scope_core.loop.solver import Euler, UniPC
+from scope_core.loop.solver import AB2, CAB, SOLVERS, Euler, UniPC
 from scope_core.methods import Scope
 
 FRAMES = 3
@@ -98,7 +98,7 @@ def test_first_and_last_predictor_step_are_euler():
     assert torch.allclose(last, x - sigmas[4] * v, atol=1e-13)
 
 
-@pytest.mark.parametrize("make", [UniPC, Euler])
+@pytest.mark.parametrize("make", SOLVERS.values(), ids=SOLVERS)
 def test_frames_that_do_not_advance_are_untouched(make):
     """Bit for bit, and what they have seen meanwhile leaves no mark on their later steps."""
     solver, alone = (make(SKYREELS.sigmas(6, 8.0, "official")) for _ in range(2))
@@ -153,3 +153,56 @@ def test_unipc_begins_at_pure_noise(steps):
     for k in range(steps):
         x = solver.step(x, v, np.array([k]), all_of, ~all_of)
     assert (x - (noise - v)).abs().max() <= 1e-6
+
+
+UNEVEN = np.array([1.0, 0.9, 0.6, 0.5, 0.1, 0.0])
+
+
+def test_ab2_is_exact_where_the_velocity_is_a_line():
+    """v = 3 - 2 sigma, so x = 3 sigma - sigma^2; only the first step, Euler's, is off, by h^2."""
+    v = torch.from_numpy(3 - 2 * UNEVEN[:-1]).view(5, 1, 1, 1, 1, 1)
+    made = run(AB2(UNEVEN), v, torch.zeros(1, 1, 1, 1, 1, dtype=torch.float64))
+    assert made.item() == pytest.approx(-(3 * 1 - 1) + 0.1**2)
+    assert torch.allclose(run(CAB(UNEVEN), v, torch.zeros_like(made)), made), "what it adds is 0 on a line"
+
+
+def test_ab2_and_cab_by_hand():
+    """Three steps over 1, 0.9, 0.6, 0.5 with velocities 1, 2, 5: rho is 3 and 1/3. The forecast of the third velocity
+    is 2 + 3 (2 - 1) = 5 - 0, which it is; with 6 in its place CAB adds 0.2 h (6 - 5)."""
+    start = torch.zeros(1, 1, 1, 1, 1, dtype=torch.float64)
+    by_hand = -0.1 * 1 - 0.3 * (2.5 * 2 - 1.5 * 1)
+    for third in (5.0, 6.0):
+        v = torch.tensor([1.0, 2.0, third], dtype=torch.float64).view(3, 1, 1, 1, 1, 1)
+        ab2 = by_hand - 0.1 * ((1 + 1 / 6) * third - 2 / 6)
+        assert run(AB2(UNEVEN), v, start).item() == pytest.approx(ab2)
+        assert run(CAB(UNEVEN), v, start).item() == pytest.approx(ab2 - 0.2 * 0.1 * (third - 5))
+
+
+def test_cab_of_5_12_is_ab3_on_even_steps():
+    cab, v = CAB(np.linspace(1, 0, 5)), torch.tensor([3.0, -1.0, 4.0], dtype=torch.float64).view(3, 1, 1, 1, 1, 1)
+    cab.theta = 5 / 12
+    start = torch.zeros(1, 1, 1, 1, 1, dtype=torch.float64)
+    before, after = (run(solver, v[:n], start) for solver, n in ((AB2(np.linspace(1, 0, 5)), 2), (cab, 3)))
+    assert (after - before).item() == pytest.approx(-0.25 * (23 * 4 - 16 * -1 + 5 * 3) / 12)
+
+
+@pytest.mark.parametrize("name", SOLVERS)
+def test_fewer_steps_at_planned_levels_run_with_every_solver(name):
+    """Each frame on its own levels, one forward a step; all of its steps are the run that it was."""
+    x = torch.randn(1, 2, 6, 2, 2, generator=torch.Generator().manual_seed(0))
+    schedule = SKYREELS.schedule(6, 20, 6, 2, 2, 5)
+    whole, same = (
+        sample(Smooth(), x, made, PRESETS["off"], solver=name) for made in (schedule, schedule.only(range(1, 21)))
+    )
+    assert torch.equal(whole.latents, same.latents)
+    fewer = sample(Smooth(), x, schedule.only((1, 3, 6, 9, 13, 16, 18, 20)), PRESETS["off"], solver=name)
+    assert fewer.trace.totals["computed"] == 8 + 2 * 2 and torch.isfinite(fewer.latents).all()
+
+
+@pytest.mark.parametrize("solver", ["ab2", "cab"])
+def test_multistep_solvers_can_be_corrected(solver):
+    """`memory` and `recall` give back what they took."""
+    x = torch.randn(1, 2, 4, 2, 2, generator=torch.Generator().manual_seed(0))
+    held = Settings(Scope(1e9, 1e9, signal="sigma"), Gate(2, warm_up=1, tail=1), correct=True)
+    made, _, _ = sample(Smooth(), x, SKYREELS.schedule(4, 20), held, solver=solver)
+    assert torch.isfinite(made).all()

@@ -181,3 +181,11 @@ def test_prompts_longer_than_the_model_knows_are_told(prompts):
     for warnings in (render(model, [long, prompts[1]])[1], advanced(model, [long, prompts[1]], sigmas)[1]):
         assert [text for text in warnings if "`positive` has 600 tokens" in text and "cuts prompts at 512" in text]
     assert not [text for text in render(model, prompts)[1] if "tokens" in text]
+
+
+def test_sigmas_of_some_steps_alone():
+    whole, some = (Sigmas.execute(50, 8.0, "SkyReels-V2", only).args[0] for only in ("", "1, 4 9,50"))
+    assert torch.equal(some, whole[[0, 3, 8, 49, 50]]) and len(whole) == 51
+    for only, words in (("1, 60", "they count from 1 to 50"), ("few", "write whole numbers")):
+        with pytest.raises(ValueError, match=words):
+            Sigmas.execute(50, 8.0, "SkyReels-V2", only)
