@@ -25,12 +25,14 @@ from .meancache import MeanCache
 from .dpcache import DPCache
 from .budcache import BudCache
 from .hicache import HiCache
+from .arcache import ARCache
 from .reduced import Reduced
 from .vocabulary import RULES, Decision, Entry, Mode, Seen, Skip
 
 __all__ = [
     "METHODS",
     "RULES",
+    "ARCache",
     "BWCache",
     "BudCache",
     "DPCache",

@@ -7,10 +7,10 @@ from torch import Tensor
 
 from ..schedule import Step
 
-AGGREGATES = ("max", "mean_active", "mean_all")
+AGGREGATES = ("max", "mean_active", "mean_all", "history")
 """max: every unit sees its own change, and with one joint forward the neediest decides. mean_active, mean_all: all see
 the mean over the frames that advance, or over the whole window, which dilutes it by the frames that stand still
-(docs/scope.md C3)."""
+(docs/scope.md C3). history: every unit sees the mean of those ahead of it that advance; the first one itself."""
 EPS = 1e-8
 
 
@@ -71,5 +71,7 @@ def aggregated(changes: np.ndarray, step: Step, aggregate: str, frames: int) -> 
     """What every active unit sees of the units' changes [active units], see AGGREGATES; a window has `frames`."""
     if aggregate == "max":
         return changes
+    if aggregate == "history":
+        return np.array([changes[: max(1, i)].mean() for i in range(len(changes))])
     sizes = np.array([unit.frames.stop - unit.frames.start for unit in step.active])
     return np.full(len(changes), (changes * sizes).sum() / (sizes.sum() if aggregate == "mean_active" else frames))

@@ -17,6 +17,7 @@ from scope_core.families.magi import CHUNK, TEXT_SCALE, Reach
 from scope_core.loop.plan import plan
 from scope_core.loop.solver import Euler
 from scope_core.methods import (
+    ARCache,
     BudCache,
     DPCache,
     EasyCache,
@@ -48,6 +49,8 @@ from tests.core.test_rollout import SCHEDULES, Run, guided, model, plain  # noqa
 
 RULES = Gate(max_skip=5, warm_up=2, tail=1)
 UNGATED = Gate(max_skip=99, warm_up=0, tail=0)
+DRIFT = tuple(tuple(float(min(i, j)) for j in range(1, 17)) for i in range(1, 17))
+"""Inner products of velocities that drift at random."""
 METHODS = {
     "reduced": Reduced(5),
     "taylorseer": TaylorSeer(3),
@@ -68,12 +71,15 @@ METHODS = {
     "lemica": LeMiCa(5),
     "meancache": MeanCache(5),
     "meancache paper": MeanCache(5, form="paper"),
+    "arcache": ARCache(0.1, "none"),
+    "arcache measured": ARCache(0.1, gram=DRIFT),
     "budcache": BudCache(steps=(1, 2, 5, 6, 9)),
     "dpcache": DPCache(steps=(1, 2, 3, 6, 9)),
 }
 OFF = {
     "taylorseer": TaylorSeer(1),
     "hicache": HiCache(1),
+    "arcache": ARCache(0.0),
     "predit": PrediT(0.0),
     "easycache": EasyCache(0.0),
     "flowcache": FlowCache(0.0),
@@ -233,6 +239,39 @@ def test_hermite_is_exact_on_a_line_at_one_scale_only(order):
     on_line = np.array([7.0 - 3 * s for s in computed])
     exact, published = (np.dot(HiCache(order=order, scale=scale).weights(26, computed), on_line) for scale in (0.5**0.5, 0.5))
     assert exact == pytest.approx(7 - 3 * 26) and published == pytest.approx(7 - 3 * 23)
+
+
+def test_arcache_reuses_until_the_history_has_changed():
+    assert modes(ARCache(0.025, "none"), 8, [0.0, *[0.01] * 7]) == "RCCRCCRC"
+    assert modes(ARCache(0.025, gram=DRIFT), 8, [0.0, *[0.01] * 7]) == "RCCRPPRP"
+
+
+def test_arcache_continues_as_long_as_was_measured():
+    """Velocities 0, 1, (2, 1), (1, 3) at steps 1 to 4: from steps 1 and 2 on, step 4 is sqrt(10) long, 1 of it along
+    the last change."""
+    v = np.array([[0.0, 0.0], [1.0, 0.0], [2.0, 1.0], [1.0, 3.0]])
+    gram = tuple(map(tuple, (v @ v.T).tolist()))
+    for length, along in (("measured", 10**0.5), ("projected", 1.0)):
+        method = ARCache(length=length).calibrated((), gram)
+        assert method.weights(4, (2, 1)) == pytest.approx((along, 1 - along)) and not method.needs_calibration
+        assert method.weights(2, (2, 1)) == pytest.approx((1.0, 0.0)) and method.weights(4, (2,)) == (1.0,)
+    assert ARCache().needs_calibration and not ARCache(length="none").needs_calibration
+    assert ARCache(length="none").weights(4, (2, 1)) == (1.0,)
+    with pytest.raises(ValueError, match="ARCache has no recorded run .* set length to none"):
+        ARCache().weights(4, (2, 1))
+    still = ((1.0,) * 4,) * 4
+    assert ARCache(gram=still).weights(4, (2, 1)) == (1.0,), "nothing changed, so nothing is continued"
+
+
+def test_history_is_what_lies_ahead(model):
+    """Each unit sees the mean change of those before it; the first one its own."""
+    before, now = drawn()
+    made = []
+    for aggregate in ("max", "history"):
+        signal = make_signal("latent", aggregate, SCHEDULE, SEGMENT, guided(model))
+        made.append([signal(step, x) for step, x in ((SEGMENT.iterations[6], before), (SEGMENT.iterations[7], now))][1])
+    own, seen = made
+    assert len(own) == 3 and seen == pytest.approx([own[0], own[0], own[:2].mean()])
 
 
 def test_predit_reaches_as_far_as_its_horizon():
