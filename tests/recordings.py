@@ -22,7 +22,13 @@ FILE = Path(__file__).parent / "fixtures" / "recordings.json"
 SEED, THREADS, EVERY = 3, 2, 97
 GATE = {"max_skip": 3, "warm_up": 1, "tail": 1}
 """Of methods that are no presets, so that short schedules leave them something to skip."""
-EAGER = {"arcache": {"length": "none", "threshold": 0.5}, "reduced": {"computed": 6}, "easycache": {"tau": 0.3}, "motioncache": {"threshold": 0.1}, "dpcache": {"steps": (1, 2, 3, 6, 9, 12)}}
+EAGER = {
+    "arcache": {"length": "none", "threshold": 0.5},
+    "reduced": {"computed": 6},
+    "easycache": {"tau": 0.3},
+    "motioncache": {"threshold": 0.1},
+    "dpcache": {"steps": (1, 2, 3, 6, 9, 12)},
+}
 """Numbers of methods that skip nothing on these schedules at their usual ones."""
 SCHEDULES = ("synchronous", "asynchronous", "chunk_by_chunk")
 GROWTH = 0.98

@@ -8,6 +8,7 @@ the SkyReels layout, each chunk's own of MAGI-1's.
 import argparse
 import json
 import time
+from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
 
@@ -16,9 +17,9 @@ from torch import Tensor
 
 from .. import disk
 from ..loop.plan import plan
-from ..methods import METHODS, Gate
+from ..methods import Gate
 from ..methods.knobs import whole_numbers
-from ..settings import PRESETS, Settings
+from ..settings import PRESETS, Settings, read
 from ..study.budcache import Found, Steps, search
 from . import WEIGHTS
 from .shipped import DEMOS, Demo
@@ -50,7 +51,7 @@ class Searched:
         return self.latents(PRESETS["off"])
 
     def settings(self, steps: Steps) -> Settings:
-        return Settings(METHODS["budcache"](steps=steps), self.gate)
+        return read("budcache", {"steps": text(steps), **asdict(self.gate)})
 
     def allowed(self, steps: Steps) -> bool:
         """The gate asks for nothing more."""
@@ -65,13 +66,18 @@ class Searched:
         return self.demo.sample(self.tokens, self.schedule, settings, NOISE).latents
 
 
+def text(steps: Steps) -> str:
+    """As the node takes it."""
+    return ", ".join(map(str, steps))
+
+
 def keep(file: Path, way: str, found: Found) -> None:
-    """Write what was found, unless something better is there. Steps are text as the node takes it."""
+    """Write what was found, unless something better is there."""
     known = json.loads(file.read_text()) if file.exists() else {}
     of_way = known.setdefault(way, {})
     before = of_way.get(str(len(found.steps)))
     if before is None or found.loss < before["loss"]:
-        of_way[str(len(found.steps))] = {**found._asdict(), "steps": ", ".join(map(str, found.steps))}
+        of_way[str(len(found.steps))] = {**found._asdict(), "steps": text(found.steps)}
         disk.write(file, (json.dumps(known, indent=1) + "\n").encode())
 
 
@@ -102,7 +108,7 @@ def main() -> None:
             searched.loss,
             searched.steps,
             computed,
-            sorted(searched.forced),
+            searched.forced,
             searched.allowed,
             given.annealing,
             given.rounds,

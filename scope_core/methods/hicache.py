@@ -31,7 +31,10 @@ class HiCache(TaylorSeer):
     }
 
     scale: float = number(
-        0.5, "Scale of the polynomials. On a straight line they are right at 0.7071.", high=1.0, usual="published is 0.5"
+        0.5,
+        "Scale of the polynomials. On a straight line they are right at 0.7071.",
+        high=1.0,
+        usual="published is 0.5",
     )
     """s"""
 

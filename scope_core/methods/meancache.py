@@ -4,7 +4,9 @@ steps changed (arXiv 2601.19961; docs/methods.md, MeanCache).
 The paper puts v + (s - t) J into a gap, with J the change of the velocity over a span of K steps before it; the
 released code another thing: over a window of the last K steps, skipped ones included,
 
-    u = (x_e - x_s) / (sigma_e - sigma_s),   J = (v_s - u) / (sigma_e - sigma_s),   v_hat = v_last - J (sigma' - sigma_last)
+    u = (x_e - x_s) / (sigma_e - sigma_s)
+    J = (v_s - u) / (sigma_e - sigma_s)
+    v_hat = v_last - J (sigma' - sigma_last)
 
 which on a straight line turns by (K - 1) / 2 K of what it should. Both are offered. K = 1 holds in either.
 
@@ -21,6 +23,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import pairwise
 from typing import ClassVar
 
 import numpy as np
@@ -76,7 +79,7 @@ def spans_of(model: str, count: int) -> list[tuple[int, int]]:
     """The step from which on each K holds in the list from which one of `count` steps is made, and K; from 0 on."""
     lists = TABLES[model].lists
     steps = min((steps for steps in lists if len(steps) >= count), key=len, default=lists[0])
-    gaps = [after for before, after in zip(steps, steps[1:]) if after - before > 1]
+    gaps = [after for before, after in pairwise(steps) if after - before > 1]
     return list(zip([0, *gaps], SPANS[model, len(steps)]))
 
 

@@ -1,5 +1,5 @@
-"""What one recorded run teaches about a model: the ratios that MagCache needs, inner products of the velocities, how its
-signals change, and settings for a wanted speed.
+"""What one recorded run teaches about a model: the ratios that MagCache needs, inner products of the velocities, how
+its signals change, and settings for a wanted speed.
 
 It holds for one model (by fingerprint), number of steps, shift, guidance and schedule, and is refused for others.
 """
@@ -160,7 +160,7 @@ class Calibrations:
         kept = [disk.read(file, read_calibration) for file in sorted(self.folder.glob("*.json"))]
         known = [Circumstances(**data["circumstances"]) for data in kept if data and data["version"] == VERSION]
         if not known:
-            raise CalibrationError(f"there is no calibration for this run, for no model has been calibrated yet. {WAY_OUT}")
+            raise CalibrationError(f"there is no calibration, for no model has been calibrated yet. {WAY_OUT}")
         nearest = min(known, key=lambda other: len(circumstances.differences(other)))
         raise CalibrationError(
             "there is no calibration for this run: the nearest calibration has "

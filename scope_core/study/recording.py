@@ -24,13 +24,13 @@ BLOCK = 2**18
 class Noted(NamedTuple):
     """What was seen of a unit, on the CPU."""
 
-    x0: tuple[Tensor, ...] = ()
+    x0: tuple[Tensor, ...]
     """Latents before its first step [B, C, frames, H, W], then the x0 prediction m_k at each own step,"""
-    v: tuple[Tensor, ...] = ()
+    v: tuple[Tensor, ...]
     """and velocity; both until its last one."""
-    gram: tuple[np.ndarray, np.ndarray] | None = None
+    gram: tuple[np.ndarray, np.ndarray] | None
     """Inner products of either, from its last step on."""
-    growths: dict[int, float] = {}
+    growths: dict[int, float]
     """See `magcache.Record`."""
 
 
@@ -49,7 +49,7 @@ class Recorder(Method):
     """Note the growth of the residual as well, see `magcache.Record`."""
 
     def init(self) -> Noted:
-        return Noted()
+        return Noted((), (), None, {})
 
     def decide(self, state: Noted, unit: Unit, change: float, history: Sequence[Entry]) -> Decision:
         return Decision(Mode.RECOMPUTE, change, "off")

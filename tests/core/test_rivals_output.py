@@ -237,7 +237,9 @@ def test_hermite_is_exact_on_a_line_at_one_scale_only(order):
     """A test that a wrong sign of x cannot pass."""
     computed = (20, 18, 11)[: order + 1]
     on_line = np.array([7.0 - 3 * s for s in computed])
-    exact, published = (np.dot(HiCache(order=order, scale=scale).weights(26, computed), on_line) for scale in (0.5**0.5, 0.5))
+    exact, published = (
+        np.dot(HiCache(order=order, scale=scale).weights(26, computed), on_line) for scale in (0.5**0.5, 0.5)
+    )
     assert exact == pytest.approx(7 - 3 * 26) and published == pytest.approx(7 - 3 * 23)
 
 

@@ -43,9 +43,9 @@ def test_planned_steps_are_computed_and_the_rest_put_back():
 
 @pytest.mark.parametrize("model, table", [*TABLES.items(), *MEAN_TABLES.items()])
 def test_released_tables_are_whole(model, table):
-    for released in table.lists:
-        assert list(released) == sorted(set(released)) and (released[0], released[-1]) == (0, table.steps - 1)
-        assert max(np.diff(released)) <= 8 and table.of(len(released)) == released
+    for found in table.lists:
+        assert list(found) == sorted(set(found)) and (found[0], found[-1]) == (0, table.steps - 1)
+        assert max(np.diff(found)) <= 8 and table.of(len(found)) == found
     assert [len(found) for found in table.lists] == sorted({len(found) for found in table.lists}, reverse=True)
 
 
@@ -117,9 +117,10 @@ def test_the_released_recursion_is_that_of_latents_and_velocities():
 
 
 def test_the_paper_s_form_is_a_line_over_the_span():
-    line = lambda step, computed, k: np.dot(  # noqa: E731
-        (*paper(step, computed, EVEN, lambda step: k), *[0.0] * 9)[: len(computed)], computed
-    )
+    def line(step, computed, k):
+        weights = paper(step, computed, EVEN, lambda step: k)
+        return np.dot(weights, computed[: len(weights)])
+
     assert paper(14, (10, 9, 8), EVEN, lambda step: 1) == (1.0,) and paper(14, (10,), EVEN, lambda step: 5) == (1.0,)
     assert paper(14, (10, 9, 8), EVEN, lambda step: 2) == pytest.approx((5.0, -4.0))
     assert paper(14, (10, 9, 7), EVEN, lambda step: 3) == pytest.approx((1 + 4 / 3, 0.0, -4 / 3))
@@ -134,7 +135,9 @@ def test_spans_go_with_the_steps_they_were_released_for():
     assert [span(step + 1) for step in (4, 8, 44)] == [2, 1, 5], "computed for others: that of the step before"
 
 
-@pytest.mark.parametrize("method", [LeMiCa(20), LeMiCa(20, site="residual"), MeanCache(17), MeanCache(17, form="paper")])
+@pytest.mark.parametrize(
+    "method", [LeMiCa(20), LeMiCa(20, site="residual"), MeanCache(17), MeanCache(17, form="paper")]
+)
 def test_the_gate_as_offered_leaves_released_gaps_alone(method):
     """The longest is 8 steps."""
     carried = steps(method)
@@ -213,7 +216,8 @@ def test_dpcache_is_planned_from_a_recorded_run(model):
     made = Run(guided(model), schedule, Settings(method))
     assert [i + 1 for i, step in enumerate(made.steps) if "R" in step["modes"]] == list(method.steps)
     history = tuple(Entry(0.5, torch.full((1, 1), 2.0 * s), s) for s in (9, 6, 2))
-    assert method.fit(schedule, schedule.segments[0]).value(None, unit(11), None, history, None).item() == pytest.approx(22)
+    fitted = method.fit(schedule, schedule.segments[0])
+    assert fitted.value(None, unit(11), None, history, None).item() == pytest.approx(22)
     with pytest.raises(ValueError, match="DPCache has no recorded run .* Run SCOPE Calibrate"):
         plan(schedule, Settings(DPCache(5)))
     full = DPCache(10).calibrated((), gram)
