@@ -27,9 +27,9 @@ class Calibrate(io.ComfyNode):
             display_name="SCOPE Calibrate",
             category="SCOPE",
             description=(
-                "Samples once without skipping and keeps what that teaches about the model: the ratios that MagCache"
-                " needs, how the signals change, and which settings give a wanted speed. Found again by a SCOPE Sampler"
-                " with the same model, steps, shift, guidance and schedule."
+                "Samples once without skipping and keeps what that teaches about the model: what MagCache, DPCache and"
+                " ARCache need, how the signals change, and which settings give a wanted speed. Found again by a SCOPE"
+                " Sampler with the same model, steps, shift, guidance and schedule."
             ),
             search_aliases=["magcache calibration", "ratios", "tune", "threshold"],
             is_output_node=True,

@@ -22,6 +22,12 @@ EAGER = {
     "easycache": {"tau": NEVER},
     "predit": {"tau": NEVER},
     "magcache": {"threshold": NEVER, "retention": 0.0, "ratios": (1.0, 1.0)},
+    "lemica": {"computed": 7},
+    "meancache": {"computed": 7},
+    "dpcache": {"steps": (1, 4, 7, 10, 13, 16, 19)},
+    "budcache": {"steps": (1, 4, 7, 10, 13, 16, 19)},
+    "hicache": {"interval": 3},
+    "arcache": {"threshold": NEVER, "length": "none"},
     "bwcache": {"threshold": NEVER, "tail_ratio": 0.0},
 }
 """Knobs by which methods skip whatever random weights make of their signals; by default a threshold that is never

@@ -49,7 +49,13 @@ class Knob:
             if not self.free and value not in self.options.values():
                 raise ValueError(f"{owner}{self.name} is {value!r}; choose one of {', '.join(self.options)}")
             return
-        if self.text or isinstance(value, bool):
+        if self.text:
+            if any(step < 1 for step in value):
+                raise ValueError(
+                    f"{owner}{self.name} are {', '.join(map(str, value))}; they count from 1, for example 1, 3, 6, 10"
+                )
+            return
+        if isinstance(value, bool):
             return
         if not isfinite(value):
             raise ValueError(

@@ -42,8 +42,6 @@ class Reduced(Method):
     def __post_init__(self) -> None:
         object.__setattr__(self, "steps", tuple(self.steps))
         super().__post_init__()
-        if any(step < 1 for step in self.steps):
-            raise ValueError(f"steps are {', '.join(map(str, self.steps))}; they count from 1, for example 1, 3, 6, 10")
 
     def init(self) -> int:
         """Computed steps due, times the number of steps."""

@@ -3,6 +3,7 @@ for all methods alike is in test_rivals_output.py."""
 
 # ruff: noqa: F811 - tests take fixtures that are imported
 
+import re
 from itertools import combinations, pairwise
 
 import numpy as np
@@ -288,3 +289,25 @@ def test_demo_lists_cost_what_they_say():
     assert {1, 6, 11, 8, 13} <= searched.forced and len(searched.forced) == 32 and searched.steps == 83
     assert searched.allowed(tuple(sorted(searched.forced | {2, 3})))
     assert not searched.allowed(tuple(sorted(searched.forced - {6})))
+
+
+@pytest.mark.parametrize(
+    "make, parts",
+    [
+        (lambda: LeMiCa(1), ["computed is 1", "[2, 50]", "10 to 25"]),
+        (lambda: LeMiCa(table="Wan 5B"), ["'Wan 5B'", "Wan 1.3B, Wan 14B"]),
+        (lambda: LeMiCa(carry="time"), ["'time'", "noise level, index"]),
+        (lambda: MeanCache(51), ["computed is 51", "[2, 50]"]),
+        (lambda: MeanCache(form="x"), ["'x'", "released, paper"]),
+        (lambda: DPCache(2), ["computed is 2", "at least 3", "9 to 13"]),
+        (lambda: DPCache(order=3), ["order is 3", "[1, 2]"]),
+        (lambda: DPCache(search="greedy"), ["'greedy'", "published, exact"]),
+        (lambda: DPCache(steps=(0, 4)), ["DPCache steps are 0, 4", "from 1"]),
+        (lambda: BudCache(steps=(3, -1)), ["BudCache steps are 3, -1", "from 1"]),
+        (lambda: BudCache(site="block"), ["'block'", "output, residual"]),
+    ],
+)
+def test_settings_out_of_range_are_answered(make, parts):
+    with pytest.raises(ValueError, match=re.escape(parts[0])) as error:
+        make()
+    assert [part for part in parts if part not in str(error.value)] == []

@@ -79,7 +79,7 @@ SCHEDULE = {
     },
 }
 INPUTS = {
-    "solver": ("unipc", "euler"),
+    "solver": ("unipc", "euler", "ab2", "cab"),
     "seed": (1, 2**63 - 1),
     "batch": (2,),
     "size": ((4, 2), (4, 6)),
