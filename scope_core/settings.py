@@ -121,8 +121,8 @@ def method_named(name: str) -> type[Method]:
 
 
 def read(name: str, widgets: Mapping[str, Any]) -> Settings:
-    """Settings of a method's widgets by name, a `preset` among them: unless that is custom, its numbers win. Raises
-    ValueError for an unknown method or preset and out of range."""
+    """Settings of a method's widgets by name, a `preset` among them: unless that is custom, its numbers win. The host
+    makes None of late ones that a graph lacks. Raises ValueError for an unknown method or preset and out of range."""
     method = method_named(name)
     preset = widgets.get("preset") or CUSTOM
     if preset != CUSTOM:
@@ -130,8 +130,10 @@ def read(name: str, widgets: Mapping[str, Any]) -> Settings:
         if preset not in points:
             raise ValueError(f"preset of {name} is {preset!r}; choose one of {', '.join([*points, CUSTOM])}")
         return points[preset]
+    lacking = {knob.name for knob in knobs(method) if knob.late and widgets.get(knob.name) is None}
     values = {
-        knob.name: knob.read(widgets[knob.name]) if knob.name in widgets else knob.default for knob in knobs(method)
+        knob.name: knob.read(widgets[knob.name]) if knob.name in widgets.keys() - lacking else knob.default
+        for knob in knobs(method)
     }
     of_gate, of_settings = ({key: values[key] for key in keys if key in values} for keys in (GATE, RULES))
     return Settings(method.of_knobs(values), Gate(**of_gate), **of_settings)

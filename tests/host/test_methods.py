@@ -143,6 +143,11 @@ def test_graphs_saved_without_a_preset_still_mean_the_same():
     assert chosen("teacache").method == METHODS["teacache"]()
 
 
+def test_graphs_saved_before_a_rule_was_offered_still_mean_the_same():
+    """The host makes None of inputs that a graph lacks."""
+    assert chosen("taylorseer", joint=None, correct=None) == chosen("taylorseer")
+
+
 @pytest.mark.parametrize(
     "method, knobs, words",
     [

@@ -356,6 +356,28 @@ def test_calibration_is_found_again_and_refused_for_other_settings(server):
     )
     _, planned = server.request("POST", "/scope/plan", {"prompt": graph, "node": "sampler"})
     assert planned["point"]["computed"] == trace["totals"]["computed"]
+    magcache = graph["settings"]
+    graph["settings"] = {
+        "class_type": "SCOPE_Settings",
+        "inputs": {
+            "method": "dpcache",
+            "method.preset": "custom",
+            "method.computed": 5,
+            "method.order": 1,
+            "method.search": "exact",
+            "method.site": "output",
+            "method.steps": "",
+            "method.max_skip": 12,
+            "method.warm_up": 0,
+            "method.tail": 0,
+        },
+    }
+    trace = trace_of(server.run(graph))
+    steps = trace["run"]["settings"]["steps"]
+    assert trace["run"]["method"] == "dpcache" and steps[:3] == [1, 2, 3] and len(steps) == 5
+    _, planned = server.request("POST", "/scope/plan", {"prompt": graph, "node": "sampler"})
+    assert planned["point"]["computed"] == trace["totals"]["computed"] < 12
+    graph["settings"] = magcache
     graph["sampler"]["inputs"]["steps"] = 10
     with pytest.raises(WorkflowError, match="steps 12 instead of 10.*SCOPE Calibrate"):
         server.run(graph)
