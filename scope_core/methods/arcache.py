@@ -24,7 +24,7 @@ from ..schedule import Unit
 from .base import Gram, Method, Speed, register
 from .gate import Gate
 from .knobs import choice, number
-from .planned import SITES
+from .listed import SITES
 from .predict import Weights, combine
 from .vocabulary import Decision, Entry, Mode, Skip
 

@@ -16,7 +16,7 @@ from ..schedule import ARSchedule, Segment
 from .base import Method, register
 from .gate import Gate
 from .knobs import choice, count, steps_text
-from .planned import SITES, Planned
+from .listed import SITES, Listed
 
 PREFIX = 0.3
 """Share of the computed steps that are the first ones, and stay."""
@@ -62,7 +62,7 @@ class BudCache(Method):
             " has found for this model."
         )
 
-    def fit(self, schedule: ARSchedule, segment: Segment) -> Planned:
+    def fit(self, schedule: ARSchedule, segment: Segment) -> Listed:
         lag = 0 if schedule.family.by_chunk else segment.ar_step
         clock = segment.steps if schedule.family.by_chunk else segment.rows
-        return Planned(self.steps or start(self.computed, clock), site=self.site, lag=lag)
+        return Listed(self.steps or start(self.computed, clock), site=self.site, lag=lag)

@@ -22,7 +22,7 @@ from ..schedule import ARSchedule, Segment
 from .base import Gram, Method, Speed, register
 from .gate import Gate
 from .knobs import choice, count, steps_text
-from .planned import SITES, Planned
+from .listed import SITES, Listed
 from .predict import Weights
 from .taylorseer import forecast
 
@@ -122,13 +122,13 @@ class DPCache(Method):
         chosen = path(costs(np.array(gram), self.order), self.computed, self.search == "exact")
         return replace(self, steps=tuple(step + 1 for step in chosen))
 
-    def fit(self, schedule: ARSchedule, segment: Segment) -> Planned:
+    def fit(self, schedule: ARSchedule, segment: Segment) -> Listed:
         if not self.steps:
             raise ValueError(
                 f"{self.title} has no recorded run to choose its steps from. Run SCOPE Calibrate once with this model"
                 " and these settings, or write the steps yourself"
             )
-        return Planned(self.steps, partial(series, self.order), self.order + 1, self.site)
+        return Listed(self.steps, partial(series, self.order), self.order + 1, self.site)
 
 
 def series(order: int, step: int, computed: Sequence[int]) -> Weights:

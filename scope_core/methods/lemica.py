@@ -16,7 +16,7 @@ from ..schedule import ARSchedule, Segment
 from .base import Method, Speed, register
 from .gate import Gate
 from .knobs import choice, count
-from .planned import CARRIES, SITES, Planned, Table
+from .listed import CARRIES, SITES, Listed, Table
 
 TABLES: dict[str, Table] = {
     "Wan 1.3B": Table(
@@ -102,6 +102,6 @@ class LeMiCa(Method):
         CARRIES,
     )
 
-    def fit(self, schedule: ARSchedule, segment: Segment) -> Planned:
+    def fit(self, schedule: ARSchedule, segment: Segment) -> Listed:
         table = TABLES[self.table]
-        return Planned(table.carried(table.of(self.computed), segment.sigmas, self.carry), site=self.site)
+        return Listed(table.carried(table.of(self.computed), segment.sigmas, self.carry), site=self.site)

@@ -32,7 +32,7 @@ from ..schedule import ARSchedule, Segment
 from .base import Method, Speed, register
 from .gate import Gate
 from .knobs import choice, count
-from .planned import CARRIES, Planned, Table
+from .listed import CARRIES, Listed, Table
 from .predict import Weights, taylor1
 
 KEPT = 6
@@ -156,7 +156,7 @@ class MeanCache(Method):
         CARRIES,
     )
 
-    def fit(self, schedule: ARSchedule, segment: Segment) -> Planned:
+    def fit(self, schedule: ARSchedule, segment: Segment) -> Listed:
         table = TABLES[self.table]
         source = table.of(self.computed)
         steps, starts = table.carried(source, segment.sigmas, self.carry), spans_of(self.table, self.computed)
@@ -165,4 +165,4 @@ class MeanCache(Method):
         def span(computed: int) -> int:
             return spans[bisect_right(steps, computed) - 1]
 
-        return Planned(steps, partial(FORMS[self.form], sigmas=segment.sigmas, span=span), KEPT)
+        return Listed(steps, partial(FORMS[self.form], sigmas=segment.sigmas, span=span), KEPT)

@@ -18,7 +18,7 @@ from scope_core.methods.dpcache import costs, path
 from scope_core.methods.lemica import TABLES
 from scope_core.methods.meancache import SPANS, paper, released
 from scope_core.methods.meancache import TABLES as MEAN_TABLES
-from scope_core.methods.planned import Planned, Table
+from scope_core.methods.listed import Listed, Table
 from scope_core.settings import PRESETS, Settings
 from scope_core.study.budcache import Found, search
 from scope_core.study.recording import Recorder, grams
@@ -36,10 +36,10 @@ def steps(method, schedule=SCHEDULE):
 
 
 def test_planned_steps_are_computed_and_the_rest_put_back():
-    assert modes(Planned((1, 3, 4, 8)), 8) == "RCRRCCCR"
-    assert modes(Planned((1, 3, 4, 8), kept=2), 8) == "RPRRPPPR"
-    assert modes(Planned((1, 5)), 6, forced=(3,)) == "RCRCRC"
-    assert modes(Planned((3,), site="residual"), 4) == "RCRC", "the first step has nothing to put back"
+    assert modes(Listed((1, 3, 4, 8)), 8) == "RCRRCCCR"
+    assert modes(Listed((1, 3, 4, 8), kept=2), 8) == "RPRRPPPR"
+    assert modes(Listed((1, 5)), 6, forced=(3,)) == "RCRCRC"
+    assert modes(Listed((3,), site="residual"), 4) == "RCRC", "the first step has nothing to put back"
 
 
 @pytest.mark.parametrize("model, table", [*TABLES.items(), *MEAN_TABLES.items()])

@@ -25,7 +25,7 @@ def held(step: int, computed: Sequence[int]) -> Weights:
 
 
 @dataclass(frozen=True)
-class Planned(Method):
+class Listed(Method):
     """Computes given own steps, and puts what was computed last, weighted, into the others. What `Method.fit` makes of
     methods that know their steps before a run; not a method for users.
 
