@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
-from .methods import METHODS, Gate, Method, Off, Scope
+from .methods import METHODS, Gate, Method, Off, Planned, Scope
 from .methods.base import CUSTOM, Gram
 from .methods.knobs import Knob, check, choice, knobs_of, switch
 from .schedule.columns import SELECTIVE
@@ -22,7 +22,7 @@ class Settings:
     """How a run is accelerated. Raises ValueError for values out of range.
 
     >>> from scope_core import METHODS, PRESETS, Settings
-    >>> PRESETS["balanced"] == Settings(METHODS["scope"]())
+    >>> PRESETS["balanced"] == Settings(METHODS["planned"](2.5))
     True
     >>> Settings(METHODS["teacache"](threshold=0.1)).off
     False
@@ -45,7 +45,7 @@ class Settings:
         late=True,
     )
     correct: bool = switch(
-        False,
+        None,  # type: ignore[arg-type]
         "Once a chunk is computed again, take the steps that were forecast again, with what is known by then. Costs no"
         " forward; a part of no published method but ours.",
         advanced=True,
@@ -55,6 +55,8 @@ class Settings:
     def __post_init__(self) -> None:
         if self.gate is None:
             object.__setattr__(self, "gate", self.method.gate)
+        if self.correct is None:
+            object.__setattr__(self, "correct", self.method.corrected)
         check(self, "")
 
     @property
@@ -107,6 +109,7 @@ def knobs(method: type[Method]) -> list[Knob]:
     usual = asdict(method.gate)
     rules = [replace(knob, default=usual[knob.field], **method.looks.get(knob.name, {})) for knob in knobs_of(Gate)]
     options = {knob.name: knob for knob in knobs_of(Settings)}
+    options["correct"] = replace(options["correct"], default=method.corrected)
     if not method.node_order:
         return [*own, *rules, *([options["joint"], options["correct"]] if method().depth else [])]
     known = options | {knob.name: knob for knob in (*own, *rules)}
@@ -136,18 +139,18 @@ def read(name: str, widgets: Mapping[str, Any]) -> Settings:
         for knob in knobs(method)
     }
     of_gate, of_settings = ({key: values[key] for key in keys if key in values} for keys in (GATE, RULES))
-    return Settings(method.of_knobs(values), Gate(**of_gate), **of_settings)
+    made = method.of_knobs(values)
+    return Settings(made, Gate(**of_gate), **of_settings) if isinstance(made, method) else Settings(made)
 
 
-def write(settings: Settings) -> dict[str, Any] | None:
-    """Values of the method's widgets at which `read` gives these settings; None where they cannot express them. Off is
-    SCOPE with its dial at 0."""
+def write(settings: Settings, name: str = "") -> dict[str, Any] | None:
+    """Values of the widgets of a method, by default their own, at which `read` gives these settings; None where they
+    cannot express them. Off is SCOPE with its dial at 0."""
     method = Scope() if settings.off else settings.method
-    values = {
-        **method.to_knobs(),
-        **asdict(settings.gate),
-        **{rule: getattr(settings, rule) for rule in RULES},
-    }
+    if name == Scope.name and isinstance(method, Planned):
+        usual = write(CALIBRATED)
+        return usual and {**usual, "speed": method.at_least, "fidelity": method.fidelity}
+    values = {**method.to_knobs(), **asdict(settings.gate), **{rule: getattr(settings, rule) for rule in RULES}}
     if settings.off:
         values[Scope.dial.name] = 0.0
     widgets = {knob.name: knob.write(values[knob.name]) for knob in knobs(type(method))}
@@ -165,14 +168,16 @@ def presets(name: str) -> dict[str, Settings]:
 
 PRESETS: dict[str, Settings] = presets(Scope.name)
 """Named operating points of SCOPE."""
-CALIBRATED = PRESETS["balanced"]
+CALIBRATED = Settings(Scope())
 """The point that 1 on the threshold dial stands for."""
 
 
 def spread(count: int) -> list[Settings]:
     """Operating points from careful to fast, the most telling ones first, so that a longer list begins like a shorter
     one."""
-    return [Settings(Scope(), Gate(max_skip)) for max_skip in (2, 4, 1, 6, 3, 8, 5, 10, 12, 7, 9, 11)[:count]]
+    return [
+        Settings(Planned(speed)) for speed in (2.5, 4.0, 1.5, 6.0, 2.0, 3.0, 5.0, 8.0, 1.75, 3.5, 2.25, 7.0)[:count]
+    ]
 
 
 def name_of(settings: Settings) -> str:

@@ -21,6 +21,7 @@ from ..networks.magi import ChunkCache, MagiTransformer, config_of
 from ..networks.wan import WanConfig, WanTransformer
 from ..schedule import ARSchedule, Family
 from ..settings import Settings
+from ..study import plans
 from . import WEIGHTS
 from .words import TOKENS, WINDOW
 
@@ -33,6 +34,8 @@ CHUNKS = 4
 NULL_TOKENS = 50
 """Rows of the null caption that it reads."""
 TRANSFORMERS = {SKYREELS.name: "scope_demo_df.safetensors", MAGI.name: "scope_demo_magi.safetensors"}
+PLANS = WEIGHTS.parent / "plans"
+"""Of the shipped models."""
 VAE, TEXT = "scope_demo_vae.safetensors", "scope_demo_text.safetensors"
 
 
@@ -51,6 +54,7 @@ class Demo(ABC):
         self.vae = DemoVAE().eval()
         self.vae.load_state_dict(load(folder / VAE))
         self.words = load(folder / TEXT)["weight"]
+        self.plans = [plans.read(file) for file in sorted(PLANS.glob("*.json"))]
 
     @abstractmethod
     def schedules(self, steps: int | None = None) -> dict[str, ARSchedule]:
@@ -69,7 +73,9 @@ class Demo(ABC):
     def sample(
         self, tokens: Tensor, schedule: ARSchedule, settings: Settings, seed: int, start: Tensor | None = None
     ) -> Sampled:
-        """Latents [B, 16, F, 8, 8] for prompts [B, TOKENS]. `start` [B, 16, P, 8, 8] are known first frames."""
+        """Latents [B, 16, F, 8, 8] for prompts [B, TOKENS]; planned steps are those of the shipped plans. `start`
+        [B, 16, P, 8, 8] are known first frames."""
+        settings = plans.planned(settings, schedule, self.plans)
         noise = torch.randn(len(tokens), 16, schedule.frames, 8, 8, generator=torch.Generator().manual_seed(seed))
         return sample(self.model(tokens, schedule), noise, schedule, settings, seed=seed, start=start)
 

@@ -31,7 +31,7 @@ def make_control(
     family, method = schedule.family, settings.acting.fit(schedule, segment)
     signal = make_signal(method.signal, method.aggregate, schedule, segment, model, table)
     columns = family.columns(segment, settings.forwarded, causal=schedule.causal)
-    joint = settings.joint or not family.by_chunk or method.depth == 0
+    joint = settings.joint or method.in_step or not family.by_chunk or method.depth == 0
     part_frames = segment.block if family.by_chunk else None
     return Control(
         method, settings.gate, signal, segment, columns, family.layouts(segment, columns), joint, part_frames

@@ -1,75 +1,92 @@
-"""Correction of the past: once a frame is computed again, the steps that it took on forecasts are taken again with
-what is known by then.
+"""Correction of the past: once a frame is computed again, the steps that it took on forecasts are taken again with what
+is known by then.
 
 A forecast looks ahead from computed steps; at the next computed step j the gap since the last one i lies between two
-that are known. Its x0 predictions m are put on the line from m_i to m_j in the step index, the solver takes the steps of
-the gap again from the latent at i, and goes on from where that leads, with m_j kept: the velocity becomes (x - m_j) /
-sigma_j (docs/scope.md, Correcting the past). No forward is spent, and what methods remember is untouched: the history
-has what the network returned, and where.
+that are known. The x0 predictions of the gap are put on the line from m_i to m_j in the step index, the solver takes
+its steps again, and goes on from where that leads with m_j kept: the velocity becomes (x - m_j) / sigma_j
+(docs/scope.md, Correcting the past). No forward is spent, and what methods remember is untouched: the history has what
+the network returned, and where.
 """
 
 from typing import NamedTuple
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from .solver import Solver, keep, per_frame
 
 
 class Anchor(NamedTuple):
-    """Of every frame's last computed step."""
+    """What every frame's last computed step left behind."""
 
     x: Tensor
-    """Latents before it [B, C, F, H, W],"""
+    """Latents after it [B, C, F, H, W],"""
     m: Tensor
-    """the x0 prediction,"""
+    """its x0 prediction,"""
     memory: tuple[Tensor, ...]
-    """what the solver remembered,"""
+    """what the solver remembers of it,"""
     k: np.ndarray
-    """and its index in the sigma table [F]; -1 where there was none."""
+    """and its index in the sigma table [F]; meaningful where `known`."""
+    known: np.ndarray
+    """[F] bool: there was one."""
 
 
 class Corrected:
-    """A solver (`solver.Solver`) around another one."""
+    """Steps of a solver, with the past corrected (`solver.Steps`)."""
 
     def __init__(self, solver: Solver, sigmas: np.ndarray):
-        self.solver, self.sigmas = solver, sigmas
+        self.solver, self.sigmas, self.reach = solver, sigmas, solver.reach
         self.anchor: Anchor | None = None
 
     def step(self, x: Tensor, v: Tensor, k: np.ndarray, update: np.ndarray, predicted: np.ndarray) -> Tensor:
-        """See `Solver`."""
-        computed = update & ~predicted
+        """See `Steps`. A first step always counts as computed: a chunk that has never been cannot be forecast, so what
+        it is given was computed while it waited, at the same noise level."""
+        computed = update & (~predicted | (k == 0))
         if not computed.any():
             return self.solver.step(x, v, k, update, predicted)
-        sigma = per_frame(self.sigmas[k], x)
+        sigma = per_frame(np.where(update, self.sigmas[k], 1.0), x)
         m = x - sigma * v
         if self.anchor is not None:
-            gap = np.where(computed & (self.anchor.k >= 0), k - self.anchor.k, 0)
-            if (gap > 1).any():
-                x = keep(gap > 1, self.replay(x, m, gap), x)
-                v = (x - m) / sigma
-        memory = self.solver.memory(x, m)
-        old = self.anchor or Anchor(x, m, memory, np.full_like(k, -1))
+            again = computed & self.anchor.known & self.worth(self.anchor.k, k)
+            if again.any():
+                x = self.replay(self.anchor, x, m, k, again)
+                v = keep(again, (x - m) / sigma, v)
+        x = self.solver.step(x, v, k, update, predicted)
+        fresh = Anchor(x, m, self.solver.memory, k, computed)
+        old = self.anchor or fresh
         self.anchor = Anchor(
             keep(computed, x, old.x),
             keep(computed, m, old.m),
-            tuple(keep(computed, new, kept) for new, kept in zip(memory, old.memory)),
+            tuple(keep(computed, new, kept) for new, kept in zip(fresh.memory, old.memory)),
             np.where(computed, k, old.k),
+            computed | old.known,
         )
-        return self.solver.step(x, v, k, update, predicted)
+        return x
 
-    def replay(self, x: Tensor, m: Tensor, gap: np.ndarray) -> Tensor:
-        """Latents of the frames with a `gap` [F] of more than one step, taken through it again; the others are left
-        undefined. m [B, C, F, H, W] are the x0 predictions at its end."""
-        start, again = self.anchor, gap > 1
-        now = self.solver.memory(x, m)
-        self.solver.recall(tuple(keep(again, old, new) for old, new in zip(start.memory, now)))
-        y = keep(again, start.x, x)
-        for i in range(gap.max()):
+    def worth(self, i: np.ndarray, j: np.ndarray) -> np.ndarray:
+        """Whether a gap from step i to step j [F] is corrected: beyond the solver's reach the line between its ends is
+        no better than the forecast, except for the first gap, where a chunk's course is set."""
+        gap = j - i
+        return (gap > 1) & ((gap <= self.reach) | (i == 0))
+
+    def replay(self, anchor: Anchor, x: Tensor, m: Tensor, k: np.ndarray, again: np.ndarray) -> Tensor:
+        """Latents before step k [F] of the frames `again` [F], whose gap is walked a second time towards the x0
+        predictions m [B, C, F, H, W] at its end. The others are as in x."""
+        gap = np.where(again, k - anchor.k, 1)
+        self.solver.memory = tuple(keep(again, old, new) for old, new in zip(anchor.memory, self.solver.memory))
+        x = keep(again, anchor.x, x)
+        for i in range(1, gap.max()):
             taken = again & (i < gap)
-            k = np.where(taken, start.k + i, 0)
-            between = start.m + per_frame(np.where(taken, i / np.maximum(gap, 1), 0.0), x) * (m - start.m)
-            v = (y - between) / per_frame(self.sigmas[k], x)
-            y = self.solver.step(y, v, k, taken, np.zeros_like(taken))
-        return y
+            now = np.where(taken, anchor.k + i, 0)
+            between = anchor.m + per_frame(i / gap, x) * (m - anchor.m)
+            v = (x - between) / per_frame(self.sigmas[now], x)
+            x = self.solver.step(x, v, now, taken, np.zeros_like(taken))
+        return x
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes held between steps beside what the solver itself remembers, each storage counted once."""
+        if self.anchor is None:
+            return 0
+        held = {t.untyped_storage().data_ptr(): t for t in (self.anchor.x, self.anchor.m, *self.anchor.memory)}
+        return sum(t.untyped_storage().nbytes() for t in held.values())

@@ -10,7 +10,7 @@ from torch import Tensor
 from ..schedule import ARSchedule, Segment, Step, Unit
 from .control import Control, computed, probed
 from .residuals import BlockPass
-from .solver import Solver, per_frame
+from .solver import Steps, per_frame
 from .trace import SegmentTrace
 
 OnStep = Callable[[Step, Tensor], None]
@@ -49,7 +49,7 @@ def rollout(
     x: Tensor,
     segment: Segment,
     control: Control,
-    solver: Solver,
+    solver: Steps,
     trace: SegmentTrace,
     on_step: OnStep = lambda step, x0: None,
 ) -> Tensor:

@@ -78,8 +78,7 @@ class Run:
         self.controls.append(control)
         field = model.field(segment, self.schedule, self.seed, not control.joint, start)
         solver = self.make_solver(self.schedule.sigmas)
-        if self.settings.correct and control.method.depth:
-            solver = Corrected(solver, self.schedule.sigmas)
+        corrected = Corrected(solver, self.schedule.sigmas) if self.settings.correct and control.method.depth else None
         record, before = self.trace.begin(segment), model.forwards
 
         def told(step: Step, x0: Tensor) -> None:
@@ -87,18 +86,11 @@ class Run:
                 on_step(segment, step, x0, record)
 
         try:
-            return rollout(
-                field,
-                compose(segment, noise, known),
-                segment,
-                control,
-                solver,
-                record,
-                told,
-            )
+            return rollout(field, compose(segment, noise, known), segment, control, solver, record, told)
         finally:
             self.trace.forwards += model.forwards - before
-            self.trace.memory = max(self.trace.memory, control.peak_bytes)
+            kept = corrected.nbytes if corrected else 0
+            self.trace.memory = max(self.trace.memory, control.peak_bytes + kept)
 
 
 class Sampled(NamedTuple):

@@ -3,6 +3,7 @@
 Latents are [B, C, F, H, W]; every frame f takes step k[f] of one shared sigma table, in one vectorised update.
 """
 
+import math
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -11,21 +12,21 @@ import torch
 from torch import Tensor
 
 
-class Solver(Protocol):
+class Steps(Protocol):
     """Takes the step of every frame that advances; leaves the others as they are."""
 
     def step(self, x: Tensor, v: Tensor, k: np.ndarray, update: np.ndarray, predicted: np.ndarray) -> Tensor:
         """x, v [B, C, F, H, W]; k [F] step index, update [F] bool, predicted [F] bool: v was not computed."""
         ...
 
-    def memory(self, x: Tensor, m: Tensor) -> tuple[Tensor, ...]:
-        """What it remembers of every frame's steps so far [B, C, F, H, W] each, before one at latents x with estimate
-        m."""
-        ...
 
-    def recall(self, memory: tuple[Tensor, ...]) -> None:
-        """Go on from what `memory` gave."""
-        ...
+class Solver(Steps, Protocol):
+    """One whose steps can be taken again."""
+
+    reach: float
+    """Longest gap between computed steps that is worth correcting afterwards, see `loop.correct`."""
+    memory: tuple[Tensor, ...]
+    """What it remembers of every frame's last steps, [B, C, F, H, W] each; put back, it goes on from there."""
 
 
 def per_frame(values: np.ndarray, x: Tensor) -> Tensor:
@@ -43,17 +44,14 @@ def keep(update: np.ndarray, new: Tensor, old: Tensor) -> Tensor:
 class Euler:
     """First order: x + (sigma_next - sigma) v. Paper Eq. 1."""
 
+    reach = math.inf
+
     def __init__(self, sigmas: np.ndarray):
         self.delta = np.diff(sigmas)
+        self.memory: tuple[Tensor, ...] = ()
 
     def step(self, x: Tensor, v: Tensor, k: np.ndarray, update: np.ndarray, predicted: np.ndarray) -> Tensor:
         return x + per_frame(np.where(update, self.delta[k], 0.0), x) * v
-
-    def memory(self, x: Tensor, m: Tensor) -> tuple[Tensor, ...]:
-        return ()
-
-    def recall(self, memory: tuple[Tensor, ...]) -> None:
-        pass
 
 
 MOST_NOISE = 1 - 1e-6
@@ -104,16 +102,18 @@ class UniPC:
     from the already updated sample.
     """
 
+    reach = 3
+
     def __init__(self, sigmas: np.ndarray, match_reference: bool = True):
         self.table = UniPCTable.build(sigmas)
         self.match_reference = match_reference
-        self.last: tuple[Tensor, Tensor, Tensor] | None = None
+        self.memory: tuple[Tensor, ...] = ()
         """Of every frame's last step: its latents, its estimate m and that of the step before."""
 
     def step(self, x: Tensor, v: Tensor, k: np.ndarray, update: np.ndarray, predicted: np.ndarray) -> Tensor:
         c = self.table
         m = x - per_frame(c.sigma[k], x) * v
-        x_last, m_last, m_before = self.memory(x, m)
+        x_last, m_last, m_before = self.memory or (x, m, m)
         correct = update & ~predicted & (k >= 1)
         if correct.any():
             start = x_last
@@ -124,14 +124,8 @@ class UniPC:
             x = keep(correct, r * start + (1 - r) * (m_last + slope), x)
         r = per_frame(c.r[k], x)
         moved = r * x + (1 - r) * (m + per_frame(c.slope[k], x) * (m_last - m))
-        self.last = keep(update, x, x_last), keep(update, m, m_last), keep(update, m_last, m_before)
+        self.memory = keep(update, x, x_last), keep(update, m, m_last), keep(update, m_last, m_before)
         return keep(update, moved, x)
-
-    def memory(self, x: Tensor, m: Tensor) -> tuple[Tensor, ...]:
-        return self.last or (x, m, m)
-
-    def recall(self, memory: tuple[Tensor, Tensor, Tensor]) -> None:
-        self.last = memory
 
 
 class AB2:

@@ -8,6 +8,7 @@ The order of the imports is that in which they are offered.
 from .base import METHODS, Method, Speed, register
 from .gate import Gate, couple
 from .off import Off
+from .planned import Planned
 from .scope import Scope
 from .teacache import TeaCache
 from .taylorseer import TaylorSeer
@@ -51,6 +52,7 @@ __all__ = [
     "Mode",
     "MotionCache",
     "Off",
+    "Planned",
     "PrediT",
     "Reduced",
     "Scope",

@@ -77,6 +77,11 @@ class Method:
     """How the change of several units becomes the one each of them sees, see `signals.AGGREGATES`."""
     latents: ClassVar[bool] = False
     """Keep the latents they were computed at as well."""
+    in_step: ClassVar[bool] = False
+    """All units that an iteration denoises are computed, or none; otherwise those that go through the network on their
+    own decide for themselves, unless `Settings.joint`."""
+    corrected: ClassVar[bool] = False
+    """Its past is corrected where nobody says otherwise, see `Settings.correct`."""
     plannable: ClassVar[bool] = True
     """Decides from the schedule and its signal alone, not from what the network returns."""
 

@@ -130,6 +130,10 @@ def knobs_of(owner: Any) -> list[Knob]:
     return [named(member) for member in fields(owner) if "knob" in member.metadata]
 
 
+def named_knob(owner: Any, name: str) -> Knob:
+    return next(knob for knob in knobs_of(owner) if knob.name == name)
+
+
 def named(member: Field) -> Knob:
     declared: Knob = member.metadata["knob"]
     default = declared.default if member.default is MISSING else member.default

@@ -32,8 +32,8 @@ class Listed(Method):
     What the gate or another unit has computed beside them counts as what it is, the newest.
     """
 
-    name = "planned"
-    title = "planned steps"
+    name = "listed"
+    title = "listed steps"
 
     steps: tuple[int, ...]
     weights: Callable[[int, Sequence[int]], Weights] = held

@@ -14,7 +14,8 @@ from torch import Tensor
 from ..schedule import Unit
 from .base import CANDIDATES, Method, Speed, register
 from .gate import Gate
-from .knobs import Knob, choice, knobs_of, number
+from .knobs import Knob, choice, knobs_of, named_knob, number
+from .planned import Planned
 from .predict import PREDICTORS, best, extrapolate
 from .vocabulary import Decision, Entry, Mode, Seen
 
@@ -51,20 +52,19 @@ class Scope(Method):
 
     gate = Gate(2, 0, 0)
     points: ClassVar = {
-        "quality": {"max_skip": 1, "warm_up": 1, "tail": 1},
-        "balanced": {},
-        "fast": {"max_skip": 4},
+        "quality": {"speed": 1.9},
+        "balanced": {"speed": 2.5},
+        "fast": {"speed": 4.0},
         "paper_slow": {**PAPER, "cache_threshold": 0.12, "predict_threshold": 0.30},
         "paper_fast": {**PAPER, "cache_threshold": 0.18, "predict_threshold": 0.42},
         "paper_magi_slow": {**PAPER, "cache_threshold": 0.02, "predict_threshold": 0.05, "signal": "latent"},
         "paper_magi_fast": {**PAPER, "cache_threshold": 0.03, "predict_threshold": 0.08, "signal": "latent"},
     }
     """`paper_*` are the operating points printed in arXiv 2604.02979 for SkyReels-V2 and for MAGI-1, with the readings
-    of docs/scope.md. The others reuse a velocity only where the noise level hardly changed, predict along a line
-    otherwise, and let the score grow after a prediction."""
+    of docs/scope.md. The others are speeds of planned steps (`planned`)."""
     usual_point = "balanced"
     points_help = (
-        "off: exactly the model, every step computed. quality, balanced, fast: how many steps may be skipped."
+        "off: exactly the model, every step computed. quality, balanced, fast: points on the speed dial below."
         " paper_slow, paper_fast: the operating points printed in the SCOPE paper for SkyReels-V2, paper_magi_... those"
         " for MAGI-1. custom: the sliders below decide; otherwise the preset does, and moves them."
     )
@@ -80,6 +80,18 @@ class Scope(Method):
         slider=True,
     )
     """Of both thresholds at once, where they are 0 themselves."""
+    aims: ClassVar = (
+        replace(
+            named_knob(Planned, "speed"),
+            default=0.0,
+            low=0.0,
+            tooltip="At least so many times fewer evaluations: which steps to compute is planned before the run. The"
+            " sliders for thresholds and skips rest then. 0: they decide.",
+            late=True,
+        ),
+        replace(named_knob(Planned, "fidelity"), late=True, advanced=True),
+    )
+    """What the sampler offers instead of thresholds: see `planned`."""
     node_order: ClassVar = (
         "threshold",
         "decay",
@@ -95,6 +107,8 @@ class Scope(Method):
         "aggregate",
         "joint",
         "correct",
+        "speed",
+        "fidelity",
     )
     looks: ClassVar = {
         "max_skip": {
@@ -185,10 +199,14 @@ class Scope(Method):
     @classmethod
     def knobs(cls) -> list[Knob]:
         """The thresholds are 0 unless they are set, and follow the dial."""
-        return [cls.dial, *(replace(knob, default=0.0) if knob.field in TAUS else knob for knob in knobs_of(cls))]
+        own = (replace(knob, default=0.0) if knob.field in TAUS else knob for knob in knobs_of(cls))
+        return [cls.dial, *own, *cls.aims]
 
     @classmethod
-    def of_knobs(cls, values: Mapping[str, Any]) -> "Scope":
+    def of_knobs(cls, values: Mapping[str, Any]) -> Method:
+        """With a speed or a fidelity to aim at the steps are planned, and the thresholds rest."""
+        if values["speed"] or values["fidelity"]:
+            return Planned(values["speed"] or Planned.at_least, fidelity=values["fidelity"])
         usual = cls()
         taus = {tau: values[name] or getattr(usual, tau) * values["threshold"] for tau, name in TAUS.items()}
         return cls(**taus, **{knob.field: values[knob.name] for knob in knobs_of(cls) if knob.field not in TAUS})
@@ -207,7 +225,7 @@ class Scope(Method):
         usual = type(self)()
         calibrated = (self.tau_c, self.tau_p) == (usual.tau_c, usual.tau_p)
         taus = {name: 0.0 if calibrated else getattr(self, tau) for tau, name in TAUS.items()}
-        return {**super().to_knobs(), "threshold": 1.0, **taus}
+        return {**super().to_knobs(), "threshold": 1.0, **taus, "speed": 0.0, "fidelity": 0.0}
 
     @property
     def off(self) -> bool:

@@ -31,6 +31,7 @@ RULES = {
     "tail": ("z", "a chunk's last steps are computed"),
     "entered": ("e", "nothing computed yet that could be reused"),
     "max_skip": ("h", "the longest allowed run of skipped steps was reached"),
+    "planned": ("s", "the plan computes this step"),
     "joint": ("j", "computed because another chunk needed it"),
 }
 """Rule -> letter in the trace, sentence for people."""

@@ -1,0 +1,137 @@
+"""SCOPE with planned steps: which iterations run the network is chosen before the run, for a wanted speed.
+
+What the chosen iterations are comes from a plan that was found for a model (`study.plans`), or without one from `rule`.
+In between the velocity is forecast along a line in the step index, and the past is corrected (`loop.correct`). Chunks
+compute in step: an iteration computes all of them or none, because a chunk that computes alone reads keys and values of
+other ages (docs/scope.md, Chunks in step).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from math import ceil, floor
+from typing import ClassVar
+
+import numpy as np
+from torch import Tensor
+
+from ..schedule import ARSchedule, Segment, Unit
+from .base import Method, Speed, register
+from .gate import Gate
+from .knobs import number, steps_text
+from .predict import combine, hold, taylor1
+from .vocabulary import Decision, Entry, Mode
+
+LONG_ENOUGH = 16
+"""Iterations that a period of the rule has at least, so that it can come near any speed."""
+
+
+@register
+@dataclass(frozen=True)
+class Planned(Method):
+    """Raises ValueError for settings out of range."""
+
+    name = "planned"
+    title = "SCOPE, planned steps"
+    gate = Gate(50, 0, 0)
+    points: ClassVar = {"quality": {"speed": 1.9}, "balanced": {"speed": 2.5}, "fast": {"speed": 4.0}}
+    usual_point = "balanced"
+    points_help = "The presets of SCOPE Sampler, or custom: the speed below decides."
+    speed = Speed("speed", 1.1, 8.0)
+    in_step = True
+    corrected = True
+
+    at_least: float = number(
+        2.5,
+        "At least so many times fewer evaluations than without skipping. 1 computes every step.",
+        name="speed",
+        least=1.0,
+        most=20.0,
+        low=1.0,
+        high=8.0,
+        step=0.1,
+        decimals=0.01,
+        slider=True,
+        usual="1.9 to 4 are usual",
+    )
+    fidelity: float = number(
+        0.0,
+        "At least so many dB of PSNR to the full run, on the clips that the model's plan was checked on, as fast as"
+        " that allows. Needs a plan for the model. 0: the speed decides.",
+        least=0.0,
+        most=100.0,
+        step=0.5,
+        decimals=0.1,
+        usual="35 to 50 are usual",
+    )
+    computed: tuple[int, ...] = steps_text(
+        "Iterations to compute instead, for example 1, 2, 6, 10, 14, counted within a period: the steps by which one"
+        " chunk follows another, or where all go together the whole run. Empty: a plan found for the model, or a rule."
+    )
+    period: int = 0
+    """Iterations after which `computed` begins again; 0: the lag of the chunks, or the whole segment."""
+    expected: float | None = None
+    """PSNR in dB to the full run that the plan had on the clips that it was checked on."""
+    lag: int = 0
+    """Iterations by which a chunk follows the one before it, in the segment that it was fitted to,"""
+    last: int = 0
+    """and the last iteration there."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "computed", tuple(self.computed))
+        super().__post_init__()
+        if any(i < 1 for i in self.computed):
+            raise ValueError(
+                f"computed are {', '.join(map(str, self.computed))}; they count from 1, for example 1, 2, 6, 10, 14"
+            )
+
+    @property
+    def off(self) -> bool:
+        return self.at_least == 1 and not self.fidelity and not self.computed
+
+    @property
+    def depth(self) -> int:
+        return 2
+
+    def fit(self, schedule: ARSchedule, segment: Segment) -> "Planned":
+        lag = schedule.ar_step if len(segment.units) > 1 else 0
+        period = self.period or lag or segment.rows
+        apart = schedule.family.by_chunk or schedule.causal
+        computed, period = (self.computed, period) if self.computed else rule(segment.rows, lag, self.at_least, apart)
+        return replace(self, computed=computed, period=period, lag=lag, last=segment.rows)
+
+    def decide(self, state: None, unit: Unit, change: float, history: Sequence[Entry]) -> Decision:
+        iteration = unit.step + self.lag * unit.index
+        due = iteration == self.last or (iteration - 1) % self.period + 1 in self.computed
+        return Decision(Mode.RECOMPUTE, 1.0, "planned") if due else Decision(Mode.PREDICT, 0.0, "predict")
+
+    def value(self, state: None, unit: Unit, decision: Decision, history: Sequence[Entry], x: Tensor) -> Tensor:
+        line = taylor1 if len(history) > 1 else hold
+        steps = [max(1, entry.step) for entry in history]
+        return combine(line(unit.step, steps), [entry.value for entry in history])
+
+
+def rule(iterations: int, lag: int, speed: float, apart: bool) -> tuple[tuple[int, ...], int]:
+    """Iterations to compute where no plan is known, and the period after which they begin again (measured in
+    docs/scope.md, Planned steps).
+
+    Chunks that go together: evenly spread, the first and the last iteration among them. Chunks that follow each other:
+    evenly spread from one entry to the next. Where chunks wait in the forward of the others it is best to compute just
+    before an entry, which gives the newcomer its first velocity and the chunk that leaves its last. Where they go
+    through the network `apart` the entry itself is computed, and from five iterations a round on the next one too.
+    """
+    if not lag:
+        count = max(2, floor(iterations / speed))
+        return tuple(sorted({round(i) for i in np.linspace(1, iterations, count)})), iterations
+    rounds = ceil(LONG_ENOUGH / lag)
+    period, count = rounds * lag, max(rounds if apart else 1, floor(rounds * lag / speed))
+    chosen = set()
+    for turn in range(rounds):
+        share = count * (turn + 1) // rounds - count * turn // rounds
+        twice = apart and share >= 5
+        places = (
+            [0, *(1 + lag * i / (share - 1) for i in range(share - 1))]
+            if twice
+            else [lag * i / share for i in range(share)]
+        )
+        chosen |= {(lag * turn + floor(place + 0.5) - (not apart)) % period + 1 for place in places}
+    return tuple(sorted(chosen)), period

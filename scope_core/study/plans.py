@@ -1,0 +1,160 @@
+"""Plans: which iterations to compute for a wanted speed or fidelity, found for a model, checked on clips that they were
+not found on, and kept as a small JSON file that people can share.
+
+A plan is carried over to other numbers of steps, shifts and lags: where all frames go together a step is that of the
+nearest noise level, where chunks follow each other an iteration keeps its place between two entries.
+"""
+
+import json
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..methods import Planned
+from ..schedule import ARSchedule
+from ..settings import Settings
+
+FORMAT, VERSION = "scope.plan", 1
+COARSE = 0.8
+"""Share of the wanted evaluations below which a plan's choice is too coarse, and the rule comes nearer."""
+
+
+class PlanError(ValueError):
+    """A file that is no plan, or a wish that no plan answers. The message says the way out."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What is computed at one speed."""
+
+    computed: tuple[int, ...]
+    """Iterations of a period, from 1; the last one of a run is computed in any case."""
+    psnr: float
+    """Mean over the clips it was checked on, in dB to the full run."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Raises PlanError for values that do not fit together."""
+
+    title: str
+    """For people: which model, found how."""
+    family: str
+    model: str
+    """Fingerprint of the model that it holds for; empty: any of the family."""
+    levels: tuple[float, ...]
+    """Noise levels before each own step."""
+    lag: int
+    """Own steps by which a chunk follows the one before it; 0: all frames together."""
+    period: int
+    """Iterations after which the choices begin again."""
+    clips: int
+    """That the choices were checked on."""
+    choices: tuple[Choice, ...]
+
+    def __post_init__(self) -> None:
+        steps = len(self.levels)
+        fits = self.period == steps if not self.lag else self.period % self.lag == 0 and self.period > 0
+        inside = all(
+            choice.computed and min(choice.computed) >= 1 and max(choice.computed) <= self.period
+            for choice in self.choices
+        )
+        if steps < 2 or not fits or not inside or not self.choices:
+            raise PlanError(
+                f"the plan {self.title!r} has {steps} levels, a lag of {self.lag}, a period of {self.period} and"
+                f" {len(self.choices)} choices; without a lag the period has to be the number of levels, otherwise a"
+                " multiple of the lag, and every choice has to lie within it"
+            )
+
+    @classmethod
+    def from_json(cls, data: Any) -> "Plan":
+        """Raises PlanError for anything else than `to_json` gives."""
+        try:
+            if (data["format"], data["version"]) != (FORMAT, VERSION):
+                raise PlanError(f"this is {data['format']} version {data['version']}, not {FORMAT} version {VERSION}")
+            choices = tuple(
+                Choice(tuple(map(int, choice["computed"])), float(choice["psnr"])) for choice in data["choices"]
+            )
+            return cls(
+                str(data["title"]),
+                str(data["family"]),
+                str(data["model"]),
+                tuple(map(float, data["levels"])),
+                int(data["lag"]),
+                int(data["period"]),
+                int(data["clips"]),
+                choices,
+            )
+        except (KeyError, TypeError) as error:
+            raise PlanError(f"this is not a plan: {error!r} is missing or of another kind") from error
+
+    def to_json(self) -> dict[str, Any]:
+        return {"format": FORMAT, "version": VERSION, **asdict(self)}
+
+    def fits(self, schedule: ARSchedule, model: str | None) -> bool:
+        ours = model is None or self.model in ("", model)
+        return ours and self.family == schedule.family.name and bool(self.lag) == schedule.asynchronous
+
+    def choose(self, schedule: ARSchedule, wanted: Planned) -> Planned:
+        """The slowest choice that is at least as fast as wanted, or with a wanted fidelity the fastest one that has it,
+        carried over to a schedule; where there is none as wanted, what was given. Raises PlanError where none is as
+        faithful."""
+        if wanted.fidelity:
+            faithful = [choice for choice in self.choices if choice.psnr >= wanted.fidelity]
+            if not faithful:
+                best = max(choice.psnr for choice in self.choices)
+                raise PlanError(
+                    f"no choice of the plan {self.title!r} has {wanted.fidelity:g} dB; its most faithful one has"
+                    f" {best:.1f}. Ask for less, or for a speed"
+                )
+            choice = min(faithful, key=lambda choice: len(choice.computed))
+        else:
+            room = self.period / wanted.at_least
+            near = [choice for choice in self.choices if COARSE * room <= len(choice.computed) <= room]
+            if not near:
+                return wanted
+            choice = max(near, key=lambda choice: len(choice.computed))
+        computed, period = self.carried(choice.computed, schedule)
+        return replace(wanted, computed=computed, period=period, expected=choice.psnr)
+
+    def carried(self, computed: tuple[int, ...], schedule: ARSchedule) -> tuple[tuple[int, ...], int]:
+        if self.lag:
+            period = round(self.period / self.lag * schedule.ar_step)
+            places = [(i - 1) * schedule.ar_step / self.lag for i in computed]
+            return tuple(sorted({min(period, 1 + round(place)) for place in places})), period
+        levels = schedule.sigmas[:-1]
+        if len(levels) == len(self.levels) and np.allclose(levels, self.levels):
+            return computed, self.period
+        count = max(2, round(len(computed) * len(levels) / len(self.levels)))
+        own = np.interp(np.linspace(0, len(computed) - 1, count), range(len(computed)), computed)
+        at = np.interp(own, range(1, len(self.levels) + 1), self.levels)
+        return tuple(sorted({1 + int(np.argmin(abs(levels - level))) for level in at})), len(levels)
+
+
+def read(path: Path) -> Plan:
+    """Raises PlanError with the name of a file that is no plan."""
+    try:
+        return Plan.from_json(json.loads(path.read_text()))
+    except (PlanError, ValueError) as error:
+        raise PlanError(f"{path.name}: {error}") from error
+
+
+def planned(settings: Settings, schedule: ARSchedule, plans: Iterable[Plan], model: str | None = None) -> Settings:
+    """Settings with what the first plan that fits has for them; a plan of this very `model` goes first (a fingerprint;
+    None: the plans are known to be this model's). Raises PlanError for a wanted fidelity where no plan fits, or none is
+    as faithful."""
+    method = settings.method
+    if not isinstance(method, Planned) or method.computed or method.off:
+        return settings
+    fitting = sorted((plan for plan in plans if plan.fits(schedule, model)), key=lambda plan: not plan.model)
+    if not fitting:
+        if method.fidelity:
+            raise PlanError(
+                "a fidelity can only be asked for where a plan says what is faithful, and there is none for this model"
+                " and schedule. Choose a speed instead, or import a plan"
+            )
+        return settings
+    return replace(settings, method=fitting[0].choose(schedule, method))
