@@ -16,9 +16,9 @@ from scope_core.demo.shipped import SkyReelsDemo
 from scope_core.methods import BudCache, DPCache, Entry, Gate, LeMiCa, MeanCache
 from scope_core.methods.dpcache import costs, path
 from scope_core.methods.lemica import TABLES
+from scope_core.methods.listed import Listed, Table
 from scope_core.methods.meancache import SPANS, paper, released
 from scope_core.methods.meancache import TABLES as MEAN_TABLES
-from scope_core.methods.listed import Listed, Table
 from scope_core.settings import PRESETS, Settings
 from scope_core.study.budcache import Found, search
 from scope_core.study.recording import Recorder, grams
