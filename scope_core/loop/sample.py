@@ -86,9 +86,7 @@ class Run:
                 on_step(segment, step, x0, record)
 
         try:
-            return rollout(
-                field, compose(segment, noise, known), segment, control, corrected or solver, record, told
-            )
+            return rollout(field, compose(segment, noise, known), segment, control, corrected or solver, record, told)
         finally:
             self.trace.forwards += model.forwards - before
             kept = corrected.nbytes if corrected else 0

@@ -6,7 +6,7 @@ nearest noise level, where chunks follow each other an iteration keeps its place
 """
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,10 @@ from ..settings import Settings
 FORMAT, VERSION = "scope.plan", 1
 COARSE = 0.8
 """Share of the wanted evaluations below which a plan's choice is too coarse, and the rule comes nearer."""
+
+
+NEARBY = 0.5
+"""How often a search considers either neighbour of an iteration."""
 
 
 class PlanError(ValueError):
@@ -158,3 +162,28 @@ def planned(settings: Settings, schedule: ARSchedule, plans: Iterable[Plan], mod
             )
         return settings
     return replace(settings, method=fitting[0].choose(schedule, method))
+
+
+def improve(
+    evaluate: Callable[[tuple[int, ...]], float], computed: tuple[int, ...], period: int, tries: int, seed: int = 0
+) -> tuple[int, ...]:
+    """Iterations of a period, as many as were given, that score better: hill climbing by moving one of them at a time,
+    mostly to a neighbour. `evaluate`: a score of such a list, high where it is good; the first iteration stays where it
+    is among them."""
+    rng, seen = np.random.default_rng(seed), {computed: evaluate(computed)}
+    for _ in range(tries):
+        fixed = computed[:1] if computed[0] == 1 else ()
+        free = [i for i in computed if i not in fixed]
+        if not free:
+            break
+        moved = rng.choice(free)
+        near = [i for i in (moved - 1, moved + 1) if rng.random() < NEARBY]
+        to = [i for i in near or range(1, period + 1) if 1 <= i <= period and i not in computed]
+        if not to:
+            continue
+        other = tuple(sorted({*computed, int(rng.choice(to))} - {int(moved)}))
+        if other not in seen:
+            seen[other] = evaluate(other)
+        if seen[other] > seen[computed]:
+            computed = other
+    return computed
