@@ -62,8 +62,8 @@ class Demo(ABC):
 
     @abstractmethod
     def shorter(self, schedule: ARSchedule) -> list[ARSchedule]:
-        """Schedules of fewer steps that cost about a half, a third and a fifth. Chunks stay as far apart in noise, so
-        the lag shrinks with the steps."""
+        """Schedules of fewer steps that cost from more than a half down to a seventh. Chunks stay as far apart in
+        noise, as nearly as whole lags allow, so the lag shrinks with the steps."""
 
     @abstractmethod
     def model(self, tokens: Tensor, schedule: ARSchedule) -> Model:
@@ -103,8 +103,9 @@ class SkyReelsDemo(Demo):
         return dict(zip(self.ways, (schedule(0), schedule(5))))
 
     def shorter(self, schedule: ARSchedule) -> list[ARSchedule]:
-        shapes = [(30, 3), (20, 2), (10, 1)] if schedule.ar_step else [(25, 0), (18, 0), (11, 0)]
-        return [SKYREELS.schedule(schedule.frames, steps, schedule.window, ar_step=lag) for steps, lag in shapes]
+        together = [(28, 0), (25, 0), (18, 0), (11, 0), (7, 0)]
+        shapes = [(30, 3), (20, 2), (10, 1), (4, 1)] if schedule.ar_step else together
+        return [replace(schedule, steps=steps, ar_step=lag) for steps, lag in shapes]
 
     def model(self, tokens: Tensor, schedule: ARSchedule) -> Guided:
         return Guided(
@@ -135,7 +136,7 @@ class MagiDemo(Demo):
         return {self.ways[0]: MAGI.schedule(self.latents, steps or 64, self.settings["window_size"])}
 
     def shorter(self, schedule: ARSchedule) -> list[ARSchedule]:
-        return [MAGI.schedule(schedule.frames, steps, steps // lag) for steps, lag in ((32, 8), (24, 6), (16, 4))]
+        return [replace(schedule, steps=steps, ar_step=steps // CHUNKS) for steps in (36, 32, 24, 16, 12, 8)]
 
     def model(self, tokens: Tensor, schedule: ARSchedule) -> "Captioned":
         return Captioned(self.transformer, self.words[tokens], (tokens > 0).to(self.words.device), schedule.steps)

@@ -21,7 +21,7 @@ def main() -> int:
     )
     parser.add_argument("--comfyui", type=Path, help="a ComfyUI whose Python to use; otherwise one is found or built")
     parser.add_argument(
-        "--clips", type=int, default=6, help="prompts and seeds to judge on, two at least (default: %(default)s)"
+        "--clips", type=int, default=16, help="prompts and seeds to judge on, two at least (default: %(default)s)"
     )
     parser.add_argument("--schedules", nargs="+", help="which to run (default: all)")
     parser.add_argument(
@@ -45,6 +45,8 @@ def main() -> int:
     parser.add_argument(
         "--here", action="store_true", help="measure in this Python, which has torch, scikit-image and matplotlib"
     )
+    parser.add_argument("--methods", nargs="+", help="which to run (default: all)")
+    parser.add_argument("--jobs", type=int, default=2, help="processes that make runs (default: %(default)s)")
     args = parser.parse_args()
     if args.clips < 2:
         parser.error(
@@ -58,19 +60,22 @@ def main() -> int:
             [str(host.python), "-m", "tests.bench", "--here", *sys.argv[1:]], cwd=HERE.parents[1]
         ).returncode
 
-    from scope_core.study.metrics import lpips
+    import torch.multiprocessing as processes
 
-    from .measure import WAYS, Benchmark
-    from .report import chart, markdown
+    from .measure import Bench, work
+    from .runs import WAYS
 
-    perceptual, missing = lpips(args.lpips) if args.lpips else (None, "")
-    if missing:
-        parser.error(missing)
-    args.out.mkdir(parents=True, exist_ok=True)
-    began = time.monotonic()
-    report = Benchmark(args.out / "runs.jsonl", args.clips, perceptual).run(
-        args.schedules or list(WAYS), args.presets_only
-    )
+    ways = args.schedules or list(WAYS)
+    task = (args.out, args.clips, ways, args.methods)
+    if args.jobs == 1:
+        work(*task)
+    else:
+        workers = [processes.get_context("spawn").Process(target=work, args=task) for _ in range(args.jobs)]
+        for worker in workers:
+            worker.start()
+        for worker in workers:
+            worker.join()
+    return 0
     name = "presets" if args.presets_only else "benchmark"
     (args.out / f"{name}.json").write_text(json.dumps(report, indent=1))
     (args.out / f"{name}.md").write_text(markdown(report))

@@ -1,211 +1,184 @@
-"""Runs, each kept in a file of lines, so that a benchmark that was stopped goes on where it stopped."""
+"""What is run, in which order, and with which settings: every method at every budget, on every schedule and clip."""
 
-import hashlib
-import json
-import time
-from contextlib import nullcontext
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
-from statistics import mean, median
+from time import time
 from typing import Any
 
 import torch
-from torch import Tensor
-from torch.utils.flop_counter import FlopCounterMode
 
-from scope_core.demo.shipped import DEMOS, Demo
-from scope_core.demo.training.world import Clips
-from scope_core.loop.sample import Sampled
+from scope_core.methods import METHODS
 from scope_core.methods.magcache import Record, measured
 from scope_core.schedule import ARSchedule
 from scope_core.settings import PRESETS, Settings
-from scope_core.study.metrics import Lpips, finite, mean_psnr, psnr, ssim
+from scope_core.signals import CONTENT
 
-from .methods import BUDGETS, GATES, Ranked, methods
-from .report import average
+from .methods import BUDGETS, Ranked, methods
+from .runs import FULL, LONG, Run, Runs, counted, demo_of, named, schedule_of
 
-WAYS = {way: family for family, demo in DEMOS.items() for way in demo.ways}
-"""Family of every schedule that is measured."""
-JUDGED, SEARCHED = 777_000, 555_000
-"""Seeds of the prompts that methods are judged on, and of the one on which settings for a budget are looked for and
-ratios recorded."""
-
-
-class Benchmark:
-    def __init__(self, file: Path, clips: int, lpips: Lpips | None = None):
-        self.file, self.clips, self.lpips = file, clips, lpips
-        lines = map(json.loads, file.read_text().splitlines()) if file.exists() else ()
-        self.kept: dict[str, dict[str, Any]] = {line["id"]: line for line in lines}
-        self.demos: dict[str, Demo] = {}
-
-    def run(self, names: list[str], presets_only: bool) -> dict[str, Any]:
-        schedules = [Schedule(self, name) for name in names]
-        rows = [row for schedule in schedules for row in schedule.presets()]
-        rows += [] if presets_only else [row for schedule in schedules for row in schedule.methods()]
-        return {
-            "format": "scope.benchmark",
-            "version": 3,
-            "clips": self.clips,
-            "torch": torch.__version__,
-            "threads": torch.get_num_threads(),
-            "gates": GATES,
-            "budgets": BUDGETS,
-            "rows": rows,
-        }
-
-    def demo(self, family: str) -> Demo:
-        if family not in self.demos:
-            self.demos[family] = DEMOS[family]()
-        return self.demos[family]
-
-    def once(self, key: list, make) -> dict[str, Any]:
-        """What `make()` gives, or what it gave in an earlier benchmark of the same key."""
-        name = hashlib.sha256(json.dumps(key).encode()).hexdigest()[:16]
-        if name not in self.kept:
-            self.kept[name] = {"id": name, **make()}
-            with self.file.open("a") as file:
-                file.write(json.dumps(self.kept[name]) + "\n")
-        return self.kept[name]
+SECONDS = {
+    "synchronous": 4.7,
+    "asynchronous": 9.5,
+    "chunk_by_chunk": 5.1,
+    "long_synchronous": 14.0,
+    "long_chunk_by_chunk": 11.0,
+}
+"""Of a full run on one thread of a slow machine, from which progress is told."""
+ALLOWED, NEAR = 1.03, 0.04
+"""What a budget may be exceeded by, as a factor; and how far from it, in shares of the full run, a method still counts
+there."""
+LONG_METHODS, LONG_BUDGETS = ("taylorseer", "reduced", "scope"), (0.35, 0.22)
+"""What is measured on long videos."""
+ROUND = 8
+"""Clips of every method before further ones of any."""
 
 
-class Schedule:
-    """All runs of one family and schedule. Every clip is a run of its own, so methods that look at the content decide
-    for it alone."""
+@dataclass(frozen=True)
+class Spec:
+    """A row of the report: one way to sample, of which there is a run for every clip."""
 
-    def __init__(self, bench: Benchmark, name: str):
-        self.bench, self.name = bench, name
-        self.demo = bench.demo(WAYS[name])
-        self.schedule = self.demo.schedules()[name]
-        self.prompts = Clips.sample(bench.clips, torch.Generator().manual_seed(JUDGED)).tokens().split(1)
-        self.search_prompt = Clips.sample(1, torch.Generator().manual_seed(SEARCHED)).tokens()
-        self.references: dict[int, Tensor] = {}
+    way: str
+    method: str
+    """full, fewer, preset, or a key of `methods`."""
+    label: str
+    settings: Settings
+    shorter: ARSchedule | None = None
+    title: str = ""
+    form: str = ""
+    budget: float = 1.0
 
-    def presets(self) -> list[dict[str, Any]]:
-        """The full run, the named presets, and fewer steps."""
-        self.full = self.judge("full", "every step", PRESETS["off"])
-        rows = [self.full]
-        for name in list(PRESETS)[1:]:
-            rows.append(self.judge("preset", name, PRESETS[name]))
-        for shorter in self.demo.shorter(self.schedule):
-            rows.append(self.judge("fewer", f"{shorter.steps} steps", PRESETS["off"], shorter))
-        return rows
+    def run(self, clip: int) -> Run:
+        return Run(self.way, self.settings, clip, shorter=self.shorter)
 
-    def methods(self) -> list[dict[str, Any]]:
-        """Every method at every budget."""
-        rows = []
-        found = methods(self.name, self.demo.family, self.ratios())
-        for i, (key, method) in enumerate(found.items()):
-            for budget in BUDGETS:
-                knob = self.knob_for(budget, method)
-                rows.append(
-                    {
-                        **self.judge(key, f"{method.title} {knob:.3g}", method.settings(knob)),
-                        "title": method.title,
-                        "budget": budget,
-                    }
-                )
-            print(f"  {self.name}: {i + 1} of {len(found)} methods", flush=True)
-        return rows
 
-    def knob_for(self, budget: float, method: Ranked) -> float:
-        """By bisection; a faster knob costs less, or about as much."""
-        slow, fast = 0, len(method.knobs) - 1
-        while fast - slow > 1:
-            middle = (slow + fast) // 2
-            slow, fast = (middle, fast) if self.cost(method, middle) > budget else (slow, middle)
-        return method.knobs[min((slow, fast), key=lambda i: abs(self.cost(method, i) - budget))]
+class Bench:
+    def __init__(self, out: Path, clips: int, ways: list[str], only: list[str] | None = None):
+        """`only`: keys of `methods`, or `preset` for SCOPE's presets; by default all."""
+        self.runs, self.clips, self.ways, self.only = Runs(out / "runs"), clips, ways, only
+        self.methods = cache(self.methods_of)
+        self.specs = cache(lambda way, method: list(self.specs_of(way, method)))
 
-    def cost(self, method: Ranked, i: int) -> float:
-        """Share of the full run's forward passes on the prompt that is not judged."""
+    def keys(self) -> list[str]:
+        """Of what is measured, in the order in which it is: what others are measured against before them."""
+        known = dict.fromkeys(["preset", *(key for way in self.ways for key in self.methods(way))])
+        if self.only is not None and (unknown := set(self.only) - set(known)):
+            raise ValueError(f"methods are {', '.join(sorted(unknown))}; choose among {', '.join(known)}")
+        return ["full", "fewer", *(key for key in known if self.only is None or key in self.only)]
 
-        def forwards(settings: Settings) -> int:
-            return self.bench.once(
-                ["cost", self.name, settings.to_json()],
-                lambda: {"forwards": self.sample(self.search_prompt, settings, 2).trace.forwards},
-            )["forwards"]
+    def methods_of(self, way: str) -> dict[str, Ranked]:
+        return methods(way, demo_of(way).family, self.ratios(way))
 
-        return forwards(method.settings(method.knobs[i])) / forwards(PRESETS["off"])
+    def ratios(self, way: str) -> tuple[float, ...]:
+        """MagCache's, from one recorded run."""
 
-    def ratios(self) -> tuple[float, ...]:
-        """MagCache's ratios, from one recorded run."""
+        def make() -> list[float]:
+            made = Run(way, Settings(Record()), 0, "searched").sample()
+            states = (state for control in made.controls for state in control.states)
+            return list(measured(states, schedule_of(way).steps))
 
-        def make() -> dict[str, Any]:
-            made = self.sample(self.search_prompt, Settings(Record()), 2)
-            return {
-                "ratios": measured(
-                    (state for control in made.controls for state in control.states), self.schedule.steps
-                )
-            }
+        return tuple(self.runs.once(f"ratios-{way}", make))
 
-        return tuple(self.bench.once(["ratios", self.name], make)["ratios"])
+    def specs_of(self, way: str, key: str) -> Iterator[Spec]:
+        if key == "full":
+            yield Spec(way, key, "every step", FULL)
+        elif key == "fewer":
+            for shorter in demo_of(way).shorter(schedule_of(way)):
+                yield Spec(way, key, f"{shorter.steps} steps", FULL, shorter)
+        elif key == "preset":
+            for name in list(PRESETS)[1:]:
+                yield Spec(way, key, name, PRESETS[name])
+        elif key in self.methods(way) and (way not in LONG or key in LONG_METHODS):
+            method = self.methods(way)[key]
+            for budget in BUDGETS if way not in LONG else LONG_BUDGETS:
+                knob = self.knob_for(budget, method, way)
+                label = f"{method.title} {knob:.3g}"
+                yield Spec(way, key, label, method.settings(knob), None, method.title, method.form, budget)
 
-    def sample(self, prompt: Tensor, settings: Settings, seed: int, schedule: ARSchedule | None = None) -> Sampled:
-        return self.demo.sample(prompt, schedule or self.schedule, settings, seed)
+    def knob_for(self, budget: float, method: Ranked, way: str) -> float:
+        """The slowest value that keeps to the budget; the nearest one where that is too far below it."""
+        settings = [method.settings(knob) for knob in method.knobs]
+        if plannable(settings[0]):
+            costs = dict(enumerate(self.planned(way, settings)))
+        else:
+            costs = self.bisected(way, settings, budget)
+        within = [i for i in costs if costs[i] <= budget * ALLOWED]
+        best = max(within, key=lambda i: (costs[i], -i), default=None)
+        if best is None or costs[best] < budget - NEAR:
+            best = min(costs, key=lambda i: (abs(costs[i] - budget), i))
+        return method.knobs[best]
 
-    def judge(self, method: str, label: str, settings: Settings, schedule: ARSchedule | None = None) -> dict[str, Any]:
-        """A row of the report. The first clip's run counts operations, the others' are timed."""
-        bench = self.bench
+    def planned(self, way: str, settings: list[Settings]) -> list[float]:
+        """Shares of the full run's forwards, known before any run."""
+        name = named({"way": way, "costs": [each.to_json() for each in settings]})
+        full = counted(way, FULL)
+        return self.runs.once(f"costs-{name}", lambda: [counted(way, each) / full for each in settings])
 
-        def make() -> dict[str, Any]:
-            clips, seconds, totals = [], [], []
-            for i, prompt in enumerate(self.prompts):
-                with FlopCounterMode(display=False) if i == 0 else nullcontext() as counter:
-                    began = time.perf_counter()
-                    latents, trace, _ = self.sample(prompt, settings, i, schedule)
-                    took = time.perf_counter() - began
-                if i == 0:
-                    operations = counter.get_total_flops()
-                else:
-                    seconds.append(round(took, 3))
-                video, reference = self.demo.decode(latents), self.reference(i)
-                totals.append(trace.totals)
-                clips.append(
-                    {
-                        "psnr": finite(mean_psnr(video, reference).item()),
-                        "worst_frame": finite(psnr(video, reference).min().item()),
-                        "ssim": finite(ssim(video, reference).mean().item()),
-                        **({"lpips": finite(bench.lpips(video, reference).mean().item())} if bench.lpips else {}),
-                    }
-                )
-            return {
-                "computed": mean(total["computed"] for total in totals),
-                "of": totals[0]["iterations"],
-                "forwards": mean(total["forwards"] for total in totals),
-                "tflop": operations / totals[0]["forwards"] * mean(total["forwards"] for total in totals) / 1e12,
-                "memory": max(total["memory_bytes"] for total in totals),
-                "seconds": seconds,
-                "clips": clips,
-            }
+    def bisected(self, way: str, settings: list[Settings], budget: float) -> dict[int, float]:
+        """The same of settings around the budget, from runs of the prompt that is not judged."""
+        costs: dict[int, float] = {}
 
-        row = bench.once(
-            [
-                "judge",
-                self.name,
-                settings.to_json(),
-                schedule and [schedule.steps, schedule.ar_step],
-                bench.clips,
-                bench.lpips is not None,
-            ],
-            make,
-        )
-        full = row if method == "full" else self.full
-        row = {
-            "schedule": self.name,
-            "method": method,
-            "label": label,
-            "settings": settings.to_json(),
-            **row,
-            "share": row["forwards"] / full["forwards"],
-            "flop_x": full["tflop"] / row["tflop"],
-            "time_x": median(slow / fast for slow, fast in zip(full["seconds"], row["seconds"])),
-        }
-        print(
-            f"  {self.name:15} {label:32} {row['share']:5.2f} of the forwards, {row['flop_x']:5.2f}x FLOP,"
-            f" {row['time_x']:5.2f}x time, {average(row, 'psnr'):5.1f} dB",
-            flush=True,
-        )
-        return row
+        def exceeds(i: int) -> bool:
+            run = Run(way, settings[i], 0, "searched")
+            self.runs.make(run, wait=True)
+            costs[i] = self.runs.about(run)["forwards"] / counted(way, FULL)
+            return costs[i] > budget * ALLOWED
 
-    def reference(self, clip: int) -> Tensor:
-        if clip not in self.references:
-            self.references[clip] = self.demo.decode(self.sample(self.prompts[clip], PRESETS["off"], clip).latents)
-        return self.references[clip]
+        slow, fast = 0, len(settings) - 1
+        if exceeds(slow) and not exceeds(fast):
+            while fast - slow > 1:
+                middle = (slow + fast) // 2
+                slow, fast = (middle, fast) if exceeds(middle) else (slow, middle)
+        return costs
+
+    def wanted(self) -> Iterator[tuple[Spec, int]]:
+        """Every run: some clips of everything before further ones of anything, long videos last."""
+        ways = [way for way in self.ways if way not in LONG], [way for way in self.ways if way in LONG]
+        for some in filter(None, ways):
+            for begin in range(0, self.clips, ROUND):
+                for key in self.keys():
+                    for way in some:
+                        for spec in self.specs(way, key):
+                            for clip in range(begin, min(begin + ROUND, self.clips)):
+                                if way not in LONG or clip < ROUND:
+                                    yield spec, clip
+
+    def weight(self) -> float:
+        """Seconds that everything takes, about."""
+        total = 0.0
+        for way in self.ways:
+            long = way in LONG
+            per_method = sum(LONG_BUDGETS if long else BUDGETS)
+            count = len([key for key in self.keys()[2:] if key in LONG_METHODS or not long])
+            total += SECONDS[way] * (3.0 + per_method * count) * (min(self.clips, ROUND) if long else self.clips)
+        return total
+
+    def work(self) -> None:
+        """Make what is not there yet, until all is there or in the works elsewhere."""
+        began, total, passed, made = time(), self.weight(), 0.0, 0.0
+        for spec, clip in self.wanted():
+            run = spec.run(clip)
+            share = spec.budget if spec.title else 1.0 if spec.method == "full" else 0.35
+            there = self.runs.has(run)
+            if not there:
+                self.runs.make(run)
+            passed += share * SECONDS[spec.way]
+            made += 0.0 if there else share * SECONDS[spec.way]
+            if not there:
+                left = (total - passed) * (time() - began) / made
+                print(f"{passed / total:4.0%}, {told(left)} left: {spec.way}, {spec.label}, clip {clip + 1}", flush=True)
+
+
+def plannable(settings: Settings) -> bool:
+    return settings.acting.plannable and settings.acting.signal not in CONTENT
+
+
+def told(seconds: float) -> str:
+    return f"{seconds / 3600:.1f} h" if seconds > 5400 else f"{max(0, seconds) / 60:.0f} min"
+
+
+def work(*args: Any) -> None:
+    """In a process of its own."""
+    torch.set_num_threads(1)
+    Bench(*args).work()

@@ -16,8 +16,15 @@ LOOSE = {"max_skip": 12, "warm_up": 2, "tail": 1}
 """So that the methods decide and not the gate."""
 GATES = {"synchronous": LOOSE, "asynchronous": {"max_skip": 12, "warm_up": 1, "tail": 0}, "chunk_by_chunk": LOOSE}
 """By schedule. Where chunks follow each other 5 steps apart, three steps of each would be 38 % of all iterations."""
-BUDGETS = (0.5, 0.35, 0.22)
-"""Shares of the full run's forward passes at which methods are compared."""
+BUDGETS = (0.50, 0.35, 0.22, 0.15)
+"""Shares of the full run's operations at which methods are compared."""
+OURS, PUBLISHED, OPTIONS = "ours", "published", "with our options"
+"""Forms of a method."""
+WITH_OPTIONS = ("taylorseer", "reduced")
+"""Methods that are also measured in step and corrected (`Settings.joint`, `Settings.correct`), which is not their
+published form."""
+FIRST = ("taylorseer", "reduced", "scope_paper", "magcache", "teacache", "easycache", "seacache")
+"""Measured before the others, so that a benchmark that is not finished yet tells most."""
 TITLES = {
     "taylorseer": "TaylorSeer-Lite",
     "predit": "PrediT (re-derived)",
@@ -36,6 +43,16 @@ class Ranked:
     title: str
     settings: Callable[[float], Settings]
     knobs: tuple[float, ...]
+    form: str = PUBLISHED
+
+    def with_options(self) -> "Ranked":
+        """In step and corrected."""
+        return Ranked(
+            f"{self.title}, {OPTIONS}",
+            lambda value: replace(self.settings(value), joint=True, correct=True),
+            self.knobs,
+            OPTIONS,
+        )
 
 
 def methods(schedule: str, family: Family, ratios: tuple[float, ...]) -> dict[str, Ranked]:
@@ -68,17 +85,23 @@ def methods(schedule: str, family: Family, ratios: tuple[float, ...]) -> dict[st
         return Settings(replace(scope, tau_c=scope.tau_c * factor, tau_p=scope.tau_p * factor), gate)
 
     def by_thresholds(settings: Settings, title: str, low: float, high: float) -> Ranked:
-        return Ranked(title, lambda factor: scaled(settings, factor), tuple(np.geomspace(low, high, 32).tolist()))
+        return Ranked(title, lambda factor: scaled(settings, factor), tuple(np.geomspace(low, high, 48).tolist()))
 
     found = {
         name: ranked(method, TITLES.get(name, method.title), **fixed.get(name, {}))
         for name, method in METHODS.items()
         if method.offered and method.speed and method is not type(CALIBRATED.method)
     }
-    return {
-        "scope": ranked(type(CALIBRATED.method), "SCOPE (ours)"),
-        "scope_thresholds": by_thresholds(CALIBRATED, "SCOPE (ours), by thresholds", 0.05, 4),
-        "scope_paper": by_thresholds(PRESETS[family.paper], "SCOPE as published", 0.1, 8),
+    found |= {
+        "scope_paper": by_thresholds(PRESETS[family.paper], "SCOPE as published", 0.01, 8),
         "taylorseer_residual": ranked(METHODS["taylorseer"], "TaylorSeer, residual", site="residual"),
+    }
+    return {
+        **{name: found[name] for name in FIRST},
         **found,
+        **{f"{name}_options": found[name].with_options() for name in WITH_OPTIONS},
+        "scope": replace(ranked(type(CALIBRATED.method), "SCOPE (ours)"), form=OURS),
+        "scope_thresholds": replace(
+            by_thresholds(CALIBRATED, "SCOPE (ours), by thresholds", 0.01, 4), form="ours, by thresholds"
+        ),
     }
