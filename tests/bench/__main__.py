@@ -1,35 +1,51 @@
 """Rank every method on the demo models: `python -m tests.bench`.
 
-Of each method those settings are looked for that cost a half, a third and a fifth of the full run, on a prompt that is
-not judged. Then all run on the same held-out prompts and seeds, on three schedules. Writes JSON, a Markdown table and a
-chart; every finished run is kept, so an interrupted benchmark goes on where it stopped.
+Of each method those settings are looked for that cost 50, 35, 22 and 15 % of the full run's operations, before any run
+or on a prompt that is not judged. Then all run on the same held-out prompts and noise, on three schedules and on long
+videos. Writes JSON, Markdown and a chart. Every run is kept, so a benchmark that was stopped goes on where it was, and
+several can work in one folder; `--report` tells what is there so far.
 """
 
 import argparse
 import json
 import subprocess
 import sys
-import time
 from pathlib import Path
+from typing import Any
 
 HERE = Path(__file__).resolve().parent
+QUICK = {
+    "clips": 4,
+    "schedules": ["synchronous", "chunk_by_chunk"],
+    "methods": ["taylorseer", "reduced", "scope_paper", "magcache", "scope"],
+}
+"""What `--quick` measures: about ten minutes on two cores."""
 
 
-def main() -> int:
+def parser_of() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m tests.bench", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--comfyui", type=Path, help="a ComfyUI whose Python to use; otherwise one is found or built")
-    parser.add_argument(
-        "--clips", type=int, default=16, help="prompts and seeds to judge on, two at least (default: %(default)s)"
-    )
+    parser.add_argument("--clips", type=int, default=16, help="to judge on, two at least (default: %(default)s)")
     parser.add_argument("--schedules", nargs="+", help="which to run (default: all)")
     parser.add_argument(
+        "--methods", nargs="+", help="which to run, `preset` for SCOPE's presets (default: all); fewer steps always do"
+    )
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument("--quick", action="store_true", help="four clips, two schedules, five methods: ten minutes")
+    what.add_argument(
         "--presets-only",
         action="store_true",
-        help="leave out the search for equal budgets and the methods at them, which take most of the time; a report of"
-        " its own, presets.json",
+        help="only the presets and fewer steps; a report of its own, presets.json",
     )
+    what.add_argument("--report", action="store_true", help="make nothing; write the report of what is there")
+    what.add_argument(
+        "--time",
+        action="store_true",
+        help="only measure seconds, on a quiet machine: each run beside a full one of the same clip",
+    )
+    parser.add_argument("--jobs", type=int, default=2, help="processes at work, one thread each (default: %(default)s)")
     parser.add_argument(
         "--out", type=Path, default=Path("scope-output") / "bench", help="where results are kept (default: %(default)s)"
     )
@@ -45,48 +61,75 @@ def main() -> int:
     parser.add_argument(
         "--here", action="store_true", help="measure in this Python, which has torch, scikit-image and matplotlib"
     )
-    parser.add_argument("--methods", nargs="+", help="which to run (default: all)")
-    parser.add_argument("--jobs", type=int, default=2, help="processes that make runs (default: %(default)s)")
+    return parser
+
+
+def main() -> int:
+    parser = parser_of()
     args = parser.parse_args()
     if args.clips < 2:
-        parser.error(
-            f"--clips is {args.clips}; it must be at least 2, for operations are counted in one and times in the others"
-        )
-    if not args.here:
-        from workflows.launcher import find_or_build
+        parser.error(f"--clips is {args.clips}; it must be at least 2, for differences are told with their interval")
+    if args.here:
+        return measure(parser, args)
+    from workflows.launcher import find_or_build
 
-        host = find_or_build(args.comfyui, ("scikit-image", "matplotlib"))
-        return subprocess.run(
-            [str(host.python), "-m", "tests.bench", "--here", *sys.argv[1:]], cwd=HERE.parents[1]
-        ).returncode
+    host = find_or_build(args.comfyui, ("scikit-image", "matplotlib"))
+    return subprocess.run(
+        [str(host.python), "-m", "tests.bench", "--here", *sys.argv[1:]], cwd=HERE.parents[1]
+    ).returncode
 
-    import torch.multiprocessing as processes
+
+def measure(parser: argparse.ArgumentParser, args: argparse.Namespace) -> int:
+    import torch
+
+    from scope_core.study.metrics import lpips
 
     from .measure import Bench, work
     from .runs import WAYS
 
-    ways = args.schedules or list(WAYS)
+    if args.quick:
+        args.clips, args.schedules, args.methods = QUICK["clips"], QUICK["schedules"], QUICK["methods"]
+    if args.presets_only:
+        args.methods = ["preset"]
+    ways = args.schedules or [way for way in WAYS if not (args.presets_only and way.startswith("long"))]
+    if unknown := set(ways) - set(WAYS):
+        parser.error(f"--schedules has {', '.join(sorted(unknown))}; choose among {', '.join(WAYS)}")
+    perceptual, missing = lpips(args.lpips) if args.lpips else (None, "")
+    if missing:
+        parser.error(missing)
+    torch.set_num_threads(1)
     task = (args.out, args.clips, ways, args.methods)
-    if args.jobs == 1:
-        work(*task)
-    else:
-        workers = [processes.get_context("spawn").Process(target=work, args=task) for _ in range(args.jobs)]
-        for worker in workers:
-            worker.start()
-        for worker in workers:
-            worker.join()
+    bench = Bench(*task, perceptual)
+    if args.methods and (unknown := set(args.methods) - set(bench.known())):
+        parser.error(f"--methods has {', '.join(sorted(unknown))}; choose among {', '.join(bench.known())}")
+    if args.time:
+        bench.time()
+    elif not args.report:
+        start = torch.multiprocessing.get_context("spawn").Process
+        others = [start(target=work, args=task) for _ in range(args.jobs - 1)]
+        for other in others:
+            other.start()
+        bench.work()
+        for other in others:
+            other.join()
+        bench.work()
+    write(bench.report(), args, "presets" if args.presets_only else "quick" if args.quick else "benchmark")
     return 0
-    name = "presets" if args.presets_only else "benchmark"
+
+
+def write(report: dict[str, Any], args: argparse.Namespace, name: str) -> None:
+    from .chart import chart
+    from .report import markdown
+
     (args.out / f"{name}.json").write_text(json.dumps(report, indent=1))
     (args.out / f"{name}.md").write_text(markdown(report))
     if not args.presets_only:
-        chart(report, args.out / "benchmark.png")
+        chart(report, args.out / f"{name}.png")
     if args.keep:
         from tests import pages
 
         pages.keep(args.out.glob(f"{name}.*"))
-    print(f"\nDone in {(time.monotonic() - began) / 60:.0f} min. Written to {args.out}")
-    return 0
+    print(f"Written to {args.out}")
 
 
 if __name__ == "__main__":

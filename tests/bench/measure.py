@@ -1,22 +1,30 @@
 """What is run, in which order, and with which settings: every method at every budget, on every schedule and clip."""
 
+import io
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property, lru_cache
+from itertools import takewhile
 from pathlib import Path
-from time import time
+from statistics import mean, median
+from time import perf_counter, time
 from typing import Any
 
 import torch
+from torch import Tensor
 
-from scope_core.methods import METHODS
+from scope_core import disk
+from scope_core.demo.training.evaluate import Judge
+from scope_core.demo.words import FRAMES_PER_LATENT
 from scope_core.methods.magcache import Record, measured
 from scope_core.schedule import ARSchedule
 from scope_core.settings import PRESETS, Settings
 from scope_core.signals import CONTENT
+from scope_core.study.metrics import Lpips, finite, mean_psnr, psnr, ssim
 
-from .methods import BUDGETS, Ranked, methods
-from .runs import FULL, LONG, Run, Runs, counted, demo_of, named, schedule_of
+from .figures import NEAR
+from .methods import BUDGETS, GATES, Ranked, methods
+from .runs import FULL, LONG, Run, Runs, clips_of, counted, demo_of, named, schedule_of
 
 SECONDS = {
     "synchronous": 4.7,
@@ -26,13 +34,20 @@ SECONDS = {
     "long_chunk_by_chunk": 11.0,
 }
 """Of a full run on one thread of a slow machine, from which progress is told."""
-ALLOWED, NEAR = 1.03, 0.04
-"""What a budget may be exceeded by, as a factor; and how far from it, in shares of the full run, a method still counts
-there."""
-LONG_METHODS, LONG_BUDGETS = ("taylorseer", "reduced", "scope"), (0.35, 0.22)
+MEASURING = 1.0
+"""Seconds to measure a video."""
+ALLOWED = 1.03
+"""What a budget may be exceeded by."""
+LONG_METHODS, LONG_BUDGETS = ("full", "fewer", "taylorseer", "reduced", "scope"), (0.35, 0.22)
 """What is measured on long videos."""
 ROUND = 8
-"""Clips of every method before further ones of any."""
+"""Clips of every method before further ones of any, and all clips of long videos."""
+TIMED = 3
+"""Clips on which time is measured."""
+
+
+class MissingError(Exception):
+    """A run that the search for a setting needs was not made."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +56,7 @@ class Spec:
 
     way: str
     method: str
-    """full, fewer, preset, or a key of `methods`."""
+    """full, other (from other noise), fewer, preset, or a key of `methods`."""
     label: str
     settings: Settings
     shorter: ARSchedule | None = None
@@ -50,28 +65,36 @@ class Spec:
     budget: float = 1.0
 
     def run(self, clip: int) -> Run:
-        return Run(self.way, self.settings, clip, shorter=self.shorter)
+        return Run(self.way, self.settings, clip, "other" if self.method == "other" else "judged", self.shorter)
 
 
 class Bench:
-    def __init__(self, out: Path, clips: int, ways: list[str], only: list[str] | None = None):
+    def __init__(
+        self, out: Path, clips: int, ways: list[str], only: list[str] | None = None, lpips: Lpips | None = None
+    ):
         """`only`: keys of `methods`, or `preset` for SCOPE's presets; by default all."""
-        self.runs, self.clips, self.ways, self.only = Runs(out / "runs"), clips, ways, only
+        self.runs, self.clips, self.ways, self.only, self.lpips = Runs(out / "runs"), clips, ways, only, lpips
         self.methods = cache(self.methods_of)
-        self.specs = cache(lambda way, method: list(self.specs_of(way, method)))
+        self.specs = cache(self.specs_now)
+        self.reference = lru_cache(ROUND)(self.reference_of)
+        self.making = True
+        """Runs that the search for settings needs are made."""
+
+    def known(self) -> list[str]:
+        """Keys of all that can be measured, in the order in which it is."""
+        return ["preset", *self.methods(self.ways[0])]
 
     def keys(self) -> list[str]:
-        """Of what is measured, in the order in which it is: what others are measured against before them."""
-        known = dict.fromkeys(["preset", *(key for way in self.ways for key in self.methods(way))])
-        if self.only is not None and (unknown := set(self.only) - set(known)):
-            raise ValueError(f"methods are {', '.join(sorted(unknown))}; choose among {', '.join(known)}")
-        return ["full", "fewer", *(key for key in known if self.only is None or key in self.only)]
+        """Of what is measured: what others are measured against before them."""
+        return ["full", "other", "fewer", *(key for key in self.known() if self.only is None or key in self.only)]
 
     def methods_of(self, way: str) -> dict[str, Ranked]:
         return methods(way, demo_of(way).family, self.ratios(way))
 
     def ratios(self, way: str) -> tuple[float, ...]:
-        """MagCache's, from one recorded run."""
+        """MagCache's, from one recorded run; it is not measured on long videos."""
+        if way in LONG:
+            return ()
 
         def make() -> list[float]:
             made = Run(way, Settings(Record()), 0, "searched").sample()
@@ -80,16 +103,27 @@ class Bench:
 
         return tuple(self.runs.once(f"ratios-{way}", make))
 
+    def specs_now(self, way: str, key: str) -> list[Spec]:
+        """Without those whose settings are not known yet, where nothing may be made."""
+        try:
+            return list(self.specs_of(way, key))
+        except MissingError:
+            return []
+
     def specs_of(self, way: str, key: str) -> Iterator[Spec]:
+        if way in LONG and key not in LONG_METHODS:
+            return
         if key == "full":
             yield Spec(way, key, "every step", FULL)
+        elif key == "other":
+            yield Spec(way, key, "other noise", FULL)
         elif key == "fewer":
             for shorter in demo_of(way).shorter(schedule_of(way)):
                 yield Spec(way, key, f"{shorter.steps} steps", FULL, shorter)
         elif key == "preset":
             for name in list(PRESETS)[1:]:
                 yield Spec(way, key, name, PRESETS[name])
-        elif key in self.methods(way) and (way not in LONG or key in LONG_METHODS):
+        else:
             method = self.methods(way)[key]
             for budget in BUDGETS if way not in LONG else LONG_BUDGETS:
                 knob = self.knob_for(budget, method, way)
@@ -121,7 +155,10 @@ class Bench:
 
         def exceeds(i: int) -> bool:
             run = Run(way, settings[i], 0, "searched")
-            self.runs.make(run, wait=True)
+            if self.making:
+                self.runs.make(run, wait=True)
+            elif not self.runs.has(run):
+                raise MissingError
             costs[i] = self.runs.about(run)["forwards"] / counted(way, FULL)
             return costs[i] > budget * ALLOWED
 
@@ -132,42 +169,157 @@ class Bench:
                 slow, fast = (middle, fast) if exceeds(middle) else (slow, middle)
         return costs
 
+    def clips_of(self, way: str) -> int:
+        return min(self.clips, ROUND) if way in LONG else self.clips
+
     def wanted(self) -> Iterator[tuple[Spec, int]]:
         """Every run: some clips of everything before further ones of anything, long videos last."""
-        ways = [way for way in self.ways if way not in LONG], [way for way in self.ways if way in LONG]
-        for some in filter(None, ways):
+        for ways in [way for way in self.ways if way not in LONG], [way for way in self.ways if way in LONG]:
             for begin in range(0, self.clips, ROUND):
                 for key in self.keys():
-                    for way in some:
+                    for way in ways:
                         for spec in self.specs(way, key):
-                            for clip in range(begin, min(begin + ROUND, self.clips)):
-                                if way not in LONG or clip < ROUND:
-                                    yield spec, clip
+                            for clip in range(begin, min(begin + ROUND, self.clips_of(way))):
+                                yield spec, clip
 
     def weight(self) -> float:
         """Seconds that everything takes, about."""
         total = 0.0
         for way in self.ways:
-            long = way in LONG
-            per_method = sum(LONG_BUDGETS if long else BUDGETS)
-            count = len([key for key in self.keys()[2:] if key in LONG_METHODS or not long])
-            total += SECONDS[way] * (3.0 + per_method * count) * (min(self.clips, ROUND) if long else self.clips)
+            ranked = [key for key in self.keys()[3:] if way not in LONG or key in LONG_METHODS]
+            budgets = LONG_BUDGETS if way in LONG else BUDGETS
+            cost = SECONDS[way] * (3.75 + sum(budgets) * len(ranked)) + MEASURING * (7 + len(budgets) * len(ranked))
+            total += cost * self.clips_of(way)
         return total
 
     def work(self) -> None:
-        """Make what is not there yet, until all is there or in the works elsewhere."""
+        """Make and measure what is not there yet, until all is there or in the works elsewhere."""
         began, total, passed, made = time(), self.weight(), 0.0, 0.0
         for spec, clip in self.wanted():
+            cost = (
+                SECONDS[spec.way] * (spec.budget if spec.form else 1.0 if spec.method != "fewer" else 0.35) + MEASURING
+            )
+            passed += cost
             run = spec.run(clip)
-            share = spec.budget if spec.title else 1.0 if spec.method == "full" else 0.35
-            there = self.runs.has(run)
-            if not there:
-                self.runs.make(run)
-            passed += share * SECONDS[spec.way]
-            made += 0.0 if there else share * SECONDS[spec.way]
-            if not there:
+            if not self.there(run) and self.runs.make(run):
+                self.measured(run)
+                made += cost
                 left = (total - passed) * (time() - began) / made
-                print(f"{passed / total:4.0%}, {told(left)} left: {spec.way}, {spec.label}, clip {clip + 1}", flush=True)
+                print(
+                    f"{passed / total:4.0%}, {told(left)} left: {spec.way}, {spec.label}, clip {clip + 1}", flush=True
+                )
+
+    def there(self, run: Run) -> bool:
+        """Made and measured."""
+        return self.runs.has(run) and self.runs.knows(run.name)
+
+    def measured(self, run: Run) -> dict[str, Any]:
+        """Figures of a video beside the full run's."""
+        found = self.runs.once(run.name, lambda: self.measure(run))
+        if self.lpips:
+            found |= self.runs.once(f"{run.name}-lpips", lambda: self.measure_lpips(run))
+        return found
+
+    def measure(self, run: Run) -> dict[str, Any]:
+        video, reference = self.video(run), self.reference(run.way, run.clip)
+        frames = slice(None, None, FRAMES_PER_LATENT)
+        clip = clips_of("judged")[run.clip : run.clip + 1]
+        judged = self.judge(video, clip)
+        return {
+            "psnr": finite(mean_psnr(video, reference).item()),
+            "worst_frame": finite(psnr(video, reference).min().item()),
+            "ssim": finite(ssim(video[:, :, frames], reference[:, :, frames]).mean().item()),
+            "faithful": {goal: value for goal, value in judged.items() if clip.two[0] or not goal.startswith("second")},
+        }
+
+    def measure_lpips(self, run: Run) -> dict[str, Any]:
+        return {"lpips": finite(self.lpips(self.video(run), self.reference(run.way, run.clip)).mean().item())}
+
+    def video(self, run: Run) -> Tensor:
+        return demo_of(run.way).decode(self.runs.latents(run))
+
+    def reference_of(self, way: str, clip: int) -> Tensor:
+        full = Run(way, FULL, clip)
+        self.runs.make(full, wait=True)
+        return self.video(full)
+
+    @cached_property
+    def judge(self) -> Judge:
+        """The demo's own, which is trained once."""
+        file = self.runs.folder / "judge.pt"
+        with self.runs.claimed(file.name, wait=True):
+            if not file.exists():
+                made = io.BytesIO()
+                torch.save(Judge(), made)
+                disk.write(file, made.getvalue())
+        return torch.load(file, weights_only=False)
+
+    def report(self) -> dict[str, Any]:
+        """Of all that is there. What is not is left out, so that a benchmark in progress can be read."""
+        self.making = False
+        rows = []
+        for way in self.ways:
+            full = self.row(Spec(way, "full", "every step", FULL), None)
+            if full is not None:
+                rows += [row for key in self.keys() for spec in self.specs(way, key) if (row := self.row(spec, full))]
+        return {
+            "format": "scope.benchmark",
+            "version": 4,
+            "clips": self.clips,
+            "torch": torch.__version__,
+            "gates": GATES,
+            "budgets": BUDGETS,
+            "rows": rows,
+        }
+
+    def row(self, spec: Spec, full: dict[str, Any] | None) -> dict[str, Any] | None:
+        """None where fewer than two clips are there."""
+        runs = [spec.run(clip) for clip in range(self.clips_of(spec.way))]
+        runs = list(takewhile(self.there, runs))
+        if len(runs) < min(2, self.clips):
+            return None
+        totals = [self.runs.about(run) for run in runs]
+        forwards = mean(total["forwards"] for total in totals)
+        tflop = totals[0]["operations"] / totals[0]["forwards"] * forwards / 1e12
+        whole = full["tflop"] if full else tflop
+        times = self.runs.once(self.timing(spec), dict) if self.runs.knows(self.timing(spec)) else []
+        return {
+            "schedule": spec.way,
+            "method": spec.method,
+            "label": spec.label,
+            **({"title": spec.title, "form": spec.form, "budget": spec.budget} if spec.form else {}),
+            "settings": spec.settings.to_json(),
+            "computed": mean(total["computed"] for total in totals),
+            "of": totals[0]["iterations"],
+            "forwards": forwards,
+            "tflop": tflop,
+            "share": tflop / whole,
+            "flop_x": whole / tflop,
+            "seconds": times,
+            "time_x": median(slow / fast for slow, fast in times) if times else None,
+            "memory": max(total["memory_bytes"] for total in totals),
+            "clips": [self.measured(run) for run in runs],
+        }
+
+    def timing(self, spec: Spec) -> str:
+        return f"time-{spec.run(0).name}"
+
+    def time(self) -> None:
+        """Seconds of runs, each beside a full one of the same clip."""
+        for way in self.ways:
+            for key in self.keys():
+                for spec in self.specs(way, key) if key not in ("full", "other") else ():
+                    pairs = self.runs.once(self.timing(spec), lambda: [self.seconds(spec, i) for i in range(TIMED)])
+                    print(f"{way}, {spec.label}: {median(slow / fast for slow, fast in pairs):.2f}x", flush=True)
+
+    def seconds(self, spec: Spec, clip: int) -> tuple[float, float]:
+        """Of the full run and of this one."""
+        taken = []
+        for run in (Run(spec.way, FULL, clip), spec.run(clip)):
+            began = perf_counter()
+            run.sample()
+            taken.append(perf_counter() - began)
+        return taken[0], taken[1]
 
 
 def plannable(settings: Settings) -> bool:
@@ -178,7 +330,7 @@ def told(seconds: float) -> str:
     return f"{seconds / 3600:.1f} h" if seconds > 5400 else f"{max(0, seconds) / 60:.0f} min"
 
 
-def work(*args: Any) -> None:
+def work(*task: Any) -> None:
     """In a process of its own."""
     torch.set_num_threads(1)
-    Bench(*args).work()
+    Bench(*task).work()

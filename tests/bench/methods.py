@@ -14,7 +14,13 @@ from scope_core.settings import CALIBRATED, PRESETS, Settings
 
 LOOSE = {"max_skip": 12, "warm_up": 2, "tail": 1}
 """So that the methods decide and not the gate."""
-GATES = {"synchronous": LOOSE, "asynchronous": {"max_skip": 12, "warm_up": 1, "tail": 0}, "chunk_by_chunk": LOOSE}
+GATES = {
+    "synchronous": LOOSE,
+    "asynchronous": {"max_skip": 12, "warm_up": 1, "tail": 0},
+    "chunk_by_chunk": LOOSE,
+    "long_synchronous": LOOSE,
+    "long_chunk_by_chunk": LOOSE,
+}
 """By schedule. Where chunks follow each other 5 steps apart, three steps of each would be 38 % of all iterations."""
 BUDGETS = (0.50, 0.35, 0.22, 0.15)
 """Shares of the full run's operations at which methods are compared."""

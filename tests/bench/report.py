@@ -1,56 +1,77 @@
-"""The benchmark as a table, as a chart, and in sentences that say who wins and who loses."""
+"""The benchmark as tables and sentences that say who wins and who loses."""
 
-from collections.abc import Iterable, Iterator
-from math import inf, isinf
-from pathlib import Path
-from statistics import mean, stdev
+from collections.abc import Iterable
+from statistics import mean, median
 from typing import Any
 
 import numpy as np
 
-Row = dict[str, Any]
-SCHEDULES = {
-    "synchronous": "SkyReels layout, all chunks together",
-    "asynchronous": "SkyReels layout, chunks 5 steps apart",
-    "chunk_by_chunk": "MAGI-1 layout, 4 chunks at a time",
-}
-SHORT = {"synchronous": "SkyReels together", "asynchronous": "SkyReels apart", "chunk_by_chunk": "MAGI-1"}
-COLUMNS = ("setting", "computed", "forwards", "TFLOP", "FLOP x", "time x", "MB kept", "PSNR", "worst frame", "SSIM")
-OURS = ("quality", "balanced", "fast")
-EQUAL = 0.5
-"""Differences of so many dB do not count."""
-NEAR = 0.06
-"""How far from a budget a cost may be."""
+from .figures import (
+    CHANGED,
+    EQUAL,
+    LONG,
+    PRESETS,
+    SCHEDULES,
+    SHORT,
+    Measured,
+    Row,
+    average,
+    by_schedule,
+    faithfulness,
+    fewer_at,
+    full_of,
+    lost_share,
+    missed,
+    paired,
+    psnrs,
+    worst_frame,
+)
+from .targets import lost_places
+from .targets import targets as reached
+
+COLUMNS = ("setting", "computed", "TFLOP", "operations", "time x", "MB kept", "PSNR", "median", "worst clip")
+MORE_COLUMNS = ("worst frame", "changed", "SSIM", "faithful")
 
 
 def markdown(report: dict[str, Any]) -> str:
     """Everything that was measured."""
     with_lpips = "lpips" in report["rows"][0]["clips"][0]
-    columns = (*COLUMNS, "LPIPS") if with_lpips else COLUMNS
+    columns = (*COLUMNS, *MORE_COLUMNS, *(["LPIPS"] if with_lpips else []))
     lines = ["# Benchmark", ""]
-    for schedule, rows in by_schedule(report):
-        lines += [f"## {SCHEDULES[schedule]}", "", *table(columns, map(cells, rows)), ""]
-    return "\n".join([*lines, *ranking(report), "", *verdicts(report), "", footnote(report), ""])
+    for way, rows in by_schedule(report):
+        lines += [f"## {SCHEDULES[way]}", "", *table(columns, map(cells, rows)), ""]
+    return "\n".join([*lines, ranked(report), ""])
 
 
 def ranked(report: dict[str, Any]) -> str:
-    """Methods at equal cost, best first, and who loses."""
-    return "\n".join([*ranking(report), "", *verdicts(report), "", footnote(report)])
+    """Methods at equal cost, best first, and where we lose."""
+    parts = {
+        "Fidelity at equal cost": ranking(report),
+        "Ours against each of them": versus(report),
+        "Where we lose": losses(report),
+        "Targets": targets(report),
+        "Clips that became another video": changed(report),
+        "Faithfulness to the prompt": faithful(report),
+        "Time and memory": speed(report),
+        "Long videos": ranking(report, LONG),
+    }
+    told = [line for title, lines in parts.items() if lines for line in (f"#### {title}", "", *lines, "")]
+    return "\n".join([*told, footnote(report)])
 
 
 def named(report: dict[str, Any]) -> str:
     """The named presets beside fewer steps, and which of them lose."""
-    return "\n".join([*presets(report), "", verdicts(report)[-1], "", footnote(report)])
+    return "\n".join([*presets(report), "", *losing_presets(report), "", footnote(report)])
 
 
 def result(report: dict[str, Any]) -> str:
     """Three rows for those in a hurry: operations saved by our presets, and the closeness that costs."""
-    found: dict[str, list[str]] = {name: [] for name in OURS}
+    found: dict[str, list[str]] = {name: [] for name in PRESETS}
     for _, rows in by_schedule(report):
         for row in rows:
             if row["method"] == "preset" and row["label"] in found:
                 found[row["label"]].append(f"{row['flop_x']:.1f}x fewer, {plus_minus(row)} dB")
-    heads = [SHORT[schedule] for schedule, _ in by_schedule(report)]
+    heads = [SHORT[way] for way, _ in by_schedule(report)]
     lines = table(["preset", *heads], ([f"`{name}`", *cells] for name, cells in found.items()))
     return "\n".join(
         [*lines, "", f"Operations, and PSNR to the run without skipping, mean ± spread over {report['clips']} clips."]
@@ -60,207 +81,243 @@ def result(report: dict[str, Any]) -> str:
 def presets(report: dict[str, Any]) -> list[str]:
     """Named presets and fewer steps, a column for each schedule: operations saved, PSNR, worst frame."""
     found: dict[str, dict[str, str]] = {}
-    for schedule, rows in by_schedule(report):
+    for way, rows in by_schedule(report):
         for row in rows:
             if row["method"] in ("preset", "fewer"):
-                name = (
-                    row["label"]
-                    if row["method"] == "preset"
-                    else f"fewer steps, about {nearest(report['budgets'], row['share']):.0%}"
+                near = min(report["budgets"], key=lambda budget: abs(budget - row["share"]))
+                name = row["label"] if row["method"] == "preset" else f"fewer steps, about {near:.0%}"
+                time = f", {row['time_x']:.1f}x" if row["time_x"] else ""
+                found.setdefault(name, {})[way] = (
+                    f"{row['flop_x']:.1f}x{time}: {plus_minus(row)} ({worst_frame(row):.0f})"
                 )
-                found.setdefault(name, {})[schedule] = (
-                    f"{row['flop_x']:.1f}x, {row['time_x']:.1f}x: {plus_minus(row)} ({worst(row):.0f})"
-                )
-    schedules = [schedule for schedule, _ in by_schedule(report)]
+    ways = [way for way, _ in by_schedule(report)]
     return table(
-        ["operations, time: PSNR (worst frame)", *(SHORT[schedule] for schedule in schedules)],
-        ([name, *(row.get(schedule, "") for schedule in schedules)] for name, row in found.items()),
+        ["operations, time: PSNR (worst frame)", *(SHORT[way] for way in ways)],
+        ([name, *(row.get(way, "") for way in ways)] for name, row in found.items()),
     )
 
 
-def ranking(report: dict[str, Any]) -> list[str]:
-    """PSNR of every method on every schedule and at every budget, and what it gains over fewer steps at its own cost,
-    on average over the budgets it reaches."""
-    places: dict[str, dict[tuple[str, float], str]] = {}
-    gains: dict[str, list[float]] = {}
-    for schedule, rows in by_schedule(report):
+def losing_presets(report: dict[str, Any]) -> list[str]:
+    found: dict[str, list[str]] = {}
+    for way, rows in by_schedule(report):
         for row in rows:
-            if "title" in row:
-                gain, made = average(row, "psnr") - fewer_at(rows, row["share"]), gains.setdefault(row["title"], [])
-                if not missed(row):
-                    made.append(gain)
-                text = f"**{plus_minus(row)}**" if gain > EQUAL and not missed(row) else plus_minus(row)
-                places.setdefault(row["title"], {})[schedule, row["budget"]] = text + missed(row)
-    if not places:
+            if row["method"] == "preset":
+                loss, interval = paired(fewer_at(rows, row["share"]), psnrs(row))
+                if loss > interval:
+                    found.setdefault(row["label"], []).append(f"{SHORT[way]} by {loss:.1f}")
+    losing = "; ".join(f"`{label}` ({', '.join(where)})" for label, where in found.items())
+    return [f"Presets that lose to fewer steps at their own cost, by more than the 95 % interval: {losing or 'none'}."]
+
+
+def ranking(report: dict[str, Any], ways: Iterable[str] | None = None) -> list[str]:
+    """Mean PSNR at every place, and the gain over fewer steps at the same cost, over the places reached."""
+    found = Measured(report, ways)
+    if not found.rows:
         return []
-    heads = [(schedule, budget) for schedule, _ in by_schedule(report) for budget in report["budgets"]]
-    ranked = sorted(places, key=lambda title: -mean(gains[title] or [-inf]))
-    return table(
-        ["method", "mean gain, dB", *(f"{SHORT[schedule]} {budget:.0%}" for schedule, budget in heads)],
-        (
-            [
-                title,
-                f"{mean(gains[title]):+.1f}" if gains[title] else "",
-                *(places[title].get(head, "") for head in heads),
-            ]
-            for title in ranked
-        ),
+
+    def cell(row: Row) -> str:
+        text, (gain, interval) = f"{average(row, 'psnr'):.1f}", paired(found.gain(row))
+        return (f"**{text}**" if gain > interval and not missed(row) else text) + at_cost(row)
+
+    lines = [
+        [
+            title,
+            found.form[title],
+            signed(*found.mean_gain(title)),
+            *(cell(found.rows[title][place]) if place in found.rows[title] else "" for place in found.places),
+        ]
+        for title in found.ranking()
+    ]
+    told = (
+        "Mean PSNR in dB. Bold: ahead of fewer steps at its own cost by more than the 95 % interval. Where a cost is"
+        " told, no setting comes within four points of the budget; it is that of the nearest one, and the place is not"
+        " counted."
     )
+    return [*table(["method", "form", "gain over fewer steps, dB", *heads(found)], lines), "", told]
 
 
-def verdicts(report: dict[str, Any]) -> list[str]:
-    """Where SCOPE loses, from the figures alone: to fewer steps, and to how many other methods."""
-    heads, lines, presets = report["budgets"], [], {}
-    for schedule, rows in by_schedule(report):
-        for row in rows:
-            if row["method"] == "preset" and (loss := fewer_at(rows, row["share"]) - average(row, "psnr")) > EQUAL:
-                presets.setdefault(row["label"], []).append(f"{SHORT[schedule]} by {loss:.1f}")
-        for title in dict.fromkeys(row["title"] for row in rows if row.get("title", "").startswith("SCOPE")):
-            at = {row["budget"]: losses(row, rows) + missed(row) for row in rows if row.get("title") == title}
-            lines.append([title, SHORT[schedule], *(at.get(budget, "") for budget in heads)])
-    losing = "; ".join(f"`{label}` ({', '.join(where)})" for label, where in presets.items())
-    told = [f"Presets that lose to fewer steps, at no more cost and by more than {EQUAL:g} dB: {losing or 'none'}."]
-    if not lines:
-        return told
+def heads(found: Measured) -> list[str]:
+    return [f"{SHORT[way]} {budget:.0%}" for way, budget in found.places]
+
+
+def versus(report: dict[str, Any]) -> list[str]:
+    """Ours minus each other method, paired over clips."""
+    found = Measured(report)
+    if not found.ours:
+        return []
+    ours = found.counted(found.ours)
+    lines = [
+        [
+            title,
+            signed(*found.against(found.ours, title)),
+            *(
+                signed(*paired(psnrs(ours[p]), psnrs(found.counted(title)[p])))
+                if p in ours and p in found.counted(title)
+                else ""
+                for p in found.places
+            ),
+        ]
+        for title in found.ranking()
+        if title != found.ours
+    ]
     return [
-        "Where SCOPE loses:",
+        *table(["ours minus", "mean", *heads(found)], lines),
         "",
-        *table(["", "", *(f"at {budget:.0%}" for budget in heads)], sorted(lines, key=lambda line: line[0])),
-        "",
-        *told,
+        "dB with 95 % intervals: paired over clips, Student's t. Only where both reach the budget.",
     ]
 
 
-def losses(row: Row, rows: list[Row]) -> str:
-    """What does better at no more cost, the best by name."""
-    own = average(row, "psnr")
-    fewer = fewer_at(rows, row["share"])
-    better = {}
-    for other in rows:
-        if (
-            "title" in other
-            and not other["title"].startswith("SCOPE")
-            and other["share"] <= row["share"] + 0.02
-            and average(other, "psnr") > own + EQUAL
-        ):
-            better[other["title"]] = max(average(other, "psnr"), better.get(other["title"], -inf))
-    told = [f"fewer steps by {fewer - own:.1f}"] if fewer > own + EQUAL else []
-    if better:
-        best = max(better, key=better.get)
-        others = f" and {len(better) - 1} more" if len(better) > 1 else ""
-        told.append(f"{best} by {better[best] - own:.1f}{others}")
-    return "; ".join(told) or "nothing"
+def losses(report: dict[str, Any]) -> list[str]:
+    """Every place where another method is ahead of ours by more than the interval."""
+    found = Measured(report)
+    if not found.ours:
+        return []
+    lost = lost_places(found)
+    told = [
+        f"- {SHORT[way]} at {budget:.0%}: "
+        + ", ".join(f"{title} by {ahead:.1f} ± {interval:.1f} dB" for title, ahead, interval in rivals)
+        for (way, budget), rivals in lost.items()
+    ]
+    of = f"{len(lost)} of {len(found.counted(found.ours))} places"
+    not_reached = [
+        f"{SHORT[way]} at {budget:.0%}"
+        for way, budget in found.places
+        if (way, budget) not in found.counted(found.ours)
+    ]
+    return [
+        f"Another method is ahead of ours by more than the 95 % interval at {of}.",
+        *told,
+        *([f"Ours has no setting near the budget at: {', '.join(not_reached)}."] if not_reached else []),
+    ]
 
 
-def fewer_at(rows: list[Row], share: float) -> float:
-    """PSNR of runs with fewer steps at this share of the full run's forwards, along the line between those measured."""
-    measured = sorted((row["share"], average(row, "psnr")) for row in rows if row["method"] == "fewer")
-    return float(np.interp(share, *zip(*measured)))
+def targets(report: dict[str, Any]) -> list[str]:
+    """What was to be reached, what was, and by how much it is missed."""
+    found = Measured(report)
+    if not found.ours:
+        return []
+    lines = [
+        [what, measured, "yes" if lacking <= 0 else f"no, by {lacking:.1f}{unit}"]
+        for what, measured, lacking, unit in reached(found)
+    ]
+    return table(["target", "measured", "reached"], lines)
 
 
-def chart(report: dict[str, Any], file: Path) -> None:
-    """PSNR over the share of forwards, a panel for each schedule, a line for each method, a star for each preset."""
-    import matplotlib as mpl
+def changed(report: dict[str, Any]) -> list[str]:
+    """Share of clips below CHANGED at every budget, over the schedules."""
+    found = Measured(report)
+    if not found.rows:
+        return []
+    budgets = sorted({budget for _, budget in found.places}, reverse=True)
 
-    mpl.use("agg")
-    from matplotlib import pyplot as plt
+    def over(rows: list[np.ndarray]) -> str:
+        return f"{lost_share(np.concatenate(rows)):.0%}" if rows else ""
 
-    schedules = list(by_schedule(report))
-    titles = list(dict.fromkeys(row["title"] for row in report["rows"] if "title" in row))
-    colours = {
-        title: plt.cm.tab20(i % 20)
-        for i, title in enumerate(title for title in titles if not title.startswith("SCOPE"))
-    }
-    colours |= {"SCOPE (ours)": "crimson", "SCOPE (ours), by thresholds": "hotpink", "SCOPE as published": "darkorange"}
-    figure, panels = plt.subplots(
-        1, len(schedules), figsize=(6.5 * len(schedules), 6), sharey=True, squeeze=False, layout="constrained"
+    lines = [
+        [
+            title,
+            *(over([psnrs(row) for (_, b), row in found.counted(title).items() if b == budget]) for budget in budgets),
+        ]
+        for title in found.ranking()
+    ]
+    fewer = ["fewer steps", *(over([fewer_at(rows, budget) for rows in found.of_way.values()]) for budget in budgets)]
+    return [
+        *table(["clips changed", *(f"at {budget:.0%}" for budget in budgets)], [*lines, fewer]),
+        "",
+        f"A clip counts as another video below {CHANGED:g} dB to the full run.{another_noise(found)}",
+    ]
+
+
+def another_noise(found: Measured) -> str:
+    """What PSNR truly another video has: the same prompts from other noise."""
+    values = [psnrs(row) for rows in found.of_way.values() for row in rows if row["method"] == "other"]
+    if not values:
+        return ""
+    all_of = np.concatenate(values)
+    return (
+        f" The same prompts from other noise, which makes another video indeed, come to {all_of.mean():.1f} dB on"
+        f" average, {np.quantile(all_of, 0.95):.1f} dB at the 95th percentile and {all_of.max():.1f} dB at most."
     )
-    for panel, (schedule, rows) in zip(panels[0], schedules):
-        for title in titles:
-            points = sorted((100 * row["share"], average(row, "psnr")) for row in rows if row.get("title") == title)
-            ours = title.startswith("SCOPE")
-            panel.plot(
-                *zip(*points),
-                marker="o",
-                markersize=6 if ours else 3.5,
-                linewidth=3 if ours else 1.2,
-                color=colours[title],
-                label=title,
-                zorder=3 if ours else 2,
-            )
-        fewer = sorted((100 * row["share"], average(row, "psnr")) for row in rows if row["method"] == "fewer")
-        panel.plot(
-            *zip(*fewer),
-            marker="s",
-            markersize=6,
-            linewidth=3,
-            linestyle="--",
-            color="black",
-            label="Fewer steps",
-            zorder=4,
-        )
+
+
+def faithful(report: dict[str, Any]) -> list[str]:
+    """What the demo's judge finds of the prompt, in points of the full run, over goals, clips and schedules."""
+    found = Measured(report)
+    if not found.rows or "faithful" not in report["rows"][0]["clips"][0]:
+        return []
+    full = {way: full_of(rows) for way, rows in found.of_way.items()}
+    budgets = sorted({budget for _, budget in found.places}, reverse=True)
+
+    def points(rows: list[Row]) -> str:
+        """Over the clips that both have."""
+        lost = [100 * (faithfulness(r) - faithfulness(full[r["schedule"]], len(r["clips"]))) for r in rows]
+        return f"{mean(lost):+.1f}" if lost else ""
+
+    lines = [
+        [title, *(points([row for (_, b), row in found.counted(title).items() if b == budget]) for budget in budgets)]
+        for title in found.ranking()
+    ]
+    others: dict[str, list[Row]] = {}
+    for rows in found.of_way.values():
         for row in rows:
-            if row["method"] == "preset" and not row["label"].startswith("paper"):
-                at = (100 * row["share"], average(row, "psnr"))
-                panel.plot(
-                    *at, marker="*", markersize=15, color="crimson", markeredgecolor="black", linestyle="", zorder=5
-                )
-                panel.annotate(row["label"], at, (6, 6), textcoords="offset points", fontsize=10, zorder=6)
-        panel.set(title=SCHEDULES[schedule], xlabel="forward passes, % of the full run", xlim=(15, 65))
-        panel.grid(alpha=0.3)
-    panels[0][0].set_ylabel("PSNR to the full run, dB")
-    figure.legend(*panels[0][0].get_legend_handles_labels(), loc="outside lower center", ncols=6, frameon=False)
-    figure.savefig(file, dpi=100)
+            if row["method"] in ("preset", "other"):
+                others.setdefault(row["label"], []).append(row)
+    alone = ", ".join(f"{label} {points(rows)}" for label, rows in others.items())
+    whole = ", ".join(f"{SHORT[way]} {faithfulness(row):.1%}" for way, row in full.items())
+    return [
+        *table(["points to the full run", *(f"at {budget:.0%}" for budget in budgets)], lines),
+        "",
+        "Mean over what the demo's judge looks at: objects there, colour, shape, steady colour, background. The full"
+        f" runs: {whole}." + (f" At their own cost: {alone}." if alone else ""),
+    ]
 
 
-def by_schedule(report: dict[str, Any]) -> Iterator[tuple[str, list[Row]]]:
-    for schedule in dict.fromkeys(row["schedule"] for row in report["rows"]):
-        yield schedule, [row for row in report["rows"] if row["schedule"] == schedule]
+def speed(report: dict[str, Any]) -> list[str]:
+    """Seconds saved over operations saved, and memory."""
+    found = Measured(report)
+    lines = []
+    for title in found.ranking():
+        rows = list(found.rows[title].values())
+        ratios = [row["time_x"] / row["flop_x"] for row in rows if row["time_x"]]
+        clock = [f"{median(ratios):.2f}", f"{min(ratios):.2f}"] if ratios else ["", ""]
+        lines.append([title, *clock, f"{max(row['memory'] for row in rows) / 1e6:.1f}"])
+    return table(["method", "time x / operations x, median", "least", "MB kept, most"], lines) if lines else []
 
 
-def values(row: Row, name: str) -> list[float]:
-    """A figure of every clip; PSNR of equal videos is infinite, which JSON does not know."""
-    return [inf if clip[name] is None else clip[name] for clip in row["clips"]]
+def at_cost(row: Row) -> str:
+    return f" at {row['share']:.0%}" if missed(row) else ""
 
 
-def average(row: Row, name: str) -> float:
-    return mean(values(row, name))
-
-
-def spread(row: Row) -> float:
-    """Of PSNR over the clips."""
-    return stdev(values(row, "psnr")) if len(row["clips"]) > 1 else 0.0
-
-
-def worst(row: Row) -> float:
-    return min(values(row, "worst_frame"))
+def signed(value: float, interval: float) -> str:
+    if np.isnan(value):
+        return ""
+    return f"{value:+.1f}" + (f" ± {interval:.1f}" if np.isfinite(interval) else "")
 
 
 def plus_minus(row: Row) -> str:
-    return "inf" if isinf(average(row, "psnr")) else f"{average(row, 'psnr'):.1f} ± {spread(row):.1f}"
-
-
-def missed(row: Row) -> str:
-    """Where a method does not reach a budget: what it costs instead."""
-    return f" at {row['share']:.0%}" if abs(row["share"] - row["budget"]) > NEAR else ""
-
-
-def nearest(budgets: Iterable[float], share: float) -> float:
-    return min(budgets, key=lambda budget: abs(budget - share))
+    """Mean and standard deviation over clips."""
+    values = psnrs(row)
+    if values.min() == EQUAL:
+        return "inf"
+    return f"{values.mean():.1f} ± {values.std(ddof=1) if len(values) > 1 else 0:.1f}"
 
 
 def cells(row: Row) -> list[str]:
+    values = psnrs(row)
     return [
-        row["label"],
+        row["label"] + (f", for {row['budget']:.0%}" if "form" in row else ""),
         f"{row['computed']:.0f} of {row['of']}",
-        f"{row['forwards']:.1f}",
         f"{row['tflop']:.3f}",
-        f"{row['flop_x']:.2f}",
-        f"{row['time_x']:.2f}",
+        f"{row['share']:.1%}",
+        f"{row['time_x']:.2f}" if row["time_x"] else "",
         f"{row['memory'] / 1e6:.2f}",
         plus_minus(row),
-        f"{worst(row):.1f}",
+        f"{np.median(values):.1f}",
+        f"{values.min():.1f}",
+        f"{worst_frame(row):.1f}",
+        f"{lost_share(values):.0%}",
         f"{average(row, 'ssim'):.4f}",
+        f"{faithfulness(row):.1%}" if "faithful" in row["clips"][0] else "",
         *([f"{average(row, 'lpips'):.4f}"] if "lpips" in row["clips"][0] else []),
     ]
 
@@ -271,18 +328,20 @@ def table(heads: Iterable[str], rows: Iterable[Iterable[str]]) -> list[str]:
 
 
 def footnote(report: dict[str, Any]) -> str:
+    ways = [way for way, _ in by_schedule(report)]
     gates = ", ".join(
-        f"{SHORT[schedule]} {gate['max_skip']}, {gate['warm_up']}, {gate['tail']}"
-        for schedule, gate in report["gates"].items()
+        f"{SHORT[way]} {gate['max_skip']}, {gate['warm_up']}, {gate['tail']}"
+        for way, gate in report["gates"].items()
+        if way in ways
     )
     equal = (
         " Methods at equal cost forward the same frames and share one safety gate (`max_skip`, `warm_up`, `tail`:"
-        f" {gates}); their settings were looked for on another prompt."
-        if any("title" in row for row in report["rows"])
+        f" {gates}); their settings were planned, or looked for on another prompt."
+        if any("form" in row for row in report["rows"])
         else ""
     )
     return (
-        f"PSNR to the run without acceleration, mean ± spread over {report['clips']} clips with prompts that nothing"
-        f" was tuned on, each a run of its own.{equal} Operations are counted at the network. {report['threads']} CPU"
-        " threads; made by `python -m tests.bench`; everything measured is in `tests/reports`."
+        f"PSNR to the run without acceleration over {report['clips']} clips with prompts that nothing was tuned on,"
+        f" each a run of its own.{equal} Operations are counted at the network. Made by `python -m tests.bench`;"
+        " everything measured is in `tests/reports`."
     )

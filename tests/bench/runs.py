@@ -3,7 +3,7 @@ made again, and one that another process makes is left to it."""
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, fields
 from functools import cache, cached_property
@@ -32,9 +32,9 @@ LONG = {"long_synchronous": SKYREELS.name, "long_chunk_by_chunk": "magi"}
 """Families of the schedules of a long video: three segments of SkyReels-V2, twice the chunks of MAGI-1."""
 WAYS = {way: family for family, demo in DEMOS.items() for way in demo.ways} | LONG
 """Family of every schedule that is measured."""
-SEEDS = {"judged": 777_000, "searched": 555_000}
+SEEDS = {"judged": 777_000, "searched": 555_000, "other": 999_000}
 """Of the prompts and the noise that methods are judged on, and of those on which settings for a budget are looked for
-and ratios recorded."""
+and ratios recorded. `other`: the judged prompts from other noise, which makes another video."""
 POOL = 64
 """Prompts are the first ones of so many, so that more of them begin like fewer."""
 
@@ -45,7 +45,7 @@ def named(key: Any) -> str:
 
 @cache
 def clips_of(kind: str) -> Clips:
-    return Clips.sample(POOL, torch.Generator().manual_seed(SEEDS[kind]))
+    return Clips.sample(POOL, torch.Generator().manual_seed(SEEDS["judged" if kind == "other" else kind]))
 
 
 @cache
@@ -108,7 +108,7 @@ class Run:
     def make(self) -> bytes:
         """Latents and what is known of the run. Operations are counted in the first clip's, which costs time and
         changes nothing else."""
-        with FlopCounterMode(display=False) if self.clip == 0 and self.kind == "judged" else nullcontext() as counter:
+        with FlopCounterMode(display=False) if self.clip == 0 and self.kind != "searched" else nullcontext() as counter:
             began = perf_counter()
             latents, trace, _ = self.sample()
             seconds = perf_counter() - began
@@ -163,7 +163,11 @@ class Runs:
                 self.known[run.name] = json.loads(file.metadata()["about"])
         return self.known[run.name]
 
-    def once(self, name: str, make) -> Any:
+    def knows(self, name: str) -> bool:
+        """Whether there is what `once` keeps under a name."""
+        return (self.folder / f"{name}.json").exists()
+
+    def once(self, name: str, make: Callable[[], Any]) -> Any:
         """What `make()` gives, as JSON, kept under a name."""
         file = self.folder / f"{name}.json"
         with self.claimed(f"{name}.json", wait=True):
