@@ -268,7 +268,7 @@ class Bench:
             "clips": self.clips,
             "torch": torch.__version__,
             "gates": GATES,
-            "budgets": BUDGETS,
+            "budgets": list(BUDGETS),
             "rows": rows,
         }
 
