@@ -17,7 +17,7 @@ HERE = Path(__file__).resolve().parent
 QUICK = {
     "clips": 4,
     "schedules": ["synchronous", "chunk_by_chunk"],
-    "methods": ["taylorseer", "reduced", "scope_paper", "magcache", "scope"],
+    "methods": ["taylorseer", "reduced", "scope_paper", "magcache", "planned"],
 }
 """What `--quick` measures: about ten minutes on two cores."""
 

@@ -16,11 +16,12 @@ from torch import Tensor
 from scope_core import disk
 from scope_core.demo.training.evaluate import Judge
 from scope_core.demo.words import FRAMES_PER_LATENT
-from scope_core.methods.magcache import Record, measured
+from scope_core.methods.magcache import measured
 from scope_core.schedule import ARSchedule
 from scope_core.settings import PRESETS, Settings
 from scope_core.signals import CONTENT
 from scope_core.study.metrics import Lpips, finite, mean_psnr, psnr, ssim
+from scope_core.study.recording import Recorder, grams
 
 from .figures import NEAR
 from .methods import BUDGETS, GATES, Ranked, methods
@@ -38,7 +39,7 @@ MEASURING = 1.0
 """Seconds to measure a video."""
 ALLOWED = 1.03
 """What a budget may be exceeded by."""
-LONG_METHODS, LONG_BUDGETS = ("full", "fewer", "taylorseer", "reduced", "scope"), (0.35, 0.22)
+LONG_METHODS, LONG_BUDGETS = ("full", "fewer", "taylorseer", "reduced", "planned"), (0.35, 0.22)
 """What is measured on long videos."""
 ROUND = 8
 """Clips of every method before further ones of any, and all clips of long videos."""
@@ -89,19 +90,16 @@ class Bench:
         return ["full", "other", "fewer", *(key for key in self.known() if self.only is None or key in self.only)]
 
     def methods_of(self, way: str) -> dict[str, Ranked]:
-        return methods(way, demo_of(way).family, self.ratios(way))
+        """Those that need a recorded run are not measured on long videos."""
+        recorded = {} if way in LONG else self.runs.once(f"recorded-{way}", lambda: self.record(way))
+        return methods(way, demo_of(way).family, tuple(recorded.get("ratios", ())), recorded.get("gram", ()))
 
-    def ratios(self, way: str) -> tuple[float, ...]:
-        """MagCache's, from one recorded run; it is not measured on long videos."""
-        if way in LONG:
-            return ()
-
-        def make() -> list[float]:
-            made = Run(way, Settings(Record()), 0, "searched").sample()
-            states = (state for control in made.controls for state in control.states)
-            return list(measured(states, schedule_of(way).steps))
-
-        return tuple(self.runs.once(f"ratios-{way}", make))
+    def record(self, way: str) -> dict[str, Any]:
+        """What a run of the prompt that is not judged shows, as SCOPE Calibrate records it."""
+        made = Run(way, Settings(Recorder(ratios=True)), 0, "searched").sample()
+        states = [state for control in made.controls for state in control.states]
+        ratios = measured((state.growths for state in states), schedule_of(way).steps)
+        return {"ratios": ratios, "gram": grams(states).v.mean(0).tolist()}
 
     def specs_now(self, way: str, key: str) -> list[Spec]:
         """Without those whose settings are not known yet, where nothing may be made."""

@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from scope_core.methods import METHODS, Gate, Method
+from scope_core.methods import METHODS, Gate, Method, Planned, Scope
+from scope_core.methods.base import Gram
 from scope_core.methods.knobs import knobs_of
 from scope_core.methods.teacache import FITTED_TO
 from scope_core.schedule import Family
@@ -26,6 +27,13 @@ BUDGETS = (0.50, 0.35, 0.22, 0.15)
 """Shares of the full run's operations at which methods are compared."""
 OURS, PUBLISHED, OPTIONS = "ours", "published", "with our options"
 """Forms of a method."""
+VARIANTS: dict[str, tuple[str, str, dict[str, Any]]] = {
+    "taylorseer_residual": ("taylorseer", "TaylorSeer, residual", {"site": "residual"}),
+    "meancache_paper": ("meancache", "MeanCache, as in the paper", {"form": "paper"}),
+}
+"""Further forms of methods: by key the method, a title, and what differs from its defaults."""
+SPEEDS = tuple(np.geomspace(1.1, 9, 64).tolist())
+"""At which ours is planned."""
 WITH_OPTIONS = ("taylorseer", "reduced")
 """Methods that are also measured in step and corrected (`Settings.joint`, `Settings.correct`), which is not their
 published form."""
@@ -38,8 +46,8 @@ TITLES = {
     "reduced": "Fewer steps, same grid",
 }
 """Where a method's own title would not tell which form of it is measured."""
-OPEN = {"magcache": {"longest": 12, "retention": 0.0}, "seacache": {"max_skips": 12}}
-"""Limits of their own that methods have beside their knob, opened so that the knob decides."""
+OPEN = {"magcache": {"longest": 12, "retention": 0.0}, "seacache": {"max_skips": 12}, "lemica": {"site": "residual"}}
+"""What methods have beside their knob: limits, opened so that the knob decides, and what they were published with."""
 
 
 @dataclass(frozen=True)
@@ -61,13 +69,12 @@ class Ranked:
         )
 
 
-def methods(schedule: str, family: Family, ratios: tuple[float, ...]) -> dict[str, Ranked]:
-    """Methods by key, all behind the gate of the schedule and forwarding the same frames. `ratios`: the growth of the
-    residual measured on a prompt that is not judged, for those that need a calibration.
+def methods(schedule: str, family: Family, ratios: tuple[float, ...], gram: Gram = ()) -> dict[str, Ranked]:
+    """Methods by key, rivals behind the gate of the schedule and forwarding the same frames. `ratios`, `gram`: what was
+    recorded of a prompt that is not judged, for those that need a calibration.
 
-    A method is measured over its own `speed`. That of SCOPE as we offer it is its longest run of skips, as in the
-    presets; as published it is its thresholds, and we are measured that way too. FlowCache looks at what it was
-    published with for the family.
+    A method is measured over its own `speed`. SCOPE as we offer it plans its steps and has no gate; as published it is
+    its thresholds, and ours are measured that way too. FlowCache looks at what it was published with for the family.
     """
     gate = Gate(**GATES[schedule])
     published = {"polynomial": "none", "signal": "modulation" if family.architecture == FITTED_TO else "latent"}
@@ -81,33 +88,32 @@ def methods(schedule: str, family: Family, ratios: tuple[float, ...]) -> dict[st
             number = int(value) if knob.decimals is None else value
             if knob.field in GATES[schedule]:
                 return Settings(method(**numbers), replace(gate, **{knob.field: number}))
-            return Settings(method(**numbers, **{knob.field: number}), gate).calibrated(ratios)
+            return Settings(method(**numbers, **{knob.field: number}), gate).calibrated(ratios, gram)
 
         return Ranked(title, settings, speed.values(whole=knob.decimals is None))
 
-    def scaled(settings: Settings, factor: float) -> Settings:
-        """Both thresholds of SCOPE times a factor."""
-        scope = settings.method
-        return Settings(replace(scope, tau_c=scope.tau_c * factor, tau_p=scope.tau_p * factor), gate)
-
     def by_thresholds(settings: Settings, title: str, low: float, high: float) -> Ranked:
-        return Ranked(title, lambda factor: scaled(settings, factor), tuple(np.geomspace(low, high, 48).tolist()))
+        """Both thresholds of SCOPE times a factor."""
+
+        def scaled(factor: float) -> Settings:
+            scope = settings.method
+            return Settings(replace(scope, tau_c=scope.tau_c * factor, tau_p=scope.tau_p * factor), gate)
+
+        return Ranked(title, scaled, tuple(np.geomspace(low, high, 48).tolist()))
 
     found = {
         name: ranked(method, TITLES.get(name, method.title), **fixed.get(name, {}))
         for name, method in METHODS.items()
-        if method.offered and method.speed and method is not type(CALIBRATED.method)
+        if method.offered and method.speed and method not in (Planned, Scope)
     }
-    found |= {
-        "scope_paper": by_thresholds(PRESETS[family.paper], "SCOPE as published", 0.01, 8),
-        "taylorseer_residual": ranked(METHODS["taylorseer"], "TaylorSeer, residual", site="residual"),
-    }
+    found |= {name: ranked(METHODS[of], title, **numbers) for name, (of, title, numbers) in VARIANTS.items()}
+    found["scope_paper"] = by_thresholds(PRESETS[family.paper], "SCOPE as published", 0.01, 8)
+    ours = Ranked("SCOPE (ours)", lambda speed: Settings(Planned(speed)), SPEEDS, OURS)
+    thresholds = by_thresholds(CALIBRATED, "SCOPE (ours), by thresholds", 0.01, 4)
     return {
         **{name: found[name] for name in FIRST},
         **found,
         **{f"{name}_options": found[name].with_options() for name in WITH_OPTIONS},
-        "scope": replace(ranked(type(CALIBRATED.method), "SCOPE (ours)"), form=OURS),
-        "scope_thresholds": replace(
-            by_thresholds(CALIBRATED, "SCOPE (ours), by thresholds", 0.01, 4), form="ours, by thresholds"
-        ),
+        "planned": ours,
+        "scope_thresholds": replace(thresholds, form="ours, by thresholds"),
     }

@@ -335,8 +335,8 @@ def footnote(report: dict[str, Any]) -> str:
         if way in ways
     )
     equal = (
-        " Methods at equal cost forward the same frames and share one safety gate (`max_skip`, `warm_up`, `tail`:"
-        f" {gates}); their settings were planned, or looked for on another prompt."
+        " Other methods than ours share one safety gate (`max_skip`, `warm_up`, `tail`:"
+        f" {gates}). Settings were planned, or looked for on another prompt."
         if any("form" in row for row in report["rows"])
         else ""
     )

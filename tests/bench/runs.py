@@ -27,6 +27,7 @@ from scope_core.loop.sample import Sampled, sample
 from scope_core.methods import Gate
 from scope_core.schedule import ARSchedule
 from scope_core.settings import PRESETS, Settings
+from scope_core.study.plans import planned
 
 LONG = {"long_synchronous": SKYREELS.name, "long_chunk_by_chunk": "magi"}
 """Families of the schedules of a long video: three segments of SkyReels-V2, twice the chunks of MAGI-1."""
@@ -83,11 +84,12 @@ class Run:
     def key(self) -> dict[str, Any]:
         """What it is made of. Entries of the settings that stand at their default are left out, so that what is kept
         stays valid when methods get further ones."""
-        usual = Settings(type(self.settings.acting)()).to_json()
+        settings = planned(self.settings, self.schedule, demo_of(self.way).plans)
+        usual = Settings(type(settings.acting)()).to_json()
         rules = {member.name for member in fields(Gate)}
         told = {
             name: value
-            for name, value in self.settings.to_json().items()
+            for name, value in settings.to_json().items()
             if name == "method" or name in rules or value != usual[name]
         }
         shorter = self.shorter and [self.shorter.steps, self.shorter.ar_step]
@@ -197,6 +199,7 @@ class Hollow:
 def counted(way: str, settings: Settings, schedule: ARSchedule | None = None) -> float:
     """Forwards of a run to come, of a method that decides from the schedule alone: its run, without a network."""
     demo, schedule = demo_of(way), schedule or schedule_of(way)
+    settings = planned(settings, schedule, demo.plans)
     model = demo.model(clips_of("searched")[:1].tokens(), schedule)
     network = "model" if hasattr(model, "model") else "transformer"
     setattr(model, network, Hollow(getattr(model, network), model.layers))

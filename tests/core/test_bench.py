@@ -28,7 +28,7 @@ class Tiny(SkyReelsDemo):
 
     def __init__(self):
         torch.manual_seed(0)
-        self.words = torch.randn(100, 8)
+        self.words, self.plans = torch.randn(100, 8), []
         self.transformer = WanTransformer(WanConfig(dim=48, ffn_dim=64, num_heads=2, num_layers=3, text_dim=8))
 
     def schedules(self, steps=None):
@@ -135,7 +135,7 @@ def test_a_run_is_known_by_what_differs_from_the_defaults(tiny):
 
 
 @pytest.mark.parametrize("way", ["synchronous", "asynchronous"])
-@pytest.mark.parametrize("name", ["taylorseer", "taylorseer_residual", "delta_dit", "teacache", "reduced_options"])
+@pytest.mark.parametrize("name", ["taylorseer", "taylorseer_residual", "delta_dit", "teacache", "planned"])
 def test_forwards_are_known_before_a_run(tiny, way, name):
     method = methods(way, SKYREELS, ())[name]
     settings = method.settings(method.knobs[-4])
@@ -204,7 +204,7 @@ def test_rivals_in_our_form_are_corrected_and_in_step(tiny):
         settings = ours.settings(ours.knobs[0])
         assert settings.joint and settings.correct and not plain.settings(plain.knobs[0]).correct
         assert (plain.form, ours.form) == (PUBLISHED, OPTIONS)
-    assert found["scope"].form == OURS
+    assert found["planned"].form == OURS
 
 
 @pytest.mark.parametrize(
@@ -220,7 +220,7 @@ def test_rivals_in_our_form_are_corrected_and_in_step(tiny):
 )
 def test_wrong_arguments_are_answered(tiny, monkeypatch, tmp_path, capsys, arguments, told):
     monkeypatch.setattr(sys, "argv", ["bench", "--out", str(tmp_path), *arguments])
-    monkeypatch.setattr(Bench, "ratios", lambda bench, way: (1.0,))
+    monkeypatch.setattr(Bench, "record", lambda bench, way: {"ratios": (), "gram": ()})
     with pytest.raises(SystemExit):
         command.main()
     assert told in capsys.readouterr().err
@@ -266,9 +266,9 @@ ROWS = [
     row("good", "Good 2", 0.5, (47.0, 49.0, 48.0), 0.5, "Good", PUBLISHED),
     row("good", "Good 3", 0.35, 44.0, 0.35, "Good", PUBLISHED),
     row("good", "Good 3", 0.35, 44.0, 0.22, "Good", PUBLISHED),
-    row("scope", "SCOPE (ours) 1", 0.5, (44.0, 46.0, 46.0), 0.5, "SCOPE (ours)", OURS),
-    row("scope", "SCOPE (ours) 2", 0.34, 44.1, 0.35, "SCOPE (ours)", OURS),
-    row("scope", "SCOPE (ours) 3", 0.22, 21.0, 0.22, "SCOPE (ours)", OURS),
+    row("planned", "SCOPE (ours) 1", 0.5, (44.0, 46.0, 46.0), 0.5, "SCOPE (ours)", OURS),
+    row("planned", "SCOPE (ours) 2", 0.34, 44.1, 0.35, "SCOPE (ours)", OURS),
+    row("planned", "SCOPE (ours) 3", 0.22, 21.0, 0.22, "SCOPE (ours)", OURS),
 ]
 REPORT = {"clips": 3, "gates": GATES, "budgets": BUDGETS, "rows": ROWS}
 
@@ -334,7 +334,7 @@ def test_everything_measured_is_printed():
 
 
 def test_a_report_without_ours_and_one_of_presets_alone_are_told():
-    rest = [row for row in ROWS if row["method"] != "scope"]
+    rest = [row for row in ROWS if row["method"] != "planned"]
     assert "Where we lose" not in ranked(REPORT | {"rows": rest}) and "Good" in ranked(REPORT | {"rows": rest})
     alone = REPORT | {"rows": [row for row in ROWS if "form" not in row]}
     assert not Measured(alone).rows and "####" not in ranked(alone)
