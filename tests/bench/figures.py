@@ -29,7 +29,8 @@ SHORT = {
 LONG = tuple(way for way in SCHEDULES if way.startswith("long"))
 PRESETS = ("quality", "balanced", "fast")
 CHANGED = 25.0
-"""dB to the full run below which a clip counts as another video."""
+"""dB to the full run below which a clip counts as another video. The same prompts from other noise come to 18 dB at
+most; a clip in which only the object went elsewhere keeps its background, and is above that."""
 EQUAL = 100.0
 """dB that stand for equal videos, whose PSNR is infinite."""
 NEAR = 0.04

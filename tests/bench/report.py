@@ -74,7 +74,7 @@ def result(report: dict[str, Any]) -> str:
     heads = [SHORT[way] for way, _ in by_schedule(report)]
     lines = table(["preset", *heads], ([f"`{name}`", *cells] for name, cells in found.items()))
     return "\n".join(
-        [*lines, "", f"Operations, and PSNR to the run without skipping, mean ± spread over {report['clips']} clips."]
+        [*lines, "", f"Operations, and PSNR to the run without skipping, mean ± spread over {clips_of(report)} clips."]
     )
 
 
@@ -327,6 +327,12 @@ def table(heads: Iterable[str], rows: Iterable[Iterable[str]]) -> list[str]:
     return ["| " + " | ".join(row) + " |" for row in (heads, ["---"] * len(heads), *rows)]
 
 
+def clips_of(report: dict[str, Any]) -> str:
+    """How many there are, which differs between methods while a benchmark is in progress."""
+    counts = sorted({len(row["clips"]) for way, rows in by_schedule(report) if way not in LONG for row in rows})
+    return str(counts[0]) if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
+
+
 def footnote(report: dict[str, Any]) -> str:
     ways = [way for way, _ in by_schedule(report)]
     gates = ", ".join(
@@ -341,7 +347,7 @@ def footnote(report: dict[str, Any]) -> str:
         else ""
     )
     return (
-        f"PSNR to the run without acceleration over {report['clips']} clips with prompts that nothing was tuned on,"
+        f"PSNR to the run without acceleration over {clips_of(report)} clips with prompts that nothing was tuned on,"
         f" each a run of its own.{equal} Operations are counted at the network. Made by `python -m tests.bench`;"
         " everything measured is in `tests/reports`."
     )

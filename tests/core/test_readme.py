@@ -7,7 +7,6 @@ from scope_core import SKYREELS
 from scope_core.networks.wan import WanConfig, WanTransformer
 from scope_core.study.metrics import count_flops
 from tests import pages
-from tests.bench.report import NEAR, average, fewer_at
 
 README = pages.ROOT / "README.md"
 BENCHMARK = (pages.ROOT / "docs" / "benchmark.md").read_text()
@@ -22,49 +21,6 @@ def test_marked_places_hold_what_the_reports_say(page, place):
 def test_the_readme_is_short_and_its_pictures_are_there():
     assert len(README.read_bytes()) <= 10_000
     assert (pages.ROOT / "docs" / "images" / "demo.webp").stat().st_size <= 1_500_000
-
-
-def test_conclusions_are_those_of_the_benchmark():
-    """The sentences of docs/benchmark.md, "What it says so far", at every schedule and cost that a method reaches."""
-    rows = pages.read("benchmark")["rows"]
-    of = {
-        name: [row for row in rows if row["schedule"] == name]
-        for name in ("synchronous", "asynchronous", "chunk_by_chunk")
-    }
-    gains = {}
-    for row in rows:
-        if "title" in row and abs(row["share"] - row["budget"]) <= NEAR:
-            gains.setdefault(row["method"], []).append(
-                average(row, "psnr") - fewer_at(of[row["schedule"]], row["share"])
-            )
-    mean = {method: sum(values) / len(values) for method, values in gains.items()}
-    by_signal = {
-        "teacache",
-        "flowcache",
-        "magcache",
-        "bwcache",
-        "easycache",
-        "fbcache",
-        "motioncache",
-        "seacache",
-        "scope_paper",
-        "scope_thresholds",
-    }
-    assert min(mean["taylorseer"], mean["scope"]) > max(mean[method] for method in by_signal & mean.keys())
-    published = {
-        name: [
-            average(row, "psnr") - fewer_at(of[name], row["share"])
-            for row in of[name]
-            if row["method"] == "scope_paper"
-        ]
-        for name in of
-    }
-    assert sum(gain > 0 for gain in published["synchronous"] + published["asynchronous"]) >= 4
-    assert max(published["chunk_by_chunk"]) < 0
-    for name in ("synchronous", "asynchronous"):
-        (fast,) = (row for row in of[name] if row["label"] == "fast")
-        (taylorseer,) = (row for row in of[name] if row["method"] == "taylorseer" and row["budget"] == 0.22)
-        assert average(taylorseer, "psnr") > average(fast, "psnr") and taylorseer["share"] < fast["share"] + 0.03
 
 
 def test_a_gpu_gains_what_operations_promise_to_within_one_percent():
