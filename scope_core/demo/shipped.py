@@ -62,7 +62,7 @@ class Demo(ABC):
 
     @abstractmethod
     def shorter(self, schedule: ARSchedule) -> list[ARSchedule]:
-        """Schedules of fewer steps that cost from more than a half down to a seventh. Chunks stay as far apart in
+        """Schedules of fewer steps that cost from about a half down to a seventh. Chunks stay as far apart in
         noise, as nearly as whole lags allow, so the lag shrinks with the steps."""
 
     @abstractmethod
@@ -136,7 +136,7 @@ class MagiDemo(Demo):
         return {self.ways[0]: MAGI.schedule(self.latents, steps or 64, self.settings["window_size"])}
 
     def shorter(self, schedule: ARSchedule) -> list[ARSchedule]:
-        return [replace(schedule, steps=steps, ar_step=steps // CHUNKS) for steps in (36, 32, 24, 16, 12, 8)]
+        return [replace(schedule, steps=steps, ar_step=steps // CHUNKS) for steps in (32, 24, 16, 12, 8)]
 
     def model(self, tokens: Tensor, schedule: ARSchedule) -> "Captioned":
         return Captioned(self.transformer, self.words[tokens], (tokens > 0).to(self.words.device), schedule.steps)

@@ -123,8 +123,13 @@ def along(rows: list[Row], share: float) -> np.ndarray:
 
 
 def fewer_at(rows: list[Row], share: float) -> np.ndarray:
-    """PSNR of each clip with fewer steps at this share of the full run's operations."""
-    return along(sorted((row for row in rows if row["method"] == "fewer"), key=lambda row: row["share"]), share)
+    """PSNR of each clip with fewer steps at this share of the full run's operations. Numbers of steps that are worse
+    than a smaller one are left out, for nobody would take them."""
+    better: list[Row] = []
+    for row in sorted((row for row in rows if row["method"] == "fewer"), key=lambda row: row["share"]):
+        if not better or average(row, "psnr") > average(better[-1], "psnr"):
+            better.append(row)
+    return along(better, share)
 
 
 def average(row: Row, name: str) -> float:

@@ -275,6 +275,8 @@ REPORT = {"clips": 3, "gates": GATES, "budgets": BUDGETS, "rows": ROWS}
 
 def test_fewer_steps_are_read_off_between_those_measured_clip_by_clip():
     assert fewer_at(ROWS, 0.35) == pytest.approx([30.5, 32.5, 34.5]) and fewer_at(ROWS, 0.9)[1] == 40.0
+    worse = [*ROWS, row("fewer", "18 steps", 0.35, 20.0)]
+    assert fewer_at(worse, 0.35) == pytest.approx(fewer_at(ROWS, 0.35))
 
 
 def test_differences_are_paired_and_have_the_interval_of_student():
