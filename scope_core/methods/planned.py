@@ -21,8 +21,10 @@ from .knobs import number, steps_text
 from .predict import combine, hold, taylor1
 from .vocabulary import Decision, Entry, Mode
 
-LONG_ENOUGH = 16
+LONG_ENOUGH = 32
 """Iterations that a period of the rule has at least, so that it can come near any speed."""
+TWICE = 5
+"""Iterations from one entry to the next from which on the second one is computed as well."""
 
 
 @register
@@ -114,24 +116,25 @@ def rule(iterations: int, lag: int, speed: float, apart: bool) -> tuple[tuple[in
     """Iterations to compute where no plan is known, and the period after which they begin again (measured in
     docs/scope.md, Planned steps).
 
-    Chunks that go together: evenly spread, the first and the last iteration among them. Chunks that follow each other:
-    evenly spread from one entry to the next. Where chunks wait in the forward of the others it is best to compute just
-    before an entry, which gives the newcomer its first velocity and the chunk that leaves its last. Where they go
-    through the network `apart` the entry itself is computed, and from five iterations a round on the next one too.
+    Chunks that go together: evenly spread, the first and the last iteration among them. Chunks that follow each other
+    in one forward: evenly spread, from just before an entry on, which gives the newcomer its first velocity and the
+    chunk that leaves its last. Chunks that go through the network `apart`: at every entry, which has to be computed, and
+    evenly spread until the next one; from five iterations a round on, the one behind the entry too.
     """
     if not lag:
         count = max(2, floor(iterations / speed))
         return tuple(sorted({round(i) for i in np.linspace(1, iterations, count)})), iterations
     rounds = ceil(LONG_ENOUGH / lag)
-    period, count = rounds * lag, max(rounds if apart else 1, floor(rounds * lag / speed))
-    chosen = set()
+    period = rounds * lag
+    if not apart:
+        count = max(1, floor(period / speed))
+        return tuple(sorted({(floor(period * i / count + 0.5) - 1) % period + 1 for i in range(count)})), period
+    count = max(rounds, floor(period / speed))
+    chosen = []
     for turn in range(rounds):
         share = count * (turn + 1) // rounds - count * turn // rounds
-        twice = apart and share >= 5
-        places = (
-            [0, *(1 + lag * i / (share - 1) for i in range(share - 1))]
-            if twice
-            else [lag * i / share for i in range(share)]
-        )
-        chosen |= {(lag * turn + floor(place + 0.5) - (not apart)) % period + 1 for place in places}
-    return tuple(sorted(chosen)), period
+        places = [lag * i / share for i in range(share)]
+        if share >= TWICE:
+            places = [0, *(1 + lag * i / (share - 1) for i in range(share - 1))]
+        chosen += [1 + lag * turn + floor(place + 0.5) for place in places]
+    return tuple(chosen), period

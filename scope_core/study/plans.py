@@ -18,7 +18,7 @@ from ..schedule import ARSchedule
 from ..settings import Settings
 
 FORMAT, VERSION = "scope.plan", 1
-COARSE = 0.8
+COARSE = 0.95
 """Share of the wanted evaluations below which a plan's choice is too coarse, and the rule comes nearer."""
 
 
