@@ -118,8 +118,8 @@ def rule(iterations: int, lag: int, speed: float, apart: bool) -> tuple[tuple[in
 
     Chunks that go together: evenly spread, the first and the last iteration among them. Chunks that follow each other
     in one forward: evenly spread, from just before an entry on, which gives the newcomer its first velocity and the
-    chunk that leaves its last. Chunks that go through the network `apart`: at every entry, which has to be computed, and
-    evenly spread until the next one; from five iterations a round on, the one behind the entry too.
+    chunk that leaves its last. Chunks that go through the network `apart`: at every entry, which has to be computed,
+    and evenly spread until the next one; from five iterations a round on, the one behind the entry too.
     """
     if not lag:
         count = max(2, floor(iterations / speed))
