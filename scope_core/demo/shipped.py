@@ -71,13 +71,19 @@ class Demo(ABC):
 
     @torch.inference_mode()
     def sample(
-        self, tokens: Tensor, schedule: ARSchedule, settings: Settings, seed: int, start: Tensor | None = None
+        self,
+        tokens: Tensor,
+        schedule: ARSchedule,
+        settings: Settings,
+        seed: int,
+        start: Tensor | None = None,
+        solver: str | None = None,
     ) -> Sampled:
         """Latents [B, 16, F, 8, 8] for prompts [B, TOKENS]; planned steps are those of the shipped plans. `start`
         [B, 16, P, 8, 8] are known first frames."""
         settings = plans.planned(settings, schedule, self.plans)
         noise = torch.randn(len(tokens), 16, schedule.frames, 8, 8, generator=torch.Generator().manual_seed(seed))
-        return sample(self.model(tokens, schedule), noise, schedule, settings, seed=seed, start=start)
+        return sample(self.model(tokens, schedule), noise, schedule, settings, solver=solver, seed=seed, start=start)
 
     @torch.inference_mode()
     def decode(self, latents: Tensor) -> Tensor:

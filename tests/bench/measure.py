@@ -24,7 +24,7 @@ from scope_core.study.metrics import Lpips, finite, mean_psnr, psnr, ssim
 from scope_core.study.recording import Recorder, grams
 
 from .figures import NEAR
-from .methods import BUDGETS, GATES, Ranked, methods
+from .methods import BUDGETS, FEW_STEPS, GATES, PUBLISHED, Ranked, methods
 from .runs import FULL, LONG, Run, Runs, clips_of, counted, demo_of, named, schedule_of
 
 SECONDS = {
@@ -64,9 +64,24 @@ class Spec:
     title: str = ""
     form: str = ""
     budget: float = 1.0
+    solver: str | None = None
 
     def run(self, clip: int) -> Run:
-        return Run(self.way, self.settings, clip, "other" if self.method == "other" else "judged", self.shorter)
+        kind = "other" if self.method == "other" else "judged"
+        return Run(self.way, self.settings, clip, kind, self.shorter, self.solver)
+
+
+@cache
+def part_of(way: str, budget: float) -> ARSchedule:
+    """The most of a schedule's steps, evenly spread, that keep to a budget."""
+    schedule = schedule_of(way)
+    stages = schedule.steps // schedule.ar_step if schedule.family.by_chunk else 1
+    for count in range(schedule.steps - stages, 0, -1):
+        if count % stages == 0:
+            part = schedule.only(sorted({1 + i * schedule.steps // count for i in range(count)}))
+            if counted(way, FULL, part) <= budget * ALLOWED * counted(way, FULL):
+                return part
+    raise ValueError(f"no part of {way} costs {budget:.0%}")
 
 
 class Bench:
@@ -83,7 +98,7 @@ class Bench:
 
     def known(self) -> list[str]:
         """Keys of all that can be measured, in the order in which it is."""
-        return ["preset", *self.methods(self.ways[0])]
+        return ["preset", *self.methods(self.ways[0]), *FEW_STEPS]
 
     def keys(self) -> list[str]:
         """Of what is measured: what others are measured against before them."""
@@ -121,6 +136,12 @@ class Bench:
         elif key == "preset":
             for name in list(PRESETS)[1:]:
                 yield Spec(way, key, name, PRESETS[name])
+        elif key in FEW_STEPS:
+            title, solver = FEW_STEPS[key]
+            for budget in BUDGETS:
+                shorter = part_of(way, budget)
+                label = f"{title}, {shorter.steps}"
+                yield Spec(way, key, label, FULL, shorter, title, PUBLISHED, budget, solver)
         else:
             method = self.methods(way)[key]
             for budget in BUDGETS if way not in LONG else LONG_BUDGETS:

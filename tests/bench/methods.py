@@ -39,6 +39,12 @@ WITH_OPTIONS = ("taylorseer", "reduced")
 published form."""
 FIRST = ("taylorseer", "reduced", "scope_paper", "magcache", "teacache", "easycache", "seacache")
 """Measured before the others, so that a benchmark that is not finished yet tells most."""
+FEW_STEPS = {
+    "few_unipc": ("UniPC on a part of the levels", "unipc"),
+    "few_ab2": ("AB2 on a part of the levels", "ab2"),
+    "few_cab": ("CAB on a part of the levels", "cab"),
+}
+"""Few-step solvers, by key: nothing is skipped, the run has fewer steps, at evenly spread levels of the full one's."""
 TITLES = {
     "taylorseer": "TaylorSeer-Lite",
     "predit": "PrediT (re-derived)",

@@ -79,6 +79,8 @@ class Run:
     clip: int
     kind: str = "judged"
     shorter: ARSchedule | None = None
+    solver: str | None = None
+    """Another one than the family's."""
 
     @cached_property
     def key(self) -> dict[str, Any]:
@@ -92,8 +94,9 @@ class Run:
             for name, value in settings.to_json().items()
             if name == "method" or name in rules or value != usual[name]
         }
-        shorter = self.shorter and [self.shorter.steps, self.shorter.ar_step]
-        return {"way": self.way, "shorter": shorter, "clip": f"{self.kind} {self.clip}", "settings": told}
+        shorter = self.shorter and [self.shorter.steps, self.shorter.ar_step, *(self.shorter.levels or ())]
+        solver = {"solver": self.solver} if self.solver else {}
+        return {"way": self.way, "shorter": shorter, "clip": f"{self.kind} {self.clip}", "settings": told, **solver}
 
     @cached_property
     def name(self) -> str:
@@ -105,7 +108,8 @@ class Run:
 
     def sample(self) -> Sampled:
         prompt = clips_of(self.kind)[self.clip : self.clip + 1].tokens()
-        return demo_of(self.way).sample(prompt, self.schedule, self.settings, SEEDS[self.kind] + self.clip)
+        seed = SEEDS[self.kind] + self.clip
+        return demo_of(self.way).sample(prompt, self.schedule, self.settings, seed, solver=self.solver)
 
     def make(self) -> bytes:
         """Latents and what is known of the run. Operations are counted in the first clip's, which costs time and
