@@ -43,7 +43,10 @@ def preset(name: str, **more: Any) -> io.Input:
         default=method.usual_point,
         tooltip=method.points_help,
         **more,
-        extra_dict={"presets": {point: write(settings) for point, settings in points.items()}},
+        extra_dict={
+            "presets": {point: write(settings, name) for point, settings in points.items()},
+            **({"aims": [knob.name for knob in method.aims]} if method.aims else {}),
+        },
     )
 
 
@@ -75,7 +78,7 @@ def settings_of(selected: Any) -> Settings:
 
 def widgets_of(settings: Settings) -> dict[str, Any] | None:
     """Positions of the sampler's own widgets that give these settings; None where they cannot express them."""
-    return write(settings) if settings.off or settings.method.name == OURS else None
+    return write(settings, OURS)
 
 
 class ScopeSettings(io.ComfyNode):

@@ -1,7 +1,7 @@
 """Plans of the SCOPE nodes of a graph, from the graph alone: no model is touched and nothing is changed."""
 
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any
 
@@ -11,13 +11,17 @@ from comfy_api.latest import io
 from ..scope_core.demo.shipped import signals_of
 from ..scope_core.loop.plan import plan
 from ..scope_core.loop.trace import Trace
+from ..scope_core.methods import RULES
 from ..scope_core.schedule import ARSchedule, Family
 from ..scope_core.settings import PRESETS, Settings, read, spread
 from ..scope_core.signals.maps import SignalMaps
+from ..scope_core.study import plans
 from ..scope_core.study.calibration import Circumstances
+from ..scope_core.study.plans import Plan
 from .comfy import calibration
 from .comfy.families import hosted
 from .comfy.graph import Graph, GraphError
+from .comfy.plans import known_plans
 from .comfy.skyreels import Windows
 from .comfy.unrolling import Unrolling
 from .loaders import LoadDemo, demo_family
@@ -56,6 +60,8 @@ class Planner:
     guesses: list[str] = field(default_factory=list)
     """Why the plan is an estimate; empty if it is exact."""
     notes: list[str] = field(default_factory=list)
+    remarks: list[str] = field(default_factory=list)
+    """What the settings give, and which of them decide."""
     assumed: bool = False
     """The settings are not those of the run."""
 
@@ -95,7 +101,10 @@ class Planner:
                 self.guesses.append(f"{error}; balanced is assumed")
                 self.assumed = True
                 return PRESETS["balanced"]
-        return read(OURS, widgets)
+        settings = read(OURS, widgets)
+        if plans.wanted(settings):
+            self.remarks.append("thresholds and max_skip rest")
+        return settings
 
     def connected_settings(self, source: str) -> Settings:
         if self.graph.node(source)["class_type"] != "SCOPE_Settings":
@@ -165,6 +174,20 @@ class Planner:
         circumstances = (Circumstances.of(model, schedule, guidance) for guidance in guidances)
         return calibration.taught(settings, *circumstances)
 
+    def with_plan(self, settings: Settings, schedule: ARSchedule, key: str) -> Settings:
+        """Settings with the steps that the run will find planned. Raises PlanError."""
+        if not plans.wanted(settings):
+            return settings
+        model = self.known.identity(key, schedule)
+        known, problems = known_plans(shipped=model is not None)
+        self.notes += problems
+        plan = plans.fitting(schedule, known, model)
+        if model is None and plan is not None and plan.model:
+            self.guesses.append(f"this model has not run yet; the plan {plan.title!r} is taken for its own")
+        settings = plans.planned(settings, schedule, known, model)
+        self.remarks.insert(0, bought(settings, plan, schedule))
+        return settings
+
     def plan(self, schedule: ARSchedule, settings: Settings, key: str, cfg: float = 1.0) -> Trace:
         schedule = shared(schedule)
         if schedule.iterations > MOST_DECISIONS // 10 or decisions(schedule) > MOST_DECISIONS:
@@ -172,11 +195,15 @@ class Planner:
                 f"a plan of {schedule.iterations:,} iterations is too large to draw while sliders move; the run itself"
                 " has no such limit"
             )
-        settings = self.with_ratios(settings, schedule, key, cfg)
+        settings = self.with_plan(self.with_ratios(settings, schedule, key, cfg), schedule, key)
         table, why = self.known.table(key, settings.acting.signal, schedule)
         if why and not settings.off:
             self.guesses.append(why)
-        return plan(schedule, settings, table)
+        made = plan(schedule, settings, table)
+        if settings.acting.name == OURS:
+            plain = replace(settings, method=replace(settings.method, decay_mode="none"))
+            self.remarks += idle(made, plan(schedule, plain, table))
+        return made
 
     def unrolling(self, node: str) -> tuple[Unrolling, int]:
         """What a schedule node makes, and its length in latent frames."""
@@ -249,6 +276,32 @@ class Planner:
         return value
 
 
+def bought(settings: Settings, plan: Plan | None, schedule: ARSchedule) -> str:
+    """What planned steps are known to give."""
+    if plan is None:
+        return "planned by a rule: no plan is known for this model and schedule"
+    if settings.method.expected is None:
+        return "planned by a rule: the plan for this model has no choice near this speed"
+    known = f"about {settings.method.expected:.1f} dB to the full run on the plan's {plan.clips} check clips"
+    return known if len(plan.levels) == schedule.steps else f"{known} at {len(plan.levels)} steps"
+
+
+def idle(made: Trace, without_decay: Trace) -> list[str]:
+    """Which limit decides what is computed, where `threshold` or `decay` do not."""
+    rules, modes, others = (
+        "".join(step[name] for segment in trace.segments for step in segment.steps)
+        for trace, name in ((made, "rules"), (made, "modes"), (without_decay, "modes"))
+    )
+    limits = " and ".join(rule for rule in ("max_skip", "warm_up", "tail") if RULES[rule][0] in rules)
+    reached, decays = RULES["threshold"][0] in rules, modes != others
+    if reached:
+        return [] if decays else ["here decay changes nothing"]
+    if decays or not limits:
+        return ["here the threshold is never reached"]
+    decide = "decide" if " and " in limits else "alone decides"
+    return [f"here {limits} {decide} what is computed: the threshold is never reached, and decay changes nothing"]
+
+
 def plan_node(node: str, graph: Graph, known: SignalMaps) -> dict[str, Any]:
     """What the browser shows under a node before it runs. Raises ValueError with the sentence to show instead."""
     planner = Planner(graph, known)
@@ -265,5 +318,6 @@ def plan_node(node: str, graph: Graph, known: SignalMaps) -> dict[str, Any]:
             f"there is no plan for a {kind[:40]!r} node; choose one of"
             f" {', '.join(('SCOPE_Sampler', *SCHEDULES, 'SCOPE_Sweep'))}"
         )
-    said = dict.fromkeys([*planner.guesses, *planner.notes])
+    remarks = planner.remarks if kind == "SCOPE_Sampler" else []
+    said = dict.fromkeys([*planner.guesses, *remarks, *planner.notes])
     return {**result, "exact": not planner.guesses, "note": " ".join(f"{text[0].upper()}{text[1:]}." for text in said)}

@@ -144,12 +144,16 @@ def read(name: str, widgets: Mapping[str, Any]) -> Settings:
 
 
 def write(settings: Settings, name: str = "") -> dict[str, Any] | None:
-    """Values of the widgets of a method, by default their own, at which `read` gives these settings; None where they
-    cannot express them. Off is SCOPE with its dial at 0."""
+    """Values of the widgets of a method by name, by default their own, at which `read` gives these settings; None where
+    they cannot express them. Off is SCOPE with its dial at 0; what a plan has filled in is not theirs."""
+    settings = asked(settings)
     method = Scope() if settings.off else settings.method
     if name == Scope.name and isinstance(method, Planned):
-        usual = write(CALIBRATED)
-        return usual and {**usual, "speed": method.at_least, "fidelity": method.fidelity}
+        aims = {"fidelity": method.fidelity} if method.fidelity else {"speed": method.at_least}
+        widgets = {**(write(CALIBRATED) or {}), **aims}
+        return widgets if read(name, widgets) == settings else None
+    if name not in ("", method.name):
+        return None
     values = {**method.to_knobs(), **asdict(settings.gate), **{rule: getattr(settings, rule) for rule in RULES}}
     if settings.off:
         values[Scope.dial.name] = 0.0
@@ -158,6 +162,12 @@ def write(settings: Settings, name: str = "") -> dict[str, Any] | None:
         return None
     found = read(method.name, widgets)
     return widgets if found == settings or (found.off and settings.off) else None
+
+
+def asked(settings: Settings) -> Settings:
+    """Without what a plan has filled in."""
+    method = settings.method
+    return replace(settings, method=method.asked) if isinstance(method, Planned) else settings
 
 
 def presets(name: str) -> dict[str, Settings]:
@@ -183,6 +193,7 @@ def spread(count: int) -> list[Settings]:
 def name_of(settings: Settings) -> str:
     """A preset's name, or what distinguishes the settings from the usual ones: of SCOPE all that differs, of another
     method its first knob and what else of it differs."""
+    settings = asked(settings)
     for name, preset in PRESETS.items():
         if settings == preset or (settings.off and preset.off):
             return name

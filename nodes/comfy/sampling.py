@@ -26,8 +26,10 @@ from ...scope_core.settings import Settings
 from ...scope_core.signals import ContentSignal, NotFiniteSignalError
 from ...scope_core.signals.maps import SignalMaps
 from ...scope_core.study.calibration import Circumstances
+from ...scope_core.study.plans import planned, wanted
 from . import calibration, magi, skyreels  # noqa: F401 (families register themselves)
 from .families import MODEL_NAME, HostModel, family_of
+from .plans import known_plans
 from .unrolling import Bridge, Unrolling
 
 NO_MASK = (
@@ -67,8 +69,11 @@ class HostRun:
             run.calibrated(calibration.taught(run.settings, circumstances))
         if not run.trace.segments:
             warn(run.trace, family.caveats(guider.conds))
-        if self.key and not run.trace.segments:
-            remember(SignalMaps.learn, self.key, model, schedule, calibration.identity(model, patcher))
+        if not run.trace.segments:
+            identity = calibration.identity(model, patcher)
+            if self.key:
+                remember(SignalMaps.learn, self.key, model, schedule, identity)
+            self.find_plan(identity)
         start = self.unrolling.start
         if start is not None:
             start = guider.inner_model.process_latent_in(
@@ -79,6 +84,14 @@ class HostRun:
         self.segments.append(kept(made, segment.prefix if segment.index else 0, segment.prefix + segment.free))
         self.units.clear()
         return made
+
+    def find_plan(self, model: str) -> None:
+        """Go on with the steps that a plan of this model has, where they are to be planned. Raises PlanError."""
+        run = self.run
+        if wanted(run.settings):
+            plans, problems = known_plans()
+            warn(run.trace, [f"{problem}." for problem in problems])
+            run.calibrated(planned(run.settings, run.schedule, plans, model))
 
     def follow(self, model: HostModel) -> OnStep:
         def on_step(segment: Segment, step: Step, x0: Tensor, record: SegmentTrace) -> None:

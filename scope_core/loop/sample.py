@@ -59,7 +59,7 @@ class Run:
         """What decided, segment by segment."""
 
     def calibrated(self, settings: Settings) -> None:
-        """Go on with settings that know what a recorded run of the model showed (`Method.calibrated`)."""
+        """Go on with settings that know what a recorded run of the model showed (`Method.calibrated`), or its plan."""
         self.settings = settings
         self.trace.run["settings"] = self.settings.to_json()
 

@@ -67,10 +67,14 @@ class Method:
     tuned: ClassVar[bool] = False
     """A calibration can choose its settings, see `candidates`."""
     speed: ClassVar[Speed | None] = None
+    aims: ClassVar[Sequence[Knob]] = ()
+    """Knobs for what is wanted of the result; one that is not 0 decides alone, and the others rest."""
     node_order: ClassVar[Sequence[str]] = ()
     """Names of the knobs of a node in order, where it is not the method's own and then the gate's."""
     looks: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     """What differs in this method's node from how the gate declares its knobs."""
+    expected: float | None = None
+    """PSNR in dB to the full run that its steps are known to give."""
     signal: str = "sigma"
     """Name of the discrepancy signal `decide` wants, see `signals.SIGNALS`."""
     aggregate: str = "max"

@@ -87,6 +87,11 @@ class Planned(Method):
             )
 
     @property
+    def asked(self) -> "Planned":
+        """Without what a plan has filled in."""
+        return self if self.expected is None else replace(self, computed=(), period=0, expected=None)
+
+    @property
     def off(self) -> bool:
         return self.at_least == 1 and not self.fidelity and not self.computed
 
@@ -104,7 +109,7 @@ class Planned(Method):
     def decide(self, state: None, unit: Unit, change: float, history: Sequence[Entry]) -> Decision:
         iteration = unit.step + self.lag * unit.index
         due = iteration == self.last or (iteration - 1) % self.period + 1 in self.computed
-        return Decision(Mode.RECOMPUTE, 1.0, "planned") if due else Decision(Mode.PREDICT, 0.0, "predict")
+        return Decision(Mode.RECOMPUTE, 1.0, "planned") if due else Decision(Mode.PREDICT, 0.0, "forecast")
 
     def value(self, state: None, unit: Unit, decision: Decision, history: Sequence[Entry], x: Tensor) -> Tensor:
         line = taylor1 if len(history) > 1 else hold

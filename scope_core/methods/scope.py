@@ -204,9 +204,11 @@ class Scope(Method):
 
     @classmethod
     def of_knobs(cls, values: Mapping[str, Any]) -> Method:
-        """With a speed or a fidelity to aim at the steps are planned, and the thresholds rest."""
-        if values["speed"] or values["fidelity"]:
-            return Planned(values["speed"] or Planned.at_least, fidelity=values["fidelity"])
+        """With a speed or a fidelity to aim at the steps are planned, and the thresholds rest. Every step computed is at
+        least any speed below 1."""
+        speed, fidelity = values["speed"], values["fidelity"]
+        if speed or fidelity:
+            return Planned(max(speed, 1.0) if speed > 0 else speed or Planned.at_least, fidelity=fidelity)
         usual = cls()
         taus = {tau: values[name] or getattr(usual, tau) * values["threshold"] for tau, name in TAUS.items()}
         return cls(**taus, **{knob.field: values[knob.name] for knob in knobs_of(cls) if knob.field not in TAUS})

@@ -32,6 +32,7 @@ RULES = {
     "entered": ("e", "nothing computed yet that could be reused"),
     "max_skip": ("h", "the longest allowed run of skipped steps was reached"),
     "planned": ("s", "the plan computes this step"),
+    "forecast": ("f", "the plan forecasts this step"),
     "joint": ("j", "computed because another chunk needed it"),
 }
 """Rule -> letter in the trace, sentence for people."""

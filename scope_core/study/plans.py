@@ -142,26 +142,37 @@ def read(path: Path) -> Plan:
     """Raises PlanError with the name of a file that is no plan."""
     try:
         return Plan.from_json(json.loads(path.read_text()))
-    except (PlanError, ValueError) as error:
+    except (OSError, ValueError, OverflowError, RecursionError) as error:
         raise PlanError(f"{path.name}: {error}") from error
 
 
-def planned(settings: Settings, schedule: ARSchedule, plans: Iterable[Plan], model: str | None = None) -> Settings:
-    """Settings with what the first plan that fits has for them; a plan of this very `model` goes first (a fingerprint;
-    None: the plans are known to be this model's). Raises PlanError for a wanted fidelity where no plan fits, or none is
-    as faithful."""
+def wanted(settings: Settings) -> bool:
+    """Whether the steps of these settings are still to be planned."""
     method = settings.method
-    if not isinstance(method, Planned) or method.computed or method.off:
+    return isinstance(method, Planned) and not method.computed and not method.off
+
+
+def fitting(schedule: ARSchedule, plans: Iterable[Plan], model: str | None = None) -> Plan | None:
+    """The first plan that fits; one of this very `model` goes first (a fingerprint; None: the plans are known to be
+    this model's)."""
+    return min((plan for plan in plans if plan.fits(schedule, model)), key=lambda plan: not plan.model, default=None)
+
+
+def planned(settings: Settings, schedule: ARSchedule, plans: Iterable[Plan], model: str | None = None) -> Settings:
+    """Settings with what the plan that fits (`fitting`) has for them. Raises PlanError for a wanted fidelity where none
+    fits, or it has none as faithful."""
+    method = settings.method
+    if not isinstance(method, Planned) or not wanted(settings):
         return settings
-    fitting = sorted((plan for plan in plans if plan.fits(schedule, model)), key=lambda plan: not plan.model)
-    if not fitting:
+    plan = fitting(schedule, plans, model)
+    if plan is None:
         if method.fidelity:
             raise PlanError(
                 "a fidelity can only be asked for where a plan says what is faithful, and there is none for this model"
                 " and schedule. Choose a speed instead, or import a plan"
             )
         return settings
-    return replace(settings, method=fitting[0].choose(schedule, method))
+    return replace(settings, method=plan.choose(schedule, method))
 
 
 def improve(

@@ -24,7 +24,7 @@ from scope_pack.scope_core.methods import (
 )
 from scope_pack.scope_core.methods.base import CUSTOM
 from scope_pack.scope_core.methods.magcache import WAN_1_3B
-from scope_pack.scope_core.settings import Settings, knobs, name_of
+from scope_pack.scope_core.settings import PRESETS, Settings, knobs, name_of
 from scope_pack.scope_core.signals.maps import SignalMaps
 
 spec = importlib.util.spec_from_file_location("toy_method", Path(__file__).parents[1] / "toy_method.py")
@@ -52,10 +52,11 @@ def test_knobs_are_the_fields_of_the_method(method):
     settings = chosen(method, preset=CUSTOM)
     assert settings.method.name == method and not settings.off
     fields = settings.to_json()
-    for name, value in DEFAULTS[method].items():
-        if name not in ("ratios", "steps"):
-            assert fields[name] == value, name
-    assert Settings.from_json(fields) == settings and name_of(settings).startswith(f"{method} ")
+    for knob in knobs(METHODS[method]):
+        if not knob.text and knob.name != "ratios":
+            assert fields[knob.field] == DEFAULTS[method][knob.name], knob.name
+    assert Settings.from_json(fields) == settings
+    assert name_of(settings).startswith(f"{method} ") or settings in PRESETS.values()
     assert settings.gate == Gate(*(DEFAULTS[method][name] for name in GATE))
 
 
@@ -166,7 +167,16 @@ def test_a_method_that_is_one_file_is_offered_and_planned(tmp_path):
     toy_method.load(methods)
     try:
         (option,) = (option for option in selector().options if option.key == "toy")
-        assert [spec.id for spec in option.inputs] == ["preset", "every", "kind", "max_skip", "warm_up", "tail"]
+        assert [spec.id for spec in option.inputs] == [
+            "preset",
+            "every",
+            "kind",
+            "max_skip",
+            "warm_up",
+            "tail",
+            "joint",
+            "correct",
+        ]
         points, every = option.inputs[0], option.inputs[1]
         assert points.options == [CUSTOM, "often", "seldom"] and points.extra_dict["presets"]["seldom"]["every"] == 6
         assert (every.default, every.min, every.max, every.tooltip) == (

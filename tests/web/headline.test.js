@@ -8,6 +8,7 @@ describe("headlineOf", () => {
     const evaluations = (method) => headlineOf(trace({ run: { method }, totals: { iterations: 50, computed: 25 } })).evaluations;
     expect(evaluations("teacache")).toBe("teacache: 25 of 50 evaluations, 2.00x fewer");
     expect(evaluations("scope")).toBe("25 of 50 evaluations, 2.00x fewer");
+    expect(evaluations("planned")).toBe("25 of 50 evaluations, 2.00x fewer");
   });
 
   const totals = { iterations: 125, computed: 48, seconds: 3.2, skipped_reason: "" };

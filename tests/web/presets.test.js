@@ -8,17 +8,23 @@ const PRESETS = {
   fast: { threshold: 1, max_skip: 4 },
 };
 
+const POINTS = { presets: PRESETS };
+const WITH_DIAL = {
+  presets: { off: { threshold: 0, speed: 0, fidelity: 0 }, fast: { threshold: 1, speed: 4, fidelity: 0 } },
+  aims: ["speed", "fidelity"],
+};
+
 describe("settle", () => {
   it("moves the widgets of a chosen preset", () => {
-    expect(settle(PRESETS, { preset: "fast", threshold: 0.3, max_skip: 2, steps: 50 }, "preset")).toEqual({ threshold: 1, max_skip: 4 });
+    expect(settle(POINTS, { preset: "fast", threshold: 0.3, max_skip: 2, steps: 50 }, "preset")).toEqual({ threshold: 1, max_skip: 4 });
   });
 
   it("lets the preset win after loading", () => {
-    expect(settle(PRESETS, { preset: "balanced", threshold: 0.3, max_skip: 2 })).toEqual({ threshold: 1 });
+    expect(settle(POINTS, { preset: "balanced", threshold: 0.3, max_skip: 2 })).toEqual({ threshold: 1 });
   });
 
   it("makes a moved slider custom", () => {
-    expect(settle(PRESETS, { preset: "balanced", threshold: 1.05, max_skip: 2 }, "threshold")).toEqual({ preset: "custom" });
+    expect(settle(POINTS, { preset: "balanced", threshold: 1.05, max_skip: 2 }, "threshold")).toEqual({ preset: "custom" });
   });
 
   it.each([
@@ -28,7 +34,34 @@ describe("settle", () => {
     ["custom, chosen", { preset: "custom", threshold: 1, max_skip: 2 }, "preset"],
     ["a preset that is not known here", { preset: "newer", threshold: 0.3, max_skip: 7 }, "preset"],
   ])("leaves alone: %s", (_, values, moved) => {
-    expect(settle(PRESETS, values, moved)).toEqual({});
+    expect(settle(POINTS, values, moved)).toEqual({});
+  });
+});
+
+describe("settle, where a dial overrules the sliders", () => {
+  const settled = (values, moved) => settle(WITH_DIAL, { threshold: 1, speed: 0, fidelity: 0, steps: 50, ...values }, moved);
+
+  it("moves the dial of a chosen preset", () => {
+    expect(settled({ preset: "fast" }, "preset")).toEqual({ speed: 4 });
+    expect(settled({ preset: "off", speed: 4 }, "preset")).toEqual({ threshold: 0, speed: 0 });
+  });
+
+  it.each([
+    ["a slider, under a preset", { preset: "fast", speed: 4, threshold: 1.1 }, "threshold", { preset: "custom", speed: 0 }],
+    ["a slider, under custom", { preset: "custom", speed: 3, threshold: 1.1 }, "threshold", { speed: 0 }],
+    ["a slider, with a fidelity", { preset: "custom", fidelity: 40 }, "threshold", { fidelity: 0 }],
+    ["the dial", { preset: "fast", speed: 3.5 }, "speed", { preset: "custom" }],
+    ["the dial, to 0", { preset: "fast", speed: 0 }, "speed", { preset: "custom" }],
+    ["the dial, with a fidelity", { preset: "custom", speed: 3.5, fidelity: 40 }, "speed", { fidelity: 0 }],
+    ["a fidelity", { preset: "fast", speed: 4, fidelity: 40 }, "fidelity", { preset: "custom", speed: 0 }],
+    ["a fidelity, to 0", { preset: "custom", speed: 4 }, "fidelity", {}],
+    ["what is no setting of speed", { preset: "custom", speed: 4, steps: 30 }, "steps", {}],
+  ])("lets what was moved count: %s", (_, values, moved, changes) => {
+    expect(settled(values, moved)).toEqual(changes);
+  });
+
+  it("leaves a saved custom as it is", () => {
+    expect(settled({ preset: "custom", speed: 3, threshold: 0.3 })).toEqual({});
   });
 });
 

@@ -62,7 +62,7 @@ function hasSavedFrames({ frames_computed: computed = 0, frames_baseline: baseli
 
 /** @param {Trace} trace */
 function rivalText({ run }) {
-  return run?.method && !["scope", "off"].includes(run.method) ? `${run.method}: ` : "";
+  return run?.method && !["scope", "planned", "off"].includes(run.method) ? `${run.method}: ` : "";
 }
 
 /** @param {Trace} trace @param {Totals} totals */
