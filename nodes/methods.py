@@ -56,11 +56,16 @@ def inputs(name: str) -> list[io.Input]:
     return [*found, preset(name, optional=True)] if METHODS[name].points_came_later else [preset(name), *found]
 
 
+def offered() -> list[str]:
+    """Methods that users can choose, ours first, which is where a new node stands."""
+    return sorted((name for name, method in METHODS.items() if method.offered), key=lambda name: name != OURS)
+
+
 def selector() -> io.Input:
     return io.DynamicCombo.Input(
         "method",
         tooltip="Which method decides what to skip.",
-        options=[io.DynamicCombo.Option(name, inputs(name)) for name, method in METHODS.items() if method.offered],
+        options=[io.DynamicCombo.Option(name, inputs(name)) for name in offered()],
     )
 
 
@@ -69,10 +74,9 @@ def settings_of(selected: Any) -> Settings:
     through it of a link. Raises ValueError for these and out of range."""
     if isinstance(selected, dict):
         return read(selected["method"], selected)
-    offered = (name for name, method in METHODS.items() if method.offered)
     raise ValueError(
         "method is none of the choices, or comes from another node, which cannot bring its widgets; choose one of"
-        f" {', '.join(offered)} on SCOPE Settings itself"
+        f" {', '.join(offered())} on SCOPE Settings itself"
     )
 
 

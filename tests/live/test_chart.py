@@ -43,7 +43,7 @@ def test_a_sweep_fills_the_chart_and_a_click_uses_it(page):
         page.keyboard.press("ArrowRight")
     page.keyboard.press("Enter")
     chart.query_selector("button:has-text('Apply')").click()
-    assert (widget(page, SAMPLER, "preset"), widget(page, SAMPLER, "max_skip")) == ("fast", 4)
+    assert (widget(page, SAMPLER, "preset"), widget(page, SAMPLER, "speed")) == ("fast", 4)
     wait_until_at_rest(page)
     page.shot("chart_applied", chart)
 

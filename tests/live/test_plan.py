@@ -71,15 +71,16 @@ def test_plans_appear_and_redraw_while_a_slider_moves(demo):
     page = demo
     before = picture(page, SAMPLER, "balanced")
     assert text(page, SAMPLER, "headline").startswith("Plan: ") and "fewer" in text(page, SAMPLER, "headline")
-    assert min(share(before, colour) for colour in (BLUE, ORANGE, WHITE)) > 0.002
+    assert min(share(before, colour) for colour in (ORANGE, WHITE)) > 0.002
     assert text(page, SCHEDULE, "headline") == text(page, SAMPLER, "headline")
     headline = text(page, SAMPLER, "headline")
 
     during = drag(page, "max_skip", 4)
-    assert values(page, SAMPLER, "max_skip")[0] > 2 and values(page, SAMPLER, "preset") == ["custom"]
+    assert values(page, SAMPLER, "max_skip")[0] > 2 and values(page, SAMPLER, "preset", "speed") == ["custom", 0]
     assert during != headline and "fewer" in during
     after = picture(page, SAMPLER, "dragged")
     assert before.shape == after.shape and (before != after).any(axis=2).mean() > 0.01
+    assert min(share(after, colour) for colour in (BLUE, ORANGE, WHITE)) > 0.002
     assert text(page, SCHEDULE, "headline") == text(page, SAMPLER, "headline") != headline
 
 
@@ -106,10 +107,11 @@ def test_a_cell_is_explained_in_words(demo):
 
 def test_preset_moves_the_sliders_and_a_slider_makes_it_custom(demo):
     page = demo
-    assert values(page, SAMPLER, "preset", "threshold", "max_skip") == ["balanced", 1.0, 2]
+    assert values(page, SAMPLER, "preset", "threshold", "max_skip", "speed") == ["balanced", 1.0, 2, 2.5]
     choose(page, "preset", "fast", SAMPLER)
-    assert values(page, SAMPLER, "preset", "threshold", "max_skip") == ["fast", 1.0, 4]
+    assert values(page, SAMPLER, "preset", "threshold", "max_skip", "speed") == ["fast", 1.0, 2, 4.0]
     choose(page, "preset", "paper_fast", SAMPLER)
+    assert values(page, SAMPLER, "speed") == [0]
     assert values(page, SAMPLER, "max_skip", "warm_up", "cache_threshold", "predict_threshold", "selective") == [
         5,
         5,
@@ -131,8 +133,29 @@ def test_preset_moves_the_sliders_and_a_slider_makes_it_custom(demo):
     assert values(page, SAMPLER, "preset", "threshold", "max_skip") == ["custom", 0, 7]
     choose(page, "preset", "balanced", SAMPLER)
     choose(page, "steps", 30, SAMPLER)
-    assert values(page, SAMPLER, "preset", "max_skip", "steps") == ["balanced", 2, 30]
+    assert values(page, SAMPLER, "preset", "speed", "steps") == ["balanced", 2.5, 30]
     wait_for_headline(page, SAMPLER, "of 105 evaluations")
+
+
+def test_of_dial_and_sliders_the_one_that_was_moved_counts(demo):
+    page = demo
+    assert "Thresholds and max_skip rest." in text(page, SAMPLER, "note")
+    choose(page, "speed", 3.0, SAMPLER)
+    assert values(page, SAMPLER, "preset", "threshold", "max_skip", "speed") == ["custom", 1.0, 2, 3.0]
+    assert "Thresholds and max_skip rest." in text(page, SAMPLER, "note")
+    picture(page, SAMPLER, "dial")
+    choose(page, "max_skip", 3, SAMPLER)
+    assert values(page, SAMPLER, "preset", "max_skip", "speed") == ["custom", 3, 0]
+    assert "max_skip alone decides" in text(page, SAMPLER, "note")
+    picture(page, SAMPLER, "limit")
+    choose(page, "fidelity", 99, SAMPLER)
+    wait_for_headline(page, SAMPLER, "No plan")
+    assert "speed instead" in text(page, SAMPLER, "note") or "or for a speed" in text(page, SAMPLER, "note")
+    choose(page, "speed", 3.0, SAMPLER)
+    assert values(page, SAMPLER, "speed", "fidelity") == [3.0, 0]
+    page.evaluate("() => app.loadGraphData(app.graph.serialize())")
+    wait_until_at_rest(page)
+    assert values(page, SAMPLER, "preset", "threshold", "max_skip", "speed") == ["custom", 1.0, 3, 3.0]
 
 
 @pytest.mark.two_cells
@@ -144,7 +167,7 @@ def test_a_loaded_preset_moves_the_sliders(demo):
         node.widgets_values[names.indexOf('threshold')] = 0.3; node.widgets_values[names.indexOf('preset')] = 'fast';
         return app.loadGraphData(workflow) }}""")
     wait_until_at_rest(page)
-    assert values(page, SAMPLER, "preset", "threshold", "max_skip") == ["fast", 1.0, 4]
+    assert values(page, SAMPLER, "preset", "threshold", "speed") == ["fast", 1.0, 4.0]
     saved = page.evaluate("app.graph.serialize().nodes.find(node => node.title === 'SCOPE').widgets_values")
     assert "fast" in saved and 0.3 not in saved
 
@@ -159,10 +182,10 @@ def test_settings_node_plans_the_sampler_and_keeps_its_preset_in_step(demo):
     before = text(page, SAMPLER, "headline")
     choose(page, "steps", 50, SAMPLER)  # tells the strip of the new link, as the end of a drag does for a user
     choose(page, "method.preset", "fast", settings)
-    assert widget(page, settings, "method.max_skip") == 4
+    assert widget(page, settings, "method.speed") == 4
     assert text(page, SAMPLER, "headline") != before
     choose(page, "method.max_skip", 9, settings)
-    assert widget(page, settings, "method.preset") == "custom"
+    assert values(page, settings, "method.preset", "method.speed") == ["custom", 0]
     choose(page, "method", "teacache", settings)
     teacache = text(page, SAMPLER, "headline")
     choose(page, "method.threshold", 0, settings)
