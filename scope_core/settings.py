@@ -191,8 +191,8 @@ def spread(count: int) -> list[Settings]:
 
 
 def name_of(settings: Settings) -> str:
-    """A preset's name, or what distinguishes the settings from the usual ones: of SCOPE all that differs, of another
-    method its first knob and what else of it differs."""
+    """A preset's name, or what distinguishes the settings from the usual ones: of SCOPE by thresholds all that differs,
+    of another method its first knob and what else of it differs."""
     settings = asked(settings)
     for name, preset in PRESETS.items():
         if settings == preset or (settings.off and preset.off):
@@ -208,7 +208,10 @@ def name_of(settings: Settings) -> str:
         rules, calibrated = (
             {**asdict(of.gate), **{rule: getattr(of, rule) for rule in RULES}} for of in (settings, CALIBRATED)
         )
-        return ", ".join(told(*pair) for pair in (*differing, *hidden, *(rules.items() - calibrated.items())))
+        return (
+            ", ".join(told(*pair) for pair in (*differing, *hidden, *(rules.items() - calibrated.items())))
+            or "usual thresholds"
+        )
     first = knobs_of(method)[0]
     others = [told(*pair) for pair in differing if pair[0] != first.name and not isinstance(pair[1], tuple)]
     return ", ".join([f"{method.name} {getattr(method, first.field):g}", *others])

@@ -98,6 +98,7 @@ def test_a_graph_saved_before_the_dial_means_the_same():
     saved = {"preset": "custom", "threshold": 1.0, "max_skip": 4}
     for late in ({}, {"speed": None, "fidelity": None}, {"speed": 0.0, "fidelity": 0.0}):
         assert read(OURS, {**saved, **late}) == Settings(Scope(), Gate(4))
+    assert answer(graph(**saved | {"max_skip": 2}))["point"]["label"] == "usual thresholds"
     assert modes(answer(graph(**saved))["trace"]) == modes(answer(graph(**saved, speed=0.0, fidelity=0.0))["trace"])
 
 
