@@ -136,9 +136,7 @@ class Sweep(io.ComfyNode):
 
         baseline = measured("off", "off", PRESETS["off"])
         reference = {"baseline_latent": baseline.out(1), "baseline_images": baseline.out(2)}
-        points = [
-            measured(name_of(speed), CUSTOM, speed, **reference) for speed in operating_points.spread(spread)
-        ]
+        points = [measured(name_of(speed), CUSTOM, speed, **reference) for speed in operating_points.spread(spread)]
         points += [
             measured(name, "balanced", PRESETS["balanced"], link, **reference) for name, link in connected.items()
         ]

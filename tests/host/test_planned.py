@@ -63,10 +63,9 @@ def model_of_demo() -> str:
 
 def drop(name: str = "mine", *choices: Choice, model: str | None = None, steps: int = STEPS) -> Plan:
     """A plan in the user folder, by default one of the demo model."""
-    plan = Plan(
-        name, SKYREELS.name, model_of_demo() if model is None else model, tuple(schedule(steps).sigmas[:-1]), 0, steps, 16,
-        choices or (Choice((1, 2, 7, 12), 45.06), Choice((1, 2, 4, 6, 9, 12), 51.0)),
-    )  # fmt: skip
+    choices = choices or (Choice((1, 2, 7, 12), 45.06), Choice((1, 2, 4, 6, 9, 12), 51.0))
+    levels, model = tuple(schedule(steps).sigmas[:-1]), model_of_demo() if model is None else model
+    plan = Plan(name, SKYREELS.name, model, levels, 0, steps, 16, choices)
     write(f"{name}.json", json.dumps(plan.to_json()))
     return plan
 
@@ -113,7 +112,7 @@ def test_a_preset_moves_the_dial_and_leaves_the_thresholds_where_they_are():
         assert points["off"]["speed"] == 0 == points["paper_fast"]["speed"] and points["off"]["threshold"] == 0
         for name, preset in PRESETS.items():
             shown = read(OURS, {**points[name], "preset": "custom"})
-            assert shown == preset or shown.off and preset.off
+            assert shown == preset or (shown.off and preset.off)
 
 
 def test_what_the_sampler_can_be_set_to():
@@ -174,7 +173,9 @@ def test_what_a_speed_buys_is_told_before_the_run():
     assert answer(graph())["note"] == (
         "About 45.1 dB to the full run on the plan's 16 check clips. Thresholds and max_skip rest."
     )
-    assert answer(graph(preset="custom", speed=6.0))["note"].startswith("Planned by a rule: the plan for this model has no")
+    assert answer(graph(preset="custom", speed=6.0))["note"].startswith(
+        "Planned by a rule: the plan for this model has no"
+    )
     assert "check clips at 12 steps" in answer(graph(steps=24))["note"]
     assert "dB" not in answer(graph(), "schedule")["note"], "what a speed buys is told once, under the sampler"
 
