@@ -204,8 +204,8 @@ class Scope(Method):
 
     @classmethod
     def of_knobs(cls, values: Mapping[str, Any]) -> Method:
-        """With a speed or a fidelity to aim at the steps are planned, and the thresholds rest. A speed below 1 is reached
-        by computing every step."""
+        """With a speed or a fidelity to aim at the steps are planned, and the thresholds rest. Every step computed
+        reaches a speed below 1."""
         speed, fidelity = values["speed"], values["fidelity"]
         if speed or fidelity:
             return Planned(max(speed, 1.0) if speed > 0 else speed or Planned.at_least, fidelity=fidelity)
