@@ -149,8 +149,7 @@ def write(settings: Settings, name: str = "") -> dict[str, Any] | None:
     settings = asked(settings)
     method = Scope() if settings.off else settings.method
     if name == Scope.name and isinstance(method, Planned):
-        aims = {"fidelity": method.fidelity} if method.fidelity else {"speed": method.at_least}
-        widgets = {**(write(CALIBRATED) or {}), **aims}
+        widgets = {**(write(CALIBRATED) or {}), "speed": method.at_least, "fidelity": method.fidelity}
         return widgets if read(name, widgets) == settings else None
     if name not in ("", method.name):
         return None

@@ -18,6 +18,6 @@ def known_plans(shipped: bool = True) -> tuple[list[Plan], list[str]]:
     for file in [*sorted(folder().glob("*.json")), *(sorted(PLANS.glob("*.json")) if shipped else [])]:
         try:
             plans.append(read(file))
-        except PlanError as error:
+        except (PlanError, OSError) as error:
             problems.append(f"a plan is left out: {error}")
     return plans, problems

@@ -114,7 +114,7 @@ class Scope(Method):
         "max_skip": {
             "high": 12,
             "slider": True,
-            "tooltip": "Longest run of steps without computing. The strongest speed control; 0 never skips.",
+            "tooltip": "Longest run of steps without computing, where the thresholds decide; 0 never skips.",
         },
         "warm_up": {"advanced": True},
         "tail": {"advanced": True},

@@ -139,10 +139,14 @@ class Plan:
 
 
 def read(path: Path) -> Plan:
-    """Raises PlanError with the name of a file that is no plan."""
+    """Raises PlanError with the name of a file that is no plan, and OSError."""
     try:
-        return Plan.from_json(json.loads(path.read_text()))
-    except (OSError, ValueError, OverflowError, RecursionError) as error:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise PlanError(f"{path.name} is no JSON, so no plan of steps; choose another file") from error
+    try:
+        return Plan.from_json(data)
+    except PlanError as error:
         raise PlanError(f"{path.name}: {error}") from error
 
 

@@ -214,7 +214,7 @@ def test_a_file_that_is_no_plan_is_named_and_left_out(text, monkeypatch, caplog)
     drop("mine")
     write("broken.json", text)
     planned = answer(graph())
-    assert "A plan is left out: broken.json: " in planned["note"] and "check clips" in planned["note"]
+    assert "A plan is left out: broken.json" in planned["note"] and "check clips" in planned["note"]
     if text == "{":
         made = run(graph(), PRESETS["balanced"], monkeypatch)
         assert made["totals"]["computed"] == 4

@@ -21,6 +21,16 @@ describe("words", () => {
     expect(text).toContain("Cache below 0.01, predict below 0.5, decay 0.75, at most 10 skipped in a row, tail 1.");
   });
 
+  it.each([
+    [{ at_least: 2.5, fidelity: 0, expected: null }, "At least 2.5x fewer wanted."],
+    [{ at_least: 2.5, fidelity: 40, expected: 45.06 }, "At least 40 dB wanted, about 45.1 dB promised by its plan."],
+  ])("tell what planned steps were asked for: %o", (wish, words) => {
+    const settings = { method: "planned", ...wish, computed: [], period: 0, lag: 0, last: 0, max_skip: 50, warm_up: 0, tail: 0 };
+    const text = describeLabel("balanced", view([baseline(), point("balanced", 20, 4, 40, { method: "planned", settings })]));
+    expect(text).toContain(words);
+    expect(text).not.toMatch(/lag|last|skipped in a row/);
+  });
+
   it("compare with nothing where there is no baseline", () => {
     expect(describeLabel("fast", view([point("fast", 10, 2.5, 40)]))).toContain("10 of 50 evaluations. Measured 2.5 s.");
   });

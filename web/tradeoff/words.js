@@ -98,6 +98,7 @@ function describeStanding({ point, kind, beatenBy }) {
 
 /** The numbers of the settings that matter to the point's method. @param {Point} point */
 function describeSettings({ method, settings }) {
+  if (method === "planned" && settings) return describeWish(settings);
   const { tau_c, tau_p, decay, max_skip, warm_up, tail, ...others } = settings ?? {};
   const own =
     method === "scope"
@@ -106,6 +107,12 @@ function describeSettings({ method, settings }) {
   if (!own.length) return "";
   const run = Number.isFinite(max_skip) ? [`at most ${max_skip} skipped in a row`] : [];
   return asSentence([...own, ...run, ...numbers([["warm-up", warm_up || null], ["tail", tail || null]])].join(", "));
+}
+
+/** What planned steps were asked for, and what they promise. @param {Record<string, any>} settings */
+function describeWish({ at_least: speed, fidelity, expected }) {
+  const wish = fidelity ? `At least ${decimal(fidelity)} dB wanted` : `At least ${decimal(speed)}x fewer wanted`;
+  return asSentence(Number.isFinite(expected) ? `${wish}, about ${expected.toFixed(1)} dB promised by its plan` : wish);
 }
 
 /** @param {[name: string, value: unknown]} setting */
