@@ -19,7 +19,7 @@ const INPUT = 1;
  * @param {string} extension.name
  * @param {string[]} extension.nodeClasses
  * @param {(node: any) => void} extension.created
- * @param {(node: any) => void} [extension.configured] The node got its values from a workflow or from a copy.
+ * @param {(node: any, saved: any) => void} [extension.configured] The node got its values from a workflow or from a copy.
  * @param {(node: any, input: string) => void} [extension.linked] An input was connected or disconnected, or a reroute before it.
  * @param {(node: any, output: any) => void} [extension.output] Also when ComfyUI restores the outputs of an earlier run.
  */
@@ -30,7 +30,7 @@ export function registerNodes({ name, nodeClasses, created, configured, linked, 
       if (!nodeClasses.includes(node.comfyClass)) return;
       created(node);
       chain(node, "onExecuted", (/** @type {any} */ message) => output?.(node, message));
-      chain(node, "onConfigure", () => configured?.(node));
+      chain(node, "onConfigure", (/** @type {any} */ saved) => configured?.(node, saved));
       chain(node, "onConnectionsChange", (/** @type {number} */ side, /** @type {number} */ slot) => {
         if (side === INPUT && node.inputs[slot]) linked?.(node, node.inputs[slot].name);
       });

@@ -21,7 +21,7 @@ import {
 } from "./comfy_adapter.js";
 import { Compare } from "./compare/compare.js";
 import { ScheduleWatch, followNode } from "./graph/family_defaults.js";
-import { settleNode } from "./graph/presets.js";
+import { lackingAims, settleNode } from "./graph/presets.js";
 import { Latest } from "./lib/latest.js";
 import { Note } from "./lib/note.js";
 import { QualityCurve } from "./quality/quality.js";
@@ -86,7 +86,10 @@ registerNodes({
   name: "SCOPE.Presets",
   nodeClasses: WITH_PRESETS,
   created: (node) => keepInStep(node),
-  configured: (node) => keepInStep(node),
+  configured(node, saved) {
+    change(node, lackingAims(node, saved));
+    keepInStep(node);
+  },
 });
 
 onWidgetMove((node, widget) => WITH_PRESETS.includes(node.comfyClass) && keepInStep(node, widget));

@@ -173,6 +173,31 @@ def test_a_loaded_preset_moves_the_sliders(demo):
 
 
 @pytest.mark.two_cells
+def test_a_custom_that_was_saved_before_the_dial_stays_one_of_thresholds(demo):
+    page = demo
+    page.evaluate(f"""() => {{ const workflow = app.graph.serialize();
+        const node = workflow.nodes.find(node => node.title === 'SCOPE');
+        const names = {SAMPLER}.widgets.map(widget => widget.name);
+        node.widgets_values[names.indexOf('max_skip')] = 4; node.widgets_values[names.indexOf('preset')] = 'custom';
+        node.widgets_values.length = names.indexOf('correct');
+        node.inputs = node.inputs.filter(({{ name }}) => !['correct', 'speed', 'fidelity'].includes(name));
+        return app.loadGraphData(workflow) }}""")
+    wait_until_at_rest(page)
+    names = ("preset", "threshold", "max_skip", "joint", "correct", "speed", "fidelity")
+    assert values(page, SAMPLER, *names) == ["custom", 1.0, 4, False, False, 0, 0]
+    assert "max_skip alone decides" in text(page, SAMPLER, "note")
+    settings = node_of("SCOPE_Settings")
+    page.evaluate(f"""() => {{ app.graph.add(LiteGraph.createNode('SCOPE_Settings'));
+        const workflow = app.graph.serialize(), names = {settings}.widgets.map(widget => widget.name);
+        const node = workflow.nodes.find(node => node.type === 'SCOPE_Settings');
+        node.widgets_values[names.indexOf('method.preset')] = 'custom';
+        node.widgets_values.length = names.indexOf('method.correct');
+        return app.loadGraphData(workflow) }}""")
+    wait_until_at_rest(page)
+    assert values(page, settings, "method", "method.preset", "method.speed") == ["scope", "custom", 0]
+
+
+@pytest.mark.two_cells
 def test_settings_node_plans_the_sampler_and_keeps_its_preset_in_step(demo):
     page = demo
     page.evaluate(f"""() => {{ const settings = LiteGraph.createNode('SCOPE_Settings'); app.graph.add(settings);

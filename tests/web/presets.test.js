@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 
-import { settle, settleNode } from "../../web/graph/presets.js";
+import { lackingAims, settle, settleNode } from "../../web/graph/presets.js";
 
 const PRESETS = {
   off: { threshold: 0, max_skip: 2 },
@@ -89,5 +89,21 @@ describe("settleNode", () => {
 
   it("leaves a method without presets alone", () => {
     expect(settleNode(settings({ method: "teacache", "method.threshold": 0.5 }), "method.threshold")).toEqual({});
+  });
+});
+
+describe("lackingAims", () => {
+  const input = { required: { preset: [["off", "fast", "custom"], WITH_DIAL] } };
+  const node = {
+    constructor: { nodeData: { input } },
+    widgets: [{ name: "preset" }, { name: "threshold" }, { name: "speed" }, { name: "fidelity" }, { name: "plan", serialize: false }],
+  };
+
+  it("are 0 in a node that was saved before it had them", () => {
+    expect(lackingAims(node, { widgets_values: ["custom", 1] })).toEqual({ speed: 0, fidelity: 0 });
+  });
+
+  it.each([[["custom", 1, 2.5, 0]], [undefined], [{ preset: "custom" }]])("are none where %o was saved", (values) => {
+    expect(lackingAims(node, { widgets_values: values })).toEqual({});
   });
 });

@@ -28,18 +28,43 @@ export function settle({ presets, aims = [] }, values, moved) {
 
 /** The same for a node, whose widgets may have a prefix, as in "method.preset". @param {any} node @param {string} [moved] */
 export function settleNode(node, moved = "") {
+  const found = pointsOf(node);
+  if (!found) return {};
+  const { prefix, points } = found;
   /** @type {{name: string, value: any}[]} */
   const widgets = node.widgets;
-  const prefix = widgets.find(({ name }) => /(^|\.)preset$/.test(name))?.name.slice(0, -"preset".length);
-  if (prefix === undefined) return {};
   const own = widgets.filter(({ name }) => name.startsWith(prefix)).map(({ name, value }) => [name.slice(prefix.length), value]);
-  const method = widgets.find(({ name }) => name === "method")?.value;
-  const changes = settle(pointsOf(node.constructor.nodeData, method), Object.fromEntries(own), moved.slice(prefix.length));
+  const changes = settle(points, Object.fromEntries(own), moved.slice(prefix.length));
   return Object.fromEntries(Object.entries(changes).map(([name, value]) => [prefix + name, value]));
 }
 
-/** @param {any} nodeData What Python says about the class. @param {string} method Of the node, where it has several. @returns {Points} */
-function pointsOf({ input: { required } }, method) {
+/**
+ * Aims that a node was saved without, by an earlier version: they are 0, whatever a new node stands at.
+ *
+ * @param {any} node
+ * @param {{widgets_values?: any[]}} saved Values in the order of the widgets; those that came later are at the end.
+ * @returns {Record<string, any>} New values of some widgets.
+ */
+export function lackingAims(node, { widgets_values: values }) {
+  const found = pointsOf(node);
+  if (!found || !Array.isArray(values)) return {};
+  const aims = new Set(found.points.aims?.map((name) => found.prefix + name));
+  const widgets = node.widgets.filter((/** @type {any} */ { serialize }) => serialize !== false);
+  const lacking = widgets.slice(values.length).filter((/** @type {any} */ { name }) => aims.has(name));
+  return Object.fromEntries(lacking.map((/** @type {any} */ { name }) => [name, 0]));
+}
+
+/**
+ * What stands before the names of a node's widgets, and the points of its method; null where it has none.
+ *
+ * @param {any} node
+ * @returns {{prefix: string, points: Points}|null}
+ */
+function pointsOf({ widgets, constructor: { nodeData } }) {
+  const preset = widgets.find((/** @type {any} */ { name }) => /(^|\.)preset$/.test(name));
+  if (!preset) return null;
+  const method = widgets.find((/** @type {any} */ { name }) => name === "method")?.value;
+  const { required } = nodeData.input;
   const inputs = required.method ? required.method[1].options.find((/** @type {any} */ { key }) => key === method).inputs : { required };
-  return (inputs.required?.preset ?? inputs.optional?.preset)[1];
+  return { prefix: preset.name.slice(0, -"preset".length), points: (inputs.required?.preset ?? inputs.optional?.preset)[1] };
 }
