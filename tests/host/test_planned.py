@@ -10,6 +10,7 @@ import folder_paths
 import pytest
 import torch
 from scope_pack.nodes.comfy import demo, events
+from scope_pack.nodes.comfy import plans as hosted_plans
 from scope_pack.nodes.comfy.graph import Graph
 from scope_pack.nodes.comfy.sampling import VideoSampler, knowledge
 from scope_pack.nodes.comfy.skyreels import Windows
@@ -23,11 +24,20 @@ from scope_pack.scope_core.methods import Gate, Scope
 from scope_pack.scope_core.settings import read, spread
 from scope_pack.scope_core.signals.maps import fingerprint
 from scope_pack.scope_core.study.plans import Choice, Plan, PlanError
+from scope_pack.scope_core.study.plans import read as read_plan
 
-STEPS = 12
+STEPS = 10
 DEMO = {"model": ["demo", 0], "steps": STEPS, "cfg": 1.0, "shift": 8.0, "preset": "balanced"}
 THRESHOLDS = {"preset": "custom", "signal": "sigma"}
 BY_RULE = "Planned by a rule: no plan is known for this model and schedule. Thresholds and max_skip rest."
+
+
+@pytest.fixture(autouse=True)
+def shipped(tmp_path, monkeypatch):
+    """No plans but those of a test; gives the folder of the shipped ones."""
+    folder = hosted_plans.PLANS
+    monkeypatch.setattr(hosted_plans, "PLANS", tmp_path / "shipped")
+    return folder
 
 
 def graph(**sampler) -> Graph:
@@ -63,7 +73,7 @@ def model_of_demo() -> str:
 
 def drop(name: str = "mine", *choices: Choice, model: str | None = None, steps: int = STEPS) -> Plan:
     """A plan in the user folder, by default one of the demo model."""
-    choices = choices or (Choice((1, 2, 7, 12), 45.06), Choice((1, 2, 4, 6, 9, 12), 51.0))
+    choices = choices or (Choice((1, 2, 6, 10), 45.06), Choice((1, 2, 4, 5, 8, 10), 51.0))
     levels, model = tuple(schedule(steps).sigmas[:-1]), model_of_demo() if model is None else model
     plan = Plan(name, SKYREELS.name, model, levels, 0, steps, 16, choices)
     write(f"{name}.json", json.dumps(plan.to_json()))
@@ -141,7 +151,7 @@ def test_the_plan_is_the_run_with_a_plan_of_the_user_folder(monkeypatch):
     given = graph()
     planned = answer(given)
     assert planned["exact"] and modes(planned["trace"]) != modes(by_rule["trace"])
-    assert [i + 1 for i, mode in enumerate(modes(planned["trace"])) if mode == "R"] == [1, 2, 7, 12]
+    assert [i + 1 for i, mode in enumerate(modes(planned["trace"])) if mode == "R"] == [1, 2, 6, 10]
     made = run(given, PRESETS["balanced"], monkeypatch)
     assert modes(made) == modes(planned["trace"]) and made["run"]["settings"] == planned["trace"]["run"]["settings"]
     assert made["run"]["settings"]["expected"] == 45.06
@@ -176,8 +186,20 @@ def test_what_a_speed_buys_is_told_before_the_run():
     assert answer(graph(preset="custom", speed=6.0))["note"].startswith(
         "Planned by a rule: the plan for this model has no"
     )
-    assert "check clips at 12 steps" in answer(graph(steps=24))["note"]
+    assert "check clips at 10 steps" in answer(graph(steps=20))["note"]
     assert "dB" not in answer(graph(), "schedule")["note"], "what a speed buys is told once, under the sampler"
+
+
+def test_the_demo_models_bring_their_plans_along(shipped, monkeypatch):
+    monkeypatch.setattr(hosted_plans, "PLANS", shipped)
+    plan = read_plan(shipped / "demo_synchronous.json")
+    choice = plan.choices[0]
+    wish = {"steps": 50, "preset": "custom", "speed": round(50 / len(choice.computed) - 0.05, 1)}
+    told = answer(graph(**wish))
+    assert told["exact"] and told["note"].startswith(f"About {choice.psnr:.1f} dB"), told["note"]
+    assert answer(unseen(**wish))["note"] == BY_RULE, "they are of no other model"
+    drop()
+    assert answer(graph())["note"].startswith("About 45.1 dB"), "those of the user folder go first"
 
 
 def test_a_plan_of_another_model_is_left_alone():
