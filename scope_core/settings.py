@@ -145,11 +145,12 @@ def read(name: str, widgets: Mapping[str, Any]) -> Settings:
 
 def write(settings: Settings, name: str = "") -> dict[str, Any] | None:
     """Values of the widgets of a method, by default their own, at which `read` gives these settings; None where they
-    cannot express them. Off is SCOPE with its dial at 0."""
+    cannot express them. Off is SCOPE with its dial at 0; what a plan was asked for stands for what it chose."""
     method = Scope() if settings.off else settings.method
     if name == Scope.name and isinstance(method, Planned):
-        usual = write(CALIBRATED)
-        return usual and {**usual, "speed": method.at_least, "fidelity": method.fidelity}
+        widgets = {**(write(CALIBRATED) or {}), "speed": method.at_least, "fidelity": method.fidelity}
+        asked = method if method.expected is None else replace(method, computed=(), period=0, expected=None)
+        return widgets if read(name, widgets) == replace(settings, method=asked) else None
     values = {**method.to_knobs(), **asdict(settings.gate), **{rule: getattr(settings, rule) for rule in RULES}}
     if settings.off:
         values[Scope.dial.name] = 0.0
