@@ -163,7 +163,7 @@ class Plan:
         count, cycle = len(computed) * turns * lag // self.lag, [*computed, computed[0] + self.period]
         chosen = set()
         for turn in range(turns):
-            share = count * (turn + 1) // turns - count * turn // turns
+            share = ceil(count * (turn + 1) / turns) - ceil(count * turn / turns)
             own = np.interp(np.linspace(0, len(computed), share, endpoint=False), range(len(cycle)), cycle)
             chosen |= {scaled * turn + round((i - 1) * lag / self.lag) % scaled + 1 for i in own}
         return tuple(sorted(chosen)), scaled * turns
