@@ -24,8 +24,6 @@ from ..settings import Settings
 FORMAT, VERSION = "scope.plan", 1
 COARSE = 0.95
 """Share of the wanted evaluations below which a plan's choice is too coarse, and the rule comes nearer."""
-
-
 NEARBY = 0.5
 """How often a search considers either neighbour of an iteration."""
 

@@ -11,7 +11,7 @@ from scope_core import MAGI, PRESETS, SKYREELS, Settings, plan
 from scope_core.demo import shipped
 from scope_core.methods import Planned, TaylorSeer
 from scope_core.methods.planned import rule
-from scope_core.study.plans import COARSE, Choice, Plan, PlanError, planned, read
+from scope_core.study.plans import COARSE, Choice, Plan, PlanError, improve, planned, read
 
 SCHEDULE = SKYREELS.schedule(16, 50, 16)
 STAIRCASE = SKYREELS.schedule(16, 50, 16, ar_step=5)
@@ -196,6 +196,21 @@ def test_what_is_carried_over_is_as_fast_as_asked(schedule, speed):
     units = sum(len(segment.units) for segment in schedule.segments)
     forced = (units + 1) * (units if schedule.ar_step else 1)
     assert totals["computed"] <= totals["iterations"] / speed + forced
+
+
+def test_the_search_moves_one_iteration_at_a_time_and_keeps_the_best():
+    """Towards (1, 4, 9, 15), from an even spread; the entry stays."""
+    looked = []
+
+    def score(computed):
+        looked.append(computed)
+        return -sum((a - b) ** 2 for a, b in zip(computed, (1, 4, 9, 15)))
+
+    found = improve(score, (1, 5, 9, 13), 16, tries=60)
+    assert found == (1, 4, 9, 15) == improve(score, (1, 5, 9, 13), 16, tries=60)
+    assert all(made[0] == 1 and made[-1] <= 16 and len(set(made)) == 4 for made in looked)
+    assert improve(score, (1,), 16, tries=9) == (1,) and improve(score, (1, 2, 3, 4), 4, tries=9) == (1, 2, 3, 4)
+    assert improve(score, (1, 5, 9, 13), 16, tries=0) == (1, 5, 9, 13)
 
 
 def test_a_demo_runs_its_plans(tmp_path, monkeypatch):
