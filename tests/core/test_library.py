@@ -17,7 +17,7 @@ from scope_core.families.magi import Reach
 from scope_core.families.skyreels import Guided, Term
 from scope_core.networks.skyreels_keys import to_official
 from scope_core.networks.wan import WanConfig, WanTransformer
-from scope_core.settings import read
+from scope_core.settings import CALIBRATED, read
 from scope_core.signals import change_table
 
 ROOT = Path(__file__).parents[2]
@@ -119,9 +119,10 @@ def test_a_network_without_features_is_answered():
 
     schedule = SKYREELS.schedule(4, steps=6)
     with pytest.raises(ValueError, match="does not answer for the signal 'modulation'; choose one that looks at sigma"):
-        sample(Bare(), torch.zeros(1, 16, 4, 4, 4), schedule, PRESETS["balanced"])
-    made = sample(Bare(), torch.ones(1, 16, 4, 4, 4), schedule, PRESETS["off"])
-    assert made.trace.totals["computed"] == 6
+        sample(Bare(), torch.zeros(1, 16, 4, 4, 4), schedule, PRESETS["paper_fast"])
+    for preset, computed in (("off", 6), ("balanced", 2)):
+        made = sample(Bare(), torch.ones(1, 16, 4, 4, 4), schedule, PRESETS[preset])
+        assert made.trace.totals["computed"] == computed
 
 
 NOISE = torch.zeros(1, 16, 4, 4, 4)
@@ -171,4 +172,4 @@ def test_a_chunk_shown_clean_finds_all_that_it_looks_back_to(reach):
 def test_a_demo_is_planned_at_any_number_of_steps(schedule):
     """Four steps are fewer than the lag of its usual schedule, six no multiple of its usual window."""
     table = change_table("modulation", schedule.sigmas, signals_of(schedule))
-    assert plan(schedule, PRESETS["balanced"], table).totals["iterations"] == schedule.steps
+    assert plan(schedule, CALIBRATED, table).totals["iterations"] == schedule.steps

@@ -1,7 +1,6 @@
 """Named operating points, and what they stand for."""
 
 import json
-from dataclasses import replace
 
 import pytest
 
@@ -11,11 +10,6 @@ from scope_core.loop.trace import Trace
 from scope_core.methods import RULES, Gate, Off, Planned, Reduced, Scope, TeaCache
 from scope_core.methods.predict import PREDICTORS
 from scope_core.settings import CALIBRATED, PRESETS, Settings, knobs, read
-
-
-def of_sigma(settings: Settings) -> Settings:
-    """With the signal that is planned without a model."""
-    return replace(settings, method=replace(settings.method, signal="sigma"))
 
 
 def test_every_preset_is_made_of_values_in_range():
