@@ -37,9 +37,14 @@ def test_examples_run():
     assert sum(result.attempted for result in results) >= 12 and not sum(result.failed for result in results)
 
 
-def test_the_page_s_example_runs():
-    code = re.search(r"```python\n(.*?)```", (ROOT / "docs" / "library.md").read_text(), re.DOTALL)[1]
-    exec(compile(code, "docs/library.md", "exec"), {})
+def test_the_page_s_examples_run(capsys):
+    """One after the other, as they are read."""
+    examples = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "library.md").read_text(), re.DOTALL)
+    known: dict = {}
+    for code in examples:
+        exec(compile(code, "docs/library.md", "exec"), known)
+    assert len(examples) == 4 and known["settings"].method.expected == 42 and known["rival"].correct
+    assert (known["own"].correct, known["plain"].correct) == (True, False)
 
 
 def test_nothing_of_a_host_is_imported():
