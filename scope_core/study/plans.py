@@ -67,7 +67,7 @@ class Plan:
         falls = all(a > b for a, b in pairwise((*self.levels, 0.0)))
         inside = all(
             choice.computed
-            and 1 <= choice.computed[0]
+            and choice.computed[0] >= 1
             and choice.computed[-1] <= self.period
             and all(a < b for a, b in pairwise(choice.computed))
             and choice.psnr > 0
@@ -88,8 +88,8 @@ class Plan:
             raise PlanError(f"this is no plan of steps; choose a file whose format is {FORMAT!r}")
         if data.get("version") != VERSION:
             raise PlanError(
-                f"this plan is of version {data.get('version')!r}, and {VERSION} is what can be read; find it again with"
-                " this version of SCOPE, or use the version that it was made with"
+                f"this plan is of version {data.get('version')!r}, and {VERSION} is what can be read; find it again"
+                " with this version of SCOPE, or use the version that it was made with"
             )
         try:
             values = (
@@ -105,7 +105,9 @@ class Plan:
         except KeyError as error:
             raise PlanError(f"this plan has no {error}; get the file again") from error
         except (TypeError, ValueError, OverflowError) as error:
-            raise PlanError(f"this plan has a value of another kind than it needs ({error}); get the file again") from error
+            raise PlanError(
+                f"this plan has a value of another kind than it needs ({error}); get the file again"
+            ) from error
         return cls(*values)
 
     def to_json(self) -> dict[str, Any]:

@@ -203,15 +203,15 @@ def test_the_history_is_what_the_network_returned(model, name):
         velocity = term.velocity
 
         def record(*args):
-            returned.append(velocity(*args))  # noqa: B023 - called before the next turn
-            return returned[-1]  # noqa: B023
+            returned.append(velocity(*args))
+            return returned[-1]
 
         def watch(control, step, x0):
             nonlocal kept
             for unit in step.units:
                 for entry in control.memory.of(unit.index):
                     kept += 1
-                    assert any(torch.equal(entry.value, v[:, :, unit.frames]) for v in returned)  # noqa: B023
+                    assert any(torch.equal(entry.value, v[:, :, unit.frames]) for v in returned)
 
         term.velocity, settings = record, Settings(Planned(2.5), correct=correct)
         run = Run(term, schedule, settings, watch=watch)

@@ -12,7 +12,6 @@ from tests import toy_method
 from tests.bench.methods import GATES
 from tests.bench.methods import methods as ranked
 
-
 OPTIONS = {"joint": False, "correct": False}
 """Every method that reuses the output has them."""
 
