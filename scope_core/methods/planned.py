@@ -138,11 +138,11 @@ def rule(iterations: int, lag: int, speed: float, apart: bool) -> tuple[tuple[in
         count = max(1, floor(period / speed))
         return tuple(sorted({(floor(period * i / count + 0.5) - 1) % period + 1 for i in range(count)})), period
     count = max(rounds, floor(period / speed))
-    chosen = []
+    chosen = set()
     for turn in range(rounds):
         share = count * (turn + 1) // rounds - count * turn // rounds
         places = [lag * i / share for i in range(share)]
         if share >= TWICE:
             places = [0, *(1 + lag * i / (share - 1) for i in range(share - 1))]
-        chosen += [1 + lag * turn + floor(place + 0.5) for place in places]
-    return tuple(chosen), period
+        chosen |= {1 + lag * turn + min(lag - 1, floor(place + 0.5)) for place in places}
+    return tuple(sorted(chosen)), period

@@ -39,20 +39,24 @@ def test_where_chunks_follow_each_other_the_rule_goes_from_entry_to_entry(speed,
         assert period % lag == 0 and LONG_ENOUGH <= period < LONG_ENOUGH + lag
         assert list(chosen) == sorted(set(chosen)) and chosen[0] >= 1 and chosen[-1] <= period
         most = max(rounds if apart else 1, floor(period / speed))
-        assert most - rounds <= len(chosen) <= most, "one a round at most is lost to rounding"
         if apart:
+            assert most - 2 * rounds <= len(chosen) <= most, "two a round at most are lost to rounding"
+            assert speed < 1.5 or len(chosen) == most
             assert {1 + lag * turn for turn in range(rounds)} <= set(chosen), "chunks that enter are computed"
-        elif most >= rounds:
-            assert {lag * (turn + 1) for turn in range(rounds)} <= set(chosen), "just before they enter"
+        else:
+            gaps = {b - a for a, b in pairwise((*chosen, chosen[0] + period))}
+            assert len(chosen) == most and chosen[-1] == period, "just before one enters"
+            assert max(gaps) - min(gaps) <= 1
 
 
 def test_rules_by_hand():
     assert rule(10, 0, 2.5, False) == ((1, 4, 7, 10), 10)
-    assert rule(80, 16, 3.0, True) == ((1, 2, 6, 10, 14), 16), "the entry and the next iteration"
-    assert rule(80, 16, 4.0, True) == ((1, 5, 9, 13), 16) and rule(80, 16, 5.0, True) == ((1, 6, 12), 16)
-    assert rule(70, 5, 5.0, False) == ((5, 10, 15, 20), 20), "before the entries"
-    assert rule(70, 5, 5.0, True) == ((1, 6, 11, 16), 20) == rule(70, 5, 12.0, True)
-    assert rule(70, 5, 2.5, False) == ((3, 5, 8, 10, 13, 15, 18, 20), 20)
+    assert rule(80, 16, 3.0, True) == ((1, 2, 6, 10, 14, 17, 18, 22, 26, 30), 32), "the entry and the next iteration"
+    assert rule(80, 16, 4.0, True) == ((1, 5, 9, 13, 17, 21, 25, 29), 32)
+    assert rule(80, 16, 5.0, True) == ((1, 6, 12, 17, 22, 28), 32)
+    assert rule(70, 5, 5.0, False) == ((5, 10, 15, 20, 25, 30, 35), 35), "before the entries"
+    assert rule(70, 5, 3.5, False) == ((4, 7, 11, 14, 18, 21, 25, 28, 32, 35), 35), "evenly, whoever enters when"
+    assert rule(70, 5, 5.0, True) == ((1, 6, 11, 16, 21, 26, 31), 35) == rule(70, 5, 12.0, True)
 
 
 @pytest.mark.parametrize(
