@@ -132,29 +132,24 @@ class AB2:
     """Adams-Bashforth of order 2 in the noise level: x + h [(1 + rho / 2) v_k - rho / 2 v_k-1] with h the step and rho
     its ratio to the one before; the first step is Euler's. For runs of few steps (docs/methods.md, Fewer steps)."""
 
+    reach = math.inf
     theta = 0.0
 
     def __init__(self, sigmas: np.ndarray):
         self.delta = np.diff(sigmas)
         self.rho = np.append(0.0, self.delta[1:] / self.delta[:-1])
         """0 for the first step."""
-        self.last: tuple[Tensor, Tensor] | None = None
+        self.memory: tuple[Tensor, ...] = ()
         """Velocities of every frame's last two steps, newest first."""
 
     def step(self, x: Tensor, v: Tensor, k: np.ndarray, update: np.ndarray, predicted: np.ndarray) -> Tensor:
-        last, before = self.memory(x, v)
+        last, before = self.memory or (v, v)
         slope = v + per_frame(self.rho[k] / 2, x) * (v - last)
         if self.theta:
             forecast = last + per_frame(np.where(k >= 2, self.rho[k - 1], 0.0), x) * (last - before)
             slope = slope + per_frame(np.where(k >= 2, self.theta, 0.0), x) * (v - forecast)
-        self.last = keep(update, v, last), keep(update, last, before)
+        self.memory = keep(update, v, last), keep(update, last, before)
         return keep(update, x + per_frame(self.delta[k], x) * slope, x)
-
-    def memory(self, x: Tensor, m: Tensor) -> tuple[Tensor, Tensor]:
-        return self.last or (m, m)
-
-    def recall(self, memory: tuple[Tensor, Tensor]) -> None:
-        self.last = memory
 
 
 class CAB(AB2):

@@ -81,10 +81,6 @@ class Planned(Method):
     def __post_init__(self) -> None:
         object.__setattr__(self, "computed", tuple(self.computed))
         super().__post_init__()
-        if any(i < 1 for i in self.computed):
-            raise ValueError(
-                f"computed are {', '.join(map(str, self.computed))}; they count from 1, for example 1, 2, 6, 10, 14"
-            )
 
     @property
     def asked(self) -> "Planned":
@@ -100,8 +96,20 @@ class Planned(Method):
         return 2
 
     def fit(self, schedule: ARSchedule, segment: Segment) -> "Planned":
+        """Raises ValueError for iterations to compute that lie outside of a period, and for a fidelity without a plan
+        that says what has it."""
+        if self.fidelity and not self.computed:
+            raise ValueError(
+                f"fidelity is {self.fidelity:g} dB, and no plan was given that says which steps have it; use"
+                " `study.plans.planned`, or set it to 0 and choose a speed"
+            )
         lag = schedule.ar_step if len(segment.units) > 1 else 0
-        period = self.period or lag or segment.rows
+        period = self.period or (schedule.ar_step if schedule.asynchronous else segment.rows)
+        if self.computed and max(self.computed) > period:
+            raise ValueError(
+                f"computed are {', '.join(map(str, self.computed))}; they have to lie in [1, {period}], the iterations"
+                " of a period: those by which one chunk follows another, or where all go together the whole run"
+            )
         apart = schedule.family.by_chunk or schedule.causal
         computed, period = (self.computed, period) if self.computed else rule(segment.rows, lag, self.at_least, apart)
         return replace(self, computed=computed, period=period, lag=lag, last=segment.rows)
@@ -135,11 +143,11 @@ def rule(iterations: int, lag: int, speed: float, apart: bool) -> tuple[tuple[in
         count = max(1, floor(period / speed))
         return tuple(sorted({(floor(period * i / count + 0.5) - 1) % period + 1 for i in range(count)})), period
     count = max(rounds, floor(period / speed))
-    chosen = []
+    chosen = set()
     for turn in range(rounds):
         share = count * (turn + 1) // rounds - count * turn // rounds
         places = [lag * i / share for i in range(share)]
         if share >= TWICE:
             places = [0, *(1 + lag * i / (share - 1) for i in range(share - 1))]
-        chosen += [1 + lag * turn + floor(place + 0.5) for place in places]
-    return tuple(chosen), period
+        chosen |= {1 + lag * turn + min(lag - 1, floor(place + 0.5)) for place in places}
+    return tuple(sorted(chosen)), period

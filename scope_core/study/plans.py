@@ -2,26 +2,28 @@
 not found on, and kept as a small JSON file that people can share.
 
 A plan is carried over to other numbers of steps, shifts and lags: where all frames go together a step is that of the
-nearest noise level, where chunks follow each other an iteration keeps its place between two entries.
+nearest noise level, where chunks follow each other an iteration keeps its place between two entries. The share of
+iterations that are computed stays, or shrinks.
 """
 
 import json
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, replace
+from itertools import pairwise
+from math import ceil
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ..methods import Planned
+from ..methods.planned import LONG_ENOUGH
 from ..schedule import ARSchedule
 from ..settings import Settings
 
 FORMAT, VERSION = "scope.plan", 1
 COARSE = 0.95
 """Share of the wanted evaluations below which a plan's choice is too coarse, and the rule comes nearer."""
-
-
 NEARBY = 0.5
 """How often a search considers either neighbour of an iteration."""
 
@@ -62,27 +64,35 @@ class Plan:
     def __post_init__(self) -> None:
         steps = len(self.levels)
         fits = self.period == steps if not self.lag else self.period % self.lag == 0 and self.period > 0
+        falls = all(a > b for a, b in pairwise((*self.levels, 0.0)))
         inside = all(
-            choice.computed and min(choice.computed) >= 1 and max(choice.computed) <= self.period
+            choice.computed
+            and choice.computed[0] >= 1
+            and choice.computed[-1] <= self.period
+            and all(a < b for a, b in pairwise(choice.computed))
+            and choice.psnr > 0
             for choice in self.choices
         )
-        if steps < 2 or not fits or not inside or not self.choices:
+        if steps < 2 or not falls or not fits or not inside or not self.choices:
             raise PlanError(
                 f"the plan {self.title!r} has {steps} levels, a lag of {self.lag}, a period of {self.period} and"
-                f" {len(self.choices)} choices; without a lag the period has to be the number of levels, otherwise a"
-                " multiple of the lag, and every choice has to lie within it"
+                f" {len(self.choices)} choices; the levels have to fall and stay above 0, the period has to be their"
+                " number, or with a lag a multiple of that, and every choice has to rise within the period and have a"
+                " PSNR above 0"
             )
 
     @classmethod
     def from_json(cls, data: Any) -> "Plan":
         """Raises PlanError for anything else than `to_json` gives."""
-        try:
-            if (data["format"], data["version"]) != (FORMAT, VERSION):
-                raise PlanError(f"this is {data['format']} version {data['version']}, not {FORMAT} version {VERSION}")
-            choices = tuple(
-                Choice(tuple(map(int, choice["computed"])), float(choice["psnr"])) for choice in data["choices"]
+        if not isinstance(data, dict) or data.get("format") != FORMAT:
+            raise PlanError(f"this is no plan of steps; choose a file whose format is {FORMAT!r}")
+        if data.get("version") != VERSION:
+            raise PlanError(
+                f"this plan is of version {data.get('version')!r}, and {VERSION} is what can be read; find it again"
+                " with this version of SCOPE, or use the version that it was made with"
             )
-            return cls(
+        try:
+            values = (
                 str(data["title"]),
                 str(data["family"]),
                 str(data["model"]),
@@ -90,10 +100,15 @@ class Plan:
                 int(data["lag"]),
                 int(data["period"]),
                 int(data["clips"]),
-                choices,
+                tuple(Choice(tuple(map(int, choice["computed"])), float(choice["psnr"])) for choice in data["choices"]),
             )
-        except (KeyError, TypeError) as error:
-            raise PlanError(f"this is not a plan: {error!r} is missing or of another kind") from error
+        except KeyError as error:
+            raise PlanError(f"this plan has no {error}; get the file again") from error
+        except (TypeError, ValueError, OverflowError) as error:
+            raise PlanError(
+                f"this plan has a value of another kind than it needs ({error}); get the file again"
+            ) from error
+        return cls(*values)
 
     def to_json(self) -> dict[str, Any]:
         return {"format": FORMAT, "version": VERSION, **asdict(self)}
@@ -103,9 +118,9 @@ class Plan:
         return ours and self.family == schedule.family.name and bool(self.lag) == schedule.asynchronous
 
     def choose(self, schedule: ARSchedule, wanted: Planned) -> Planned:
-        """The slowest choice that is at least as fast as wanted, or with a wanted fidelity the fastest one that has it,
-        carried over to a schedule; where there is none as wanted, what was given. Raises PlanError where none is as
-        faithful."""
+        """The slowest choice that is at least as fast as wanted once it is carried over to a schedule, or with a wanted
+        fidelity the fastest one that has it; where there is none as wanted, what was given. Raises PlanError where none
+        is as faithful."""
         if wanted.fidelity:
             faithful = [choice for choice in self.choices if choice.psnr >= wanted.fidelity]
             if not faithful:
@@ -115,27 +130,43 @@ class Plan:
                     f" {best:.1f}. Ask for less, or for a speed"
                 )
             choice = min(faithful, key=lambda choice: len(choice.computed))
-        else:
-            room = self.period / wanted.at_least
-            near = [choice for choice in self.choices if COARSE * room <= len(choice.computed) <= room]
-            if not near:
-                return wanted
-            choice = max(near, key=lambda choice: len(choice.computed))
-        computed, period = self.carried(choice.computed, schedule)
-        return replace(wanted, computed=computed, period=period, expected=choice.psnr)
+            computed, period = self.carried(choice.computed, schedule)
+            return replace(wanted, computed=computed, period=period, expected=choice.psnr)
+        made = [
+            replace(wanted, computed=computed, period=period, expected=choice.psnr)
+            for choice in self.choices
+            for computed, period in [self.carried(choice.computed, schedule)]
+        ]
+        near = [each for each in made if COARSE * each.period <= len(each.computed) * each.at_least <= each.period]
+        return max(near, key=lambda each: len(each.computed) / each.period, default=wanted)
 
     def carried(self, computed: tuple[int, ...], schedule: ARSchedule) -> tuple[tuple[int, ...], int]:
+        """Iterations of a period at a schedule, and that period."""
         if self.lag:
-            period = round(self.period / self.lag * schedule.ar_step)
-            places = [(i - 1) * schedule.ar_step / self.lag for i in computed]
-            return tuple(sorted({min(period, 1 + round(place)) for place in places})), period
+            return self.between_entries(computed, schedule.ar_step)
         levels = schedule.sigmas[:-1]
         if len(levels) == len(self.levels) and np.allclose(levels, self.levels):
             return computed, self.period
-        count = max(2, round(len(computed) * len(levels) / len(self.levels)))
+        count = max(2, len(computed) * len(levels) // len(self.levels))
         own = np.interp(np.linspace(0, len(computed) - 1, count), range(len(computed)), computed)
         at = np.interp(own, range(1, len(self.levels) + 1), self.levels)
-        return tuple(sorted({1 + int(np.argmin(abs(levels - level))) for level in at})), len(levels)
+        nearest = abs(levels[:, None] - at[1:-1]).argmin(0) + 1
+        return tuple(sorted({1, *nearest.tolist(), len(levels)})), len(levels)
+
+    def between_entries(self, computed: tuple[int, ...], lag: int) -> tuple[tuple[int, ...], int]:
+        """The same where a chunk follows the one before it by another lag. The plan's period is repeated until it is
+        long enough to keep the share."""
+        if lag == self.lag:
+            return computed, self.period
+        scaled = self.period // self.lag * lag
+        turns = ceil(LONG_ENOUGH / scaled)
+        count, cycle = len(computed) * turns * lag // self.lag, [*computed, computed[0] + self.period]
+        chosen = set()
+        for turn in range(turns):
+            share = ceil(count * (turn + 1) / turns) - ceil(count * turn / turns)
+            own = np.interp(np.linspace(0, len(computed), share, endpoint=False), range(len(cycle)), cycle)
+            chosen |= {scaled * turn + round((i - 1) * lag / self.lag) % scaled + 1 for i in own}
+        return tuple(sorted(chosen)), scaled * turns
 
 
 def read(path: Path) -> Plan:

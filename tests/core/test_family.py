@@ -9,17 +9,18 @@ import torch
 
 from scope_core import FAMILIES, PRESETS, SKYREELS, Gate, ScheduleError, Settings, plan, sample
 from scope_core.methods import TeaCache
+from scope_core.settings import CALIBRATED
 from scope_core.signals import change_table
 from tests.core import toy_family
 from tests.core.toy_family import CHANNELS, CHUNK, TOYS, ToyModel
 
 FRAMES, STEPS, LAG = 9, 12, 3
-BALANCED = PRESETS["balanced"]
 METHODS = {
     "off": PRESETS["off"],
-    "balanced sigma": replace(BALANCED, method=replace(BALANCED.method, signal="sigma")),
-    "balanced phase": replace(BALANCED, method=replace(BALANCED.method, signal="phase")),
-    "balanced joint": replace(BALANCED, method=replace(BALANCED.method, signal="sigma"), joint=True),
+    "scope sigma": replace(CALIBRATED, method=replace(CALIBRATED.method, signal="sigma")),
+    "scope phase": replace(CALIBRATED, method=replace(CALIBRATED.method, signal="phase")),
+    "scope joint": replace(CALIBRATED, method=replace(CALIBRATED.method, signal="sigma"), joint=True),
+    "planned": PRESETS["balanced"],
     "teacache": Settings(TeaCache(0.6, signal="phase"), Gate(3, 1, 1)),
 }
 every_family = pytest.mark.parametrize("family", TOYS, ids=lambda family: family.name)
@@ -109,12 +110,12 @@ def test_evaluations_are_counted_as_the_network_is_called(settings):
         assert totals["forwards"] == pytest.approx(totals["computed"])
         assert (totals["computed"] < totals["iterations"]) == (not settings.off)
     alone = any({"R"} < set(modes) - {"."} for modes in steps[1])
-    assert alone == (settings in (METHODS["balanced sigma"], METHODS["balanced phase"])), "chunks decide for themselves"
+    assert alone == (settings in (METHODS["scope sigma"], METHODS["scope phase"])), "chunks decide for themselves"
 
 
 @every_family
 def test_its_trace_tells_the_schedule(family):
-    _, trace, _ = sample(ToyModel(family), noise(12), family.schedule(12, STEPS, LAG, 6), METHODS["balanced sigma"])
+    _, trace, _ = sample(ToyModel(family), noise(12), family.schedule(12, STEPS, LAG, 6), METHODS["scope sigma"])
     data = json.loads(json.dumps(trace.to_json()))
     assert data == trace.to_json() and data["run"]["method"] == "scope"
     assert data["run"]["schedule"] == {
@@ -137,7 +138,7 @@ def test_its_trace_tells_the_schedule(family):
 @pytest.mark.parametrize("signal", ["modulation", "sea", "tempo"])
 @every_family
 def test_a_signal_it_does_not_have_is_answered_with_those_it_has(family, signal):
-    settings = replace(BALANCED, method=replace(BALANCED.method, signal=signal))
+    settings = replace(CALIBRATED, method=replace(CALIBRATED.method, signal=signal))
     schedule = family.schedule(FRAMES, STEPS, LAG)
     with pytest.raises(ValueError, match=f"'{signal}'.*phase, sigma"):
         sample(ToyModel(family), noise(), schedule, settings)

@@ -17,7 +17,7 @@ from scope_core.families.magi import Reach
 from scope_core.families.skyreels import Guided, Term
 from scope_core.networks.skyreels_keys import to_official
 from scope_core.networks.wan import WanConfig, WanTransformer
-from scope_core.settings import read
+from scope_core.settings import CALIBRATED, read
 from scope_core.signals import change_table
 
 ROOT = Path(__file__).parents[2]
@@ -37,9 +37,14 @@ def test_examples_run():
     assert sum(result.attempted for result in results) >= 12 and not sum(result.failed for result in results)
 
 
-def test_the_page_s_example_runs():
-    code = re.search(r"```python\n(.*?)```", (ROOT / "docs" / "library.md").read_text(), re.DOTALL)[1]
-    exec(compile(code, "docs/library.md", "exec"), {})
+def test_the_page_s_examples_run(capsys):
+    """One after the other, as they are read."""
+    examples = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "library.md").read_text(), re.DOTALL)
+    known: dict = {}
+    for code in examples:
+        exec(compile(code, "docs/library.md", "exec"), known)
+    assert len(examples) == 4 and known["settings"].method.expected == 42 and known["rival"].correct
+    assert (known["own"].correct, known["plain"].correct) == (True, False)
 
 
 def test_nothing_of_a_host_is_imported():
@@ -119,9 +124,10 @@ def test_a_network_without_features_is_answered():
 
     schedule = SKYREELS.schedule(4, steps=6)
     with pytest.raises(ValueError, match="does not answer for the signal 'modulation'; choose one that looks at sigma"):
-        sample(Bare(), torch.zeros(1, 16, 4, 4, 4), schedule, PRESETS["balanced"])
-    made = sample(Bare(), torch.ones(1, 16, 4, 4, 4), schedule, PRESETS["off"])
-    assert made.trace.totals["computed"] == 6
+        sample(Bare(), torch.zeros(1, 16, 4, 4, 4), schedule, PRESETS["paper_fast"])
+    for preset, computed in (("off", 6), ("balanced", 2)):
+        made = sample(Bare(), torch.ones(1, 16, 4, 4, 4), schedule, PRESETS[preset])
+        assert made.trace.totals["computed"] == computed
 
 
 NOISE = torch.zeros(1, 16, 4, 4, 4)
@@ -171,4 +177,4 @@ def test_a_chunk_shown_clean_finds_all_that_it_looks_back_to(reach):
 def test_a_demo_is_planned_at_any_number_of_steps(schedule):
     """Four steps are fewer than the lag of its usual schedule, six no multiple of its usual window."""
     table = change_table("modulation", schedule.sigmas, signals_of(schedule))
-    assert plan(schedule, PRESETS["balanced"], table).totals["iterations"] == schedule.steps
+    assert plan(schedule, CALIBRATED, table).totals["iterations"] == schedule.steps

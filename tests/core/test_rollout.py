@@ -16,7 +16,7 @@ from scope_core.loop import sample as loop
 from scope_core.loop.residuals import BlockPass, Residuals
 from scope_core.loop.rollout import NotFiniteError, compose, join, unroll
 from scope_core.loop.solver import Euler, UniPC
-from scope_core.methods import RULES, Scope, Skip, TeaCache
+from scope_core.methods import RULES, Planned, Scope, Skip, TeaCache
 from scope_core.networks.attention import block_causal
 from scope_core.networks.wan import WanConfig, WanTransformer
 from scope_core.signals import change_table
@@ -42,6 +42,7 @@ TEACACHE = Settings(TeaCache(0.6), SCOPE.gate)
 METHODS = {
     "off": OFF,
     "scope": SCOPE,
+    "planned": Settings(Planned(2.5)),
     "auto": scope(predictor="auto"),
     "teacache": TEACACHE,
     "paper": replace(PRESETS["paper_fast"], gate=replace(PRESETS["paper_fast"].gate, warm_up=2)),

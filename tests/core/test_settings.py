@@ -1,36 +1,30 @@
 """Named operating points, and what they stand for."""
 
 import json
-from dataclasses import replace
 
 import pytest
 
 from scope_core import SKYREELS
 from scope_core.loop.plan import plan
 from scope_core.loop.trace import Trace
-from scope_core.methods import RULES, Gate, Off, Reduced, Scope, TeaCache
+from scope_core.methods import RULES, Gate, Off, Planned, Reduced, Scope, TeaCache
 from scope_core.methods.predict import PREDICTORS
 from scope_core.settings import CALIBRATED, PRESETS, Settings, knobs, read
 
 
-def of_sigma(settings: Settings) -> Settings:
-    """With the signal that is planned without a model."""
-    return replace(settings, method=replace(settings.method, signal="sigma"))
-
-
 def test_every_preset_is_made_of_values_in_range():
     for name, settings in PRESETS.items():
-        assert isinstance(settings.acting, Off if name == "off" else Scope)
+        expected = Off if name == "off" else Scope if name.startswith("paper") else Planned
+        assert isinstance(settings.acting, expected)
         assert settings.gate.max_skip >= 1
         assert Settings.from_json(json.loads(json.dumps(settings.to_json()))) == settings
 
 
 def test_presets_grow_in_what_they_skip():
     schedule = SKYREELS.schedule(25)
-    skipping = [of_sigma(PRESETS[name]) for name in ("quality", "balanced", "fast")]
-    computed = [plan(schedule, settings).totals["computed"] for settings in (PRESETS["off"], *skipping)]
-    assert computed[0] == 50 and computed == sorted(set(computed), reverse=True)
-    assert PRESETS["balanced"] == CALIBRATED
+    presets = [PRESETS[name] for name in ("off", "quality", "balanced", "fast")]
+    assert [plan(schedule, settings).totals["computed"] for settings in presets] == [50, 26, 20, 12]
+    assert Settings(Scope()) == CALIBRATED, "thresholds, as they were"
 
 
 def test_paper_presets_are_the_printed_operating_points():
@@ -82,9 +76,12 @@ def test_widgets_reach_the_method():
         "tail": 4,
         "selective": "paper",
         "joint": True,
+        "correct": True,
+        "speed": 0.0,
+        "fidelity": 0.0,
     }
     method = Scope(0.1, 0.2, 0.5, "none", "ab2", signal="sigma", aggregate="mean_all")
-    assert read("scope", widgets) == Settings(method, Gate(7, 3, 4), "paper", True)
+    assert read("scope", widgets) == Settings(method, Gate(7, 3, 4), "paper", True, True)
     assert set(widgets) == {knob.name for knob in knobs(Scope)}
     widgets = {"threshold": 0.3, "polynomial": "14B", "signal": "embedding", "max_skip": 7, "warm_up": 3, "tail": 4}
     assert read("teacache", widgets) == Settings(TeaCache(0.3, "14B", "embedding"), Gate(7, 3, 4))

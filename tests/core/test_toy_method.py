@@ -12,6 +12,9 @@ from tests import toy_method
 from tests.bench.methods import GATES
 from tests.bench.methods import methods as ranked
 
+OPTIONS = {"joint": False, "correct": False}
+"""Every method that reuses the output has them."""
+
 
 @pytest.fixture(autouse=True)
 def toy():
@@ -24,7 +27,7 @@ def test_settings_are_read_written_and_named(toy):
     assert read("toy", {}) == Settings(toy(3, "new"), Gate(9, 1, 0))
     seldom = presets("toy")["seldom"]
     assert seldom == Settings(toy(6, "old"), Gate(5, 1, 0)) == read("toy", {"every": 2, "preset": "seldom"})
-    assert write(seldom) == {"every": 6, "kind": "old", "max_skip": 5, "warm_up": 1, "tail": 0}
+    assert write(seldom) == {"every": 6, "kind": "old", "max_skip": 5, "warm_up": 1, "tail": 0, **OPTIONS}
     assert Settings.from_json(seldom.to_json()) == seldom and name_of(seldom) == "toy 6, kind old"
     with pytest.raises(ValueError, match="Toy cadence every is 0; it must be at least 1, for example 3"):
         toy(0)
