@@ -138,11 +138,19 @@ def rule(iterations: int, lag: int, speed: float, apart: bool) -> tuple[tuple[in
         count = max(2, floor(iterations / speed))
         return tuple(sorted({round(i) for i in np.linspace(1, iterations, count)})), iterations
     rounds = ceil(LONG_ENOUGH / lag)
-    period = rounds * lag
-    if not apart:
-        count = max(1, floor(period / speed))
-        return tuple(sorted({(floor(period * i / count + 0.5) - 1) % period + 1 for i in range(count)})), period
-    count = max(rounds, floor(period / speed))
+    period, least = rounds * lag, rounds if apart else 1
+    for count in range(max(least, floor(period / speed)), least - 1, -1):
+        computed = behind_entries(count, rounds, lag) if apart else around_entries(count, period)
+        if cost(computed, period, iterations) * speed <= iterations:
+            break
+    return computed, period
+
+
+def around_entries(count: int, period: int) -> tuple[int, ...]:
+    return tuple(sorted({(floor(period * i / count + 0.5) - 1) % period + 1 for i in range(count)}))
+
+
+def behind_entries(count: int, rounds: int, lag: int) -> tuple[int, ...]:
     chosen = set()
     for turn in range(rounds):
         share = count * (turn + 1) // rounds - count * turn // rounds
@@ -150,4 +158,11 @@ def rule(iterations: int, lag: int, speed: float, apart: bool) -> tuple[tuple[in
         if share >= TWICE:
             places = [0, *(1 + lag * i / (share - 1) for i in range(share - 1))]
         chosen |= {1 + lag * turn + min(lag - 1, floor(place + 0.5)) for place in places}
-    return tuple(sorted(chosen)), period
+    return tuple(sorted(chosen))
+
+
+def cost(computed: Sequence[int], period: int, iterations: int) -> int:
+    """Iterations of a run that are computed: those of a list that begins again after a period, the first, before which
+    there is nothing to forecast from, and the last."""
+    begun = range(0, iterations, period)
+    return len({1, iterations, *(start + i for start in begun for i in computed if start + i <= iterations)})

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from ..methods import Planned
-from ..methods.planned import LONG_ENOUGH
+from ..methods.planned import LONG_ENOUGH, cost
 from ..schedule import ARSchedule
 from ..settings import Settings
 
@@ -137,7 +137,9 @@ class Plan:
             for choice in self.choices
             for computed, period in [self.carried(choice.computed, schedule)]
         ]
-        near = [each for each in made if COARSE * each.period <= len(each.computed) * each.at_least <= each.period]
+        rows = schedule.segments[0].rows
+        costs = [cost(each.computed, each.period, rows) for each in made]
+        near = [each for each, of in zip(made, costs) if COARSE * rows <= of * each.at_least <= rows]
         return max(near, key=lambda each: len(each.computed) / each.period, default=wanted)
 
     def carried(self, computed: tuple[int, ...], schedule: ARSchedule) -> tuple[tuple[int, ...], int]:

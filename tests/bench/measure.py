@@ -84,6 +84,13 @@ def part_of(way: str, budget: float) -> ARSchedule:
     raise ValueError(f"no part of {way} costs {budget:.0%}")
 
 
+def few_steps(way: str, key: str) -> Iterator[Spec]:
+    title, solver = FEW_STEPS[key]
+    for budget in BUDGETS:
+        part = part_of(way, budget)
+        yield Spec(way, key, f"{title}, {part.steps}", FULL, part, title, PUBLISHED, budget, solver)
+
+
 class Bench:
     def __init__(
         self, out: Path, clips: int, ways: list[str], only: list[str] | None = None, lpips: Lpips | None = None
@@ -137,11 +144,7 @@ class Bench:
             for name in list(PRESETS)[1:]:
                 yield Spec(way, key, name, PRESETS[name])
         elif key in FEW_STEPS:
-            title, solver = FEW_STEPS[key]
-            for budget in BUDGETS:
-                shorter = part_of(way, budget)
-                label = f"{title}, {shorter.steps}"
-                yield Spec(way, key, label, FULL, shorter, title, PUBLISHED, budget, solver)
+            yield from few_steps(way, key)
         else:
             method = self.methods(way)[key]
             for budget in BUDGETS if way not in LONG else LONG_BUDGETS:
