@@ -10,7 +10,7 @@ import torch
 from scope_core import MAGI, PRESETS, SKYREELS, Settings, plan
 from scope_core.demo import shipped
 from scope_core.methods import Planned, TaylorSeer
-from scope_core.methods.planned import rule
+from scope_core.methods.planned import cost, rule
 from scope_core.study.plans import COARSE, Choice, Plan, PlanError, improve, planned, read
 
 SCHEDULE = SKYREELS.schedule(16, 50, 16)
@@ -194,7 +194,8 @@ def test_iterations_keep_their_place_between_entries(window):
 def test_what_is_carried_over_is_as_fast_as_asked(schedule, speed):
     chosen = planned(Settings(Planned(speed)), schedule, [TOGETHER, APART]).method
     if chosen.computed:
-        assert COARSE / speed <= len(chosen.computed) / chosen.period <= 1 / speed
+        rows = schedule.segments[0].rows
+        assert COARSE * rows <= cost(chosen.computed, chosen.period, rows) * speed <= rows
     totals = plan(schedule, Settings(chosen)).totals
     units = sum(len(segment.units) for segment in schedule.segments)
     forced = (units + 1) * (units if schedule.ar_step else 1)
