@@ -204,11 +204,11 @@ def test_every_step_is_explained(model):
                 rule = LETTERS.get(letter)
                 seen.add(rule)
                 if mode == "P":
-                    assert rule == "predict"
+                    assert rule in ("predict", "forecast")
                 elif mode == "C":
                     assert rule == "cache"
                 elif mode == "R":
-                    assert rule not in (None, "predict", "cache")
+                    assert rule not in (None, "predict", "forecast", "cache")
                 else:
                     assert mode == letter == "."
     assert set(RULES) - seen == set()
