@@ -21,7 +21,7 @@ def report():
 def test_the_page_has_the_numbers_of_the_trace(report):
     page = markdown(report)
     totals = report["trace"]["totals"]
-    assert page.startswith("# SCOPE run: a|b, scope, fast\n") and "- mind the gap" in page
+    assert page.startswith("# SCOPE run: a|b, planned, fast\n") and "- mind the gap" in page
     assert f"| evaluations | {totals['computed']} of {totals['iterations']}, " in page
     for segment in report["trace"]["segments"]:
         for unit in range(len(segment["units"])):
