@@ -26,7 +26,7 @@ def test_the_page_has_the_numbers_of_the_trace(report):
     for segment in report["trace"]["segments"]:
         for unit in range(len(segment["units"])):
             assert "".join(step["modes"][unit] for step in segment["steps"]) in page
-    assert "| max_skip | 4 |" in page and "| torch | 2 |" in page and "| scope | 1 |" in page
+    assert "| speed | 4.0 |" in page and "| torch | 2 |" in page and "| scope | 1 |" in page
 
 
 def test_figures_and_points_are_named_with_their_units(report):
