@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from .bench.report import named, ranked, result
+from .bench.report import in_short, named, ranked, result
 
 ROOT = Path(__file__).resolve().parents[1]
 REPORTS = ROOT / "tests" / "reports"
@@ -67,9 +67,10 @@ def keep(files: Iterable[Path]) -> None:
 def pages() -> dict[Path, dict[str, str]]:
     """What stands in which marked place of which page."""
     return {
-        ROOT / "README.md": {"result": result(read("presets"))},
+        ROOT / "README.md": {"result": result(read("presets")), "short": in_short(read("benchmark"))},
         ROOT / "docs" / "benchmark.md": {
             "presets": named(read("presets")),
+            "short": in_short(read("benchmark")),
             "benchmark": ranked(read("benchmark")),
             "efficiency": efficiency(read("efficiency")),
             "gpu": gpu((REPORTS / "gpu_check.md").read_text()),

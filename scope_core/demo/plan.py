@@ -15,7 +15,7 @@ from torch import Tensor
 from .. import disk
 from ..methods import Planned
 from ..methods.knobs import whole_numbers
-from ..methods.planned import rule
+from ..methods.planned import cost, rule
 from ..settings import PRESETS, Settings
 from ..signals.maps import fingerprint
 from ..study.metrics import mean_psnr
@@ -62,14 +62,16 @@ def main() -> None:
     schedule, family = check.schedule, demo.family
     lag = schedule.ar_step
     lists = [whole_numbers("given", text) for text in given.given]
-    _, period = rule(schedule.segments[0].rows, lag, 2.0, family.by_chunk)
+    rows = schedule.segments[0].rows
+    _, period = rule(rows, lag, 2.0, family.by_chunk)
     choices: dict[int, Choice] = {}
     for count in given.computed:
-        start, _ = rule(schedule.segments[0].rows, lag, period / count - 1e-9, family.by_chunk)
+        start, _ = rule(rows, lag, period / count - 1e-9, family.by_chunk)
         best = start
         if given.tries:
             best = improve(lambda computed: found.psnr(computed, period), start, period, given.tries)
-        for computed in dict.fromkeys((start, best, *(one for one in lists if len(one) == count))):
+        equal = (one for one in (best, *lists) if cost(one, period, rows) == cost(start, period, rows))
+        for computed in dict.fromkeys((start, *equal)):
             choice = Choice(computed, round(check.psnr(computed, period), 2))
             print(f"{count} of {period}: {choice.psnr:.2f} dB  {', '.join(map(str, computed))}", flush=True)
             choices[count] = max(choices.get(count, choice), choice, key=lambda choice: choice.psnr)

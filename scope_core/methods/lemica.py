@@ -3,7 +3,7 @@ reuse the residual of all blocks in between (arXiv 2511.00090; docs/methods.md, 
 
 The tables are the released ones, by model and number of computed steps of 50 (40 for image to video). They are carried
 over by noise level, not by index, because noise levels are what their models were at; numbers of steps that none of
-them has are made by thinning a longer one, which is ours (`planned.Table`).
+them has are made by thinning a longer one, which is ours (`listed.Table`).
 
 The site `output` holds the velocity instead, which lets chunks of MAGI-1 decide on their own and costs nothing at a
 skipped step.

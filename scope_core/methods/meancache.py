@@ -15,7 +15,7 @@ So the recursion runs on weights here and needs no prediction to be kept; it sta
 before which there is nothing in the weights that counts. In the paper's form the span ends at the newest computed step
 that is K - 1 or more before the last one.
 
-Tables are the released ones, by model, with K for each gap; they are carried over as those of `planned.Table` are. A
+Tables are the released ones, by model, with K for each gap; they are carried over as those of `listed.Table` are. A
 step that no gap follows in its table takes the K of the next gap there.
 """
 

@@ -26,6 +26,7 @@ from .figures import (
     psnrs,
     worst_frame,
 )
+from .methods import OPTIONS, PUBLISHED
 from .targets import lost_places
 from .targets import targets as reached
 
@@ -75,6 +76,25 @@ def result(report: dict[str, Any]) -> str:
     lines = table(["preset", *heads], ([f"`{name}`", *cells] for name, cells in found.items()))
     return "\n".join(
         [*lines, "", f"Operations, and PSNR to the run without skipping, mean ± spread over {clips_of(report)} clips."]
+    )
+
+
+def in_short(report: dict[str, Any]) -> str:
+    """Who comes nearest to ours, and where we lose, in sentences."""
+    found = Measured(report)
+
+    def nearest(form: str) -> str:
+        ahead = {title: found.against(found.ours, title) for title, its in found.form.items() if its == form}
+        title = min((title for title in ahead if not np.isnan(ahead[title][0])), key=lambda title: ahead[title][0])
+        return f"by {ahead[title][0]:.1f} ± {ahead[title][1]:.1f} dB ({title})"
+
+    lost = [f"{SHORT[way]} at {budget:.0%} to {rivals[0][0]}" for (way, budget), rivals in lost_places(found).items()]
+    gain, interval = found.mean_gain(found.ours)
+    return (
+        f"Over {clips_of(report)} clips and {len(found.places)} places SCOPE with planned steps is ahead of fewer steps"
+        f" by {gain:.1f} ± {interval:.1f} dB, of the nearest rival in its published form {nearest(PUBLISHED)}, and of"
+        f" the nearest one {OPTIONS} {nearest(OPTIONS)}. Others are ahead by more than the 95 % interval at {len(lost)}"
+        f" of the places{': ' if lost else ''}{', '.join(lost)}."
     )
 
 
