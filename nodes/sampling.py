@@ -204,9 +204,9 @@ def render(hidden: Any, asked: Request, settings: Settings) -> tuple[dict[str, A
     unrolling = sampling.unrolling_of(model, asked.schedule)
     noise = sampling.start_noise(model, asked.latent, asked.seed, unrolling)
     unrolling.check_size(noise)
-    schedule = unrolling.schedule(noise.shape[2], asked.steps, asked.shift)
     family = family_of(model)
     overridden = family.set_shift(model, asked.shift)
+    schedule = family.schedule(model, unrolling, family.frames(noise), asked.steps, asked.shift)
     run = Run(
         schedule, settings, asked.solver, asked.seed, sampling.begin_trace(model, schedule, settings, asked.solver)
     )
@@ -219,13 +219,14 @@ def render(hidden: Any, asked: Request, settings: Settings) -> tuple[dict[str, A
     key = Graph(hidden.dynprompt.get_node).identity(hidden.unique_id, "model")
 
     def on_step(segment, step, x0, record) -> None:
-        preview(segment, step, x0)
+        preview(segment, step, family.seen(x0, noise))
         events.send_step(hidden.unique_id, record)
 
+    latent = family.known(model, asked.latent)
     made = sampling.sample_video(
-        model, asked.positive, asked.negative, asked.cfg, noise, run, unrolling, on_step, key, unrolling.bridge()
+        model, asked.positive, asked.negative, asked.cfg, noise, run, unrolling, on_step, key, unrolling.bridge(), latent
     )
-    return segments.as_latent(made, schedule, asked.latent["samples"].shape[2]), run
+    return family.result(made, schedule, asked.latent), run
 
 
 class ScopeSamplerSelect(io.ComfyNode):

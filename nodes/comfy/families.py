@@ -2,14 +2,20 @@
 family it is of."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import Any, Protocol
 
 from comfy.model_sampling import ModelSamplingDiscreteFlow
+import torch
 from torch import Tensor
 
+from ...scope_core.loop.rollout import unroll
 from ...scope_core.loop.sample import Model
-from ...scope_core.schedule import ARSchedule, Family
-from .unrolling import Unrolling
+from ...scope_core.schedule import ARSchedule, Family, Segment
+from ...scope_core.settings import Settings
+from .latents import NO_MASK, UnsuitableError, adapted, check_empty, check_video
+from .segments import as_latent
+from .unrolling import Bridge, Unrolling
 
 MODEL_NAME = "scope_model"
 """Attachment of a MODEL: what its loader calls it."""
@@ -27,6 +33,10 @@ class HostFamily(ABC):
     @abstractmethod
     def owns(self, patcher: Any) -> bool:
         """Whether a MODEL is of this family."""
+
+    def name_of(self, patcher: Any) -> str | None:
+        """What traces and reports call a MODEL."""
+        return patcher.get_attachment(MODEL_NAME)
 
     def check(self, patcher: Any) -> None:
         """Raises NotPreparedError for a MODEL of this family that cannot be sampled as it is."""
@@ -61,6 +71,79 @@ class HostFamily(ABC):
         """What a user should know of the prompts, `conds` as a guider holds them, in sentences."""
         return []
 
+    def samples(self, patcher: Any, latent: dict[str, Any], unrolling: Unrolling) -> Any:
+        """Samples of a LATENT as the model can take them, in whole chunks. Raises UnsuitableError."""
+        check_empty(latent)
+        samples = adapted(patcher, latent)
+        lacking = unrolling.whole(samples.shape[2]) - samples.shape[2]
+        return torch.nn.functional.pad(samples, (0, 0, 0, 0, 0, lacking))
+
+    def known(self, patcher: Any, latent: dict[str, Any]) -> dict[str, Any]:
+        """The LATENT that noise is added to, where the family knows such a thing."""
+        return {}
+
+    def result(self, made: list[Tensor], schedule: ARSchedule, latent: dict[str, Any]) -> dict[str, Any]:
+        """LATENT of the segments that were made for another one."""
+        return as_latent(made, schedule, latent["samples"].shape[2])
+
+    def check_noise(self, noise: Tensor, mask: Tensor | None) -> None:
+        """Raises UnsuitableError for noise or a mask of somebody else's graph that cannot be sampled from."""
+        check_video(noise)
+        if mask is not None:
+            raise UnsuitableError(NO_MASK)
+
+    def frames(self, noise: Any) -> int:
+        """Latent frames of a schedule for this noise."""
+        return noise.shape[2]
+
+    def levels(self, patcher: Any, sigmas: Tensor) -> tuple[float, ...]:
+        """Noise levels of the schedule at the host's."""
+        return tuple(sigmas.tolist())
+
+    def sigmas(self, patcher: Any, schedule: ARSchedule, segment: Segment) -> Tensor:
+        """What a guider that samples a segment is told as noise levels [iterations + 1]."""
+        rows, sampling = segment.rows, patcher.get_model_object("model_sampling")
+        return torch.tensor([float(sampling.percent_to_sigma(i / rows)) for i in range(rows + 1)])
+
+    def schedule(self, patcher: Any, unrolling: Unrolling, frames: int, steps: int, shift: float) -> ARSchedule:
+        """Of a run of a MODEL whose shift is set. Raises ScheduleError."""
+        return unrolling.schedule(frames, steps, shift)
+
+    def unroll(
+        self,
+        sample: Callable[[Segment, Tensor, Tensor], Tensor],
+        noise: Tensor,
+        latent: Tensor | None,
+        schedule: ARSchedule,
+        start: Tensor | None,
+        end: Tensor | None,
+        bridge: Bridge | None = None,
+    ) -> list[Tensor]:
+        """See `rollout.unroll`. `latent`: what the noise is added to, where the family knows such a thing."""
+        return unroll(sample, noise, schedule, start, end, bridge)
+
+    def segment(
+        self,
+        run: Any,
+        guider: Any,
+        sigmas: Tensor,
+        extra_args: dict,
+        segment: Segment,
+        noise: Tensor,
+        known: Tensor,
+        mask: Tensor | None,
+    ) -> Tensor:
+        """A segment of a `HostRun`, in the model's latent space: what a sampler of the host does."""
+        return run.segment(guider, extra_args, segment, noise, known)
+
+    def seen(self, x0: Tensor, noise: Any) -> Tensor:
+        """An estimate of the loop as it can be shown beside this noise."""
+        return x0
+
+    def remarks(self, patcher: Any, settings: Settings) -> list[str]:
+        """What a user should know of a MODEL before trusting a run with these settings, in sentences."""
+        return []
+
     def conditioning(self, patcher: Any, positive: list, noise: Tensor, unrolling: Any) -> list:
         """The conditioning with what the host has to know to estimate memory."""
         return positive
@@ -88,7 +171,7 @@ class HostModel(Model, Protocol):
 
 
 FAMILIES: list[HostFamily] = []
-"""Filled by `register`, in the order in which they are asked."""
+"""Filled by `register`; every MODEL has one of them as its owner."""
 
 
 def register(family: HostFamily) -> None:
@@ -96,14 +179,8 @@ def register(family: HostFamily) -> None:
 
 
 def family_of(patcher: Any) -> HostFamily:
-    """The family of a MODEL. Raises NotPreparedError for models of none."""
-    for family in FAMILIES:
-        if family.owns(patcher):
-            return family
-    raise NotPreparedError(
-        "this MODEL does not know a noise level per frame. Load it with Load AR Video Model, or connect it to that "
-        "node's `model` input"
-    )
+    """The family of a MODEL."""
+    return next(family for family in FAMILIES if family.owns(patcher))
 
 
 def hosted(family: Family) -> HostFamily:

@@ -57,7 +57,11 @@ class FilmstripPreview:
         if self.previewer is None:
             return Image.new("RGB", next(iter(self.decoded.values())).size, WAITING)
         middle = (columns.start + columns.stop - 1) // 2
-        return self.previewer.decode_latent_to_preview(x0[:1, :, middle : middle + 1])
+        return self.previewer.decode_latent_to_preview(self.frame(x0, middle))
+
+    def frame(self, x0: Tensor, index: int) -> Tensor:
+        """Of a video [1, C, 1, H, W]; an image [1, C, H, W] is one as it is."""
+        return x0[:1] if x0.ndim == 4 else x0[:1, :, index : index + 1]
 
     def filmstrip(self, segment: Segment, step: Step, x0: Tensor) -> Image.Image:
         """Thumbnails of the middle frame of evenly chosen blocks, in a grid that is about as wide as a node."""

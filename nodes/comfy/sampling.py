@@ -18,7 +18,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from ...scope_core import disk
-from ...scope_core.loop.rollout import join, unroll
+from ...scope_core.loop.rollout import join
 from ...scope_core.loop.sample import OnStep, Run
 from ...scope_core.loop.trace import SegmentTrace, Trace
 from ...scope_core.schedule import ARSchedule, Segment, Step
@@ -27,19 +27,11 @@ from ...scope_core.signals import ContentSignal, NotFiniteSignalError
 from ...scope_core.signals.maps import SignalMaps
 from ...scope_core.study.calibration import Circumstances
 from ...scope_core.study.plans import planned, wanted
-from . import calibration, magi, skyreels  # noqa: F401 (families register themselves)
-from .families import MODEL_NAME, HostModel, family_of
+from . import calibration, flow, magi, skyreels  # noqa: F401 (families register themselves)
+from .families import HostModel, family_of
+from .latents import UnsuitableError
 from .plans import known_plans
 from .unrolling import Bridge, Unrolling
-
-NO_MASK = (
-    "the latent has a noise mask, which SCOPE does not use. Give the known frames to AR Schedule as `start` or `end`"
-)
-
-
-class UnsuitableError(ValueError):
-    """Inputs that SCOPE cannot combine. The message says what to change."""
-
 
 class HostRun:
     """One run of a sampler: made for it, gone with it. Progress, interruption and what is learnt for later plans,
@@ -68,7 +60,7 @@ class HostRun:
             )
             run.calibrated(calibration.taught(run.settings, circumstances))
         if not run.trace.segments:
-            warn(run.trace, family.caveats(guider.conds))
+            warn(run.trace, [*family.caveats(guider.conds), *family.remarks(patcher, run.settings)])
         if not run.trace.segments:
             identity = calibration.identity(model, patcher)
             if self.key:
@@ -141,7 +133,10 @@ class SegmentSampler(comfy.samplers.Sampler):
     def sample(
         self, guider, sigmas, extra_args, callback, noise, latent_image=None, denoise_mask=None, disable_pbar=False
     ) -> Tensor:
-        return self.run.segment(guider, extra_args, self.segment, noise, latent_image)
+        family = family_of(guider.model_patcher)
+        return family.segment(
+            self.run, guider, sigmas, extra_args, self.segment, noise, latent_image, denoise_mask
+        )
 
 
 class VideoSampler(comfy.samplers.Sampler):
@@ -155,15 +150,14 @@ class VideoSampler(comfy.samplers.Sampler):
     def sample(
         self, guider, sigmas, extra_args, callback, noise, latent_image=None, denoise_mask=None, disable_pbar=False
     ) -> Tensor:
-        check_video(noise)
         patcher = guider.model_patcher
+        family = family_of(patcher)
         check_model(patcher, self.settings)
-        if denoise_mask is not None:
-            raise UnsuitableError(NO_MASK)
+        family.check_noise(noise, denoise_mask)
         unrolling = unrolling_of(patcher, self.unrolling)
         unrolling.check_size(noise)
-        levels = tuple(float(s) for s in sigmas)
-        schedule = unrolling.schedule(noise.shape[2], len(levels) - 1, levels=levels)
+        levels = family.levels(patcher, sigmas)
+        schedule = unrolling.schedule(family.frames(noise), len(levels) - 1, levels=levels)
         start, end = (
             (
                 None
@@ -176,13 +170,16 @@ class VideoSampler(comfy.samplers.Sampler):
 
         def on_step(segment: Segment, step: Step, x0: Tensor, record: SegmentTrace) -> None:
             if callback is not None:
-                callback(run.done - 1, x0, x0, schedule.iterations)
+                callback(run.done - 1, family.seen(x0, noise), family.seen(x0, noise), schedule.iterations)
 
         run = HostRun(Run(schedule, self.settings, self.solver, extra_args.get("seed") or 0, trace), unrolling, on_step)
         with run.keeping_finished(patcher):
-            segments = unroll(
-                lambda segment, noise, known: run.segment(guider, extra_args, segment, noise, known),
+            segments = family.unroll(
+                lambda segment, noise, known: family.segment(
+                    run, guider, sigmas, extra_args, segment, noise, known, denoise_mask
+                ),
                 noise,
+                latent_image,
                 schedule,
                 start,
                 end,
@@ -216,29 +213,10 @@ def empty_latent(batch: int, frames: int, height: int, width: int) -> dict[str, 
     return {"samples": samples, "downscale_ratio_spacial": 8}
 
 
-def check_video(samples: Any, kind: str | None = None) -> None:
-    """Raises UnsuitableError for latents that are neither those of a video nor of an image, such as audio."""
-    if samples.is_nested or samples.ndim not in (4, 5) or kind == "audio":
-        raise UnsuitableError(
-            f"the latent is not that of a video: its shape is {list(samples.shape)}{f', of {kind}' if kind else ''},"
-            " and a video has [batch, channels, frames, height, width]. Connect the LATENT of the schedule node, or an"
-            " empty video latent"
-        )
-
-
-def start_noise(model, latent: dict[str, Any], seed: int, unrolling: Unrolling) -> Tensor:
-    """Noise [B, C, L, H, W] for an empty LATENT, adapted to the model and to whole chunks. Raises UnsuitableError for
-    other latents."""
-    check_video(latent["samples"], latent.get("type"))
-    if "noise_mask" in latent:
-        raise UnsuitableError(NO_MASK)
-    if latent["samples"].count_nonzero():
-        raise UnsuitableError(
-            "the latent is not empty. To continue or animate known frames, connect them to the schedule node as"
-            " `start`, and its LATENT here"
-        )
-    samples = comfy.sample.fix_empty_latent_channels(model, latent["samples"], latent.get("downscale_ratio_spacial"))
-    samples = torch.nn.functional.pad(samples, (0, 0, 0, 0, 0, unrolling.whole(samples.shape[2]) - samples.shape[2]))
+def start_noise(model, latent: dict[str, Any], seed: int, unrolling: Unrolling) -> Any:
+    """Noise for a LATENT, adapted to the model and to whole chunks: [B, C, L, H, W] of a video. Raises UnsuitableError
+    for latents that cannot be sampled from."""
+    samples = family_of(model).samples(model, latent, unrolling)
     return comfy.sample.prepare_noise(samples, seed, latent.get("batch_index"))
 
 
@@ -253,11 +231,12 @@ def sample_video(
     on_step: OnStep,
     key: str = "",
     bridge: Bridge | None = None,
+    latent: dict[str, Any] | None = None,
 ) -> list[Tensor]:
     """Run a schedule on a prepared MODEL: noise [B, C, L, H, W] -> latents of the VAE, of every segment as it was
     sampled (`rollout.unroll`); the trace and what decided are the run's.
 
-    `key` names the model where plans look it up. Each segment is one call of a CFGGuider, so memory is estimated for a
+    `key` names the model where plans look it up. `latent`: the LATENT, with its mask, that the noise was made for. Each segment is one call of a CFGGuider, so memory is estimated for a
     window and VAE work can happen in between. Raises UnsuitableError, NotPreparedError; what was finished before an
     exception is kept in a file.
     """
@@ -271,16 +250,22 @@ def sample_video(
     guider, family = comfy.samplers.CFGGuider(model), family_of(model)
     guider.set_conds(family.conditioning(model, positive, noise, unrolling), negative)
     guider.set_cfg(family.guidance(model, cfg))
-    sampling = model.get_model_object("model_sampling")
+    latent = latent or {}
 
     def sample(segment: Segment, noise: Tensor, known: Tensor) -> Tensor:
-        rows = len(segment.matrix)
-        proxies = torch.tensor([float(sampling.percent_to_sigma(i / rows)) for i in range(rows + 1)])
-        made = guider.sample(noise, known, SegmentSampler(hosted, segment), proxies, disable_pbar=True, seed=run.seed)
+        made = guider.sample(
+            noise,
+            known,
+            SegmentSampler(hosted, segment),
+            family.sigmas(model, schedule, segment),
+            latent.get("noise_mask"),
+            disable_pbar=True,
+            seed=run.seed,
+        )
         return made.to(comfy.model_management.intermediate_device(), torch.float32)
 
     with hosted.keeping_finished(model):
-        segments = unroll(sample, noise, schedule, start, end, bridge)
+        segments = family.unroll(sample, noise, latent.get("samples"), schedule, start, end, bridge)
     hosted.learn_content()
     return segments
 
@@ -315,10 +300,7 @@ def unrolling_of(model, given: Unrolling | None) -> Unrolling:
     if given is None:
         return wants()
     if not isinstance(given, wants):
-        raise UnsuitableError(
-            f"the schedule comes from {given.node}, but this model is unrolled by {wants.node}; "
-            "connect that node's schedule and latent"
-        )
+        raise UnsuitableError(f"the schedule comes from {given.node}, but {wants.wanted()}")
     return given
 
 
@@ -333,7 +315,7 @@ def check_model(model, settings: Settings) -> None:
 
 
 def begin_trace(model, schedule: ARSchedule, settings: Settings, solver: str) -> Trace:
-    device = model.load_device
+    device, called = model.load_device, family_of(model).name_of(model)
     name = (
         torch.cuda.get_device_name(device)
         if device.type == "cuda"
@@ -342,9 +324,9 @@ def begin_trace(model, schedule: ARSchedule, settings: Settings, solver: str) ->
     return Trace.of(
         schedule,
         settings,
-        model=model.get_attachment(MODEL_NAME),
+        model=called,
         solver=solver,
-        warnings=warnings(schedule, settings, solver, model.get_attachment(MODEL_NAME)),
+        warnings=warnings(schedule, settings, solver, called or ""),
         host={"comfyui": comfyui_version.__version__, "torch": torch.__version__, "device": name},
     )
 

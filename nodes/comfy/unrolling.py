@@ -26,6 +26,11 @@ class Unrolling(ABC):
     note: str
     """Why the length is not the one asked for."""
 
+    @classmethod
+    def wanted(cls) -> str:
+        """What to connect to a sampler of such a model."""
+        return f"this model is unrolled by {cls.node}; connect that node's schedule and latent"
+
     @abstractmethod
     def schedule(
         self, frames: int, steps: int, shift: float | None = None, levels: tuple[float, ...] | None = None

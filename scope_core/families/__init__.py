@@ -1,9 +1,10 @@
 """Families of models: one file each, a registry by name. How to add one: docs/adding-a-family.md."""
 
 from ..schedule import Family
+from .flow import FLOW
 from .magi import MAGI
 from .skyreels import SKYREELS
 
-FAMILIES: dict[str, Family] = {family.name: family for family in (SKYREELS, MAGI)}
+FAMILIES: dict[str, Family] = {family.name: family for family in (SKYREELS, MAGI, FLOW)}
 
-__all__ = ["FAMILIES", "MAGI", "SKYREELS"]
+__all__ = ["FAMILIES", "FLOW", "MAGI", "SKYREELS"]

@@ -17,11 +17,12 @@ import torch
 from torch import Tensor
 
 from ..loop.residuals import BlockPass
+from ..loop.rollout import Field
 from ..networks.compression import Compression
 from ..networks.magi import ChunkCache
 from ..schedule import ARSchedule, Defaults, Family, ScheduleError, Segment, Step, Unit
 from ..schedule.columns import active_columns
-from ..signals import SignalError
+from ..signals import Features, SignalError
 
 CHUNK = 6
 """Latent frames."""
@@ -217,7 +218,7 @@ def twice(step: Step) -> bool:
     return float(np.float32(1 - step.active[0].sigma)) > NEAR_CLEAN
 
 
-class ChunkModel(ABC):
+class ChunkModel(Features, ABC):
     """The transformer with its captions, and how it is run (`loop.sample.Model`)."""
 
     family: Family = MAGI
@@ -290,7 +291,7 @@ class Iteration:
     around: BlockPass | None
 
 
-class ChunkField:
+class ChunkField(Field):
     """The field of MAGI-1 (`loop.rollout.Field`)."""
 
     def __init__(

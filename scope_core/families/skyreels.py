@@ -12,9 +12,10 @@ import torch
 from torch import Tensor
 
 from ..loop.residuals import BlockPass
+from ..loop.rollout import Field
 from ..schedule import ARSchedule, Defaults, Family, ScheduleError, Segment, Step, Unit
 from ..schedule.columns import window_columns
-from ..signals import SignalError
+from ..signals import Features, SignalError
 
 STRIDE = 4
 """Pixel frames per latent frame of the Wan VAE, except the first, which holds one."""
@@ -171,7 +172,7 @@ def timesteps(sigma: np.ndarray) -> np.ndarray:
     return np.minimum(np.floor(LEVELS * sigma), LEVELS - 1)
 
 
-class Term(ABC):
+class Term(Features, ABC):
     """The right-hand side of the ODE: a guided velocity model whose frames stand at their own levels
     (`loop.sample.Model`). The host's model is one, behind the user's guider; so is any plain network."""
 
@@ -210,7 +211,7 @@ class Term(ABC):
         )
 
 
-class DiffusionForcing:
+class DiffusionForcing(Field):
     """The field of a segment (`loop.rollout.Field`); `noise` feeds the conditioning noise of the prefix."""
 
     def __init__(self, term: Term, segment: Segment, schedule: ARSchedule, noise: torch.Generator):

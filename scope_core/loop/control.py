@@ -60,8 +60,16 @@ class Control:
         self.skipped = [0] * len(segment.units)
         self.recorded: object = None
         """Layout of the last computed forward, which is what a reuse inside the network fits."""
+        self.border = False
+        """The field has become another one, and nothing was computed of it yet."""
         self.peak_bytes = 0
         """Most bytes held between two steps."""
+
+    def forget(self) -> None:
+        """What was computed holds no longer (`Field.border`)."""
+        self.memory = Memory(self.method.depth, self.method.latents)
+        self.states = [self.method.forget(state) for state in self.states]
+        self.recorded, self.border = None, True
 
     def decide(self, step: Step, changes: np.ndarray) -> Decisions:
         """Mode of every unit that advances, from the changes of the signal [active units]."""
@@ -70,7 +78,7 @@ class Control:
             history = self.memory.of(unit.index)
             decision = self.method.decide(self.states[unit.index], unit, float(change), history)
             available = bool(history) if self.method.depth else self.recorded == self.layouts[step.index]
-            wanted.append(self.gate(unit, decision, self.skipped[unit.index], available))
+            wanted.append(self.gate(unit, decision, self.skipped[unit.index], available, self.border))
         return dict(zip((unit.index for unit in step.active), couple(wanted) if self.joint else wanted))
 
     def around(self, step: Step, fresh: list[Unit], layers: int) -> BlockPass | None:
@@ -106,7 +114,7 @@ class Control:
     ) -> None:
         """Take in what the network made [B, C, F, H, W] of latents x for the units computed; where each is computed on
         its own, v gets it as well. All three are None in a dry run."""
-        columns, self.recorded = self.columns[step.index], self.layouts[step.index]
+        columns, self.recorded, self.border = self.columns[step.index], self.layouts[step.index], False
         watched = None if around is None else self.watched(around, columns)
         for unit in step.units if self.joint else fresh:
             if unit.step > unit.steps or unit.frames.start >= columns.stop:

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from torch import Tensor
 
-from .solver import Solver, keep, per_frame
+from .solver import Solver, Steps, keep, per_frame
 
 
 class Anchor(NamedTuple):
@@ -31,7 +31,7 @@ class Anchor(NamedTuple):
     """[F] bool: there was one."""
 
 
-class Corrected:
+class Corrected(Steps):
     """Steps of a solver, with the past corrected (`solver.Steps`)."""
 
     def __init__(self, solver: Solver, sigmas: np.ndarray):
@@ -62,6 +62,10 @@ class Corrected:
             computed | old.known,
         )
         return x
+
+    def forget(self) -> None:
+        """Between two fields there is no line."""
+        self.anchor = None
 
     def worth(self, i: np.ndarray, j: np.ndarray) -> np.ndarray:
         """Whether a gap from step i to step j [F] is corrected: beyond the solver's reach the line between its ends is

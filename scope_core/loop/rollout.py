@@ -35,6 +35,16 @@ class Field(Protocol):
         """Whether the network has to run at this iteration even if every unit is skipped."""
         ...
 
+    def border(self, step: Step) -> bool:
+        """Whether the field becomes another one at this iteration, as where prompts or weights change: it is computed,
+        and what is remembered is forgotten."""
+        return False
+
+    def hold(self, v: Tensor, x: Tensor, step: Step) -> Tensor:
+        """Velocity [B, C, F, H, W] of latents x that was not computed, with what the field knows of the result put into
+        it, as into a computed one."""
+        return v
+
     def velocity(self, shown: Any, step: Step, columns: slice, units: list[Unit], around: BlockPass | None) -> Tensor:
         """Velocity after guidance [B, C, F, H, W] of the frames of `units`, anything finite elsewhere.
 
@@ -61,12 +71,15 @@ def rollout(
     for step, columns in zip(segment.iterations, control.columns):
         began = perf_counter()
         x, shown = field.show(x, step)
+        if field.border(step):
+            control.forget()
+            solver.forget()
         changes = control.signal(step, x)
         decisions = control.decide(step, changes)
         fresh = computed(step, decisions)
         around = control.around(step, fresh, field.layers)
 
-        v = control.values(step, decisions, x)
+        v = field.hold(control.values(step, decisions, x), x, step)
         if fresh or around or field.due(step):
             made = field.velocity(shown, step, columns, step.active if around else fresh, around).to(x.dtype)
             require_finite(made, step)

@@ -19,6 +19,9 @@ class Steps(Protocol):
         """x, v [B, C, F, H, W]; k [F] step index, update [F] bool, predicted [F] bool: v was not computed."""
         ...
 
+    def forget(self) -> None:
+        """The field becomes another one; a step that was taken is not taken again."""
+
 
 class Solver(Steps, Protocol):
     """One whose steps can be taken again."""
@@ -41,7 +44,7 @@ def keep(update: np.ndarray, new: Tensor, old: Tensor) -> Tensor:
     return torch.where(torch.as_tensor(update).to(new.device, non_blocking=True).view(1, 1, -1, 1, 1), new, old)
 
 
-class Euler:
+class Euler(Solver):
     """First order: x + (sigma_next - sigma) v. Paper Eq. 1."""
 
     reach = math.inf
@@ -82,7 +85,7 @@ class UniPCTable:
         slope, past, now = (np.zeros(steps) for _ in range(3))
         for k in range(1, steps - 1):
             slope[k] = 0.5 * h[k] / (lam[k - 1] - lam[k])
-        now[1] = 0.5
+        now[1:2] = 0.5
         for k in range(2, steps):
             hh = -h[k - 1]
             e = np.expm1(hh)
@@ -94,7 +97,7 @@ class UniPCTable:
         return cls(sigmas[:-1], r, slope, np.concatenate([[1.0], r[:-1]]), past, now)
 
 
-class UniPC:
+class UniPC(Solver):
     """UniPC of order 2 (B(h) = e^h - 1, x0 prediction, lower order in the last step), the host solver of SkyReels-V2.
 
     The corrector looks back with the model's newest output, so it is applied only where that output was computed
@@ -128,7 +131,7 @@ class UniPC:
         return keep(update, moved, x)
 
 
-class AB2:
+class AB2(Solver):
     """Adams-Bashforth of order 2 in the noise level: x + h [(1 + rho / 2) v_k - rho / 2 v_k-1] with h the step and rho
     its ratio to the one before; the first step is Euler's. For runs of few steps (docs/methods.md, Fewer steps)."""
 

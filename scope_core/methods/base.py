@@ -143,6 +143,10 @@ class Method:
         """State of a unit that has not been decided for yet."""
         return None
 
+    def forget(self, state: Any) -> Any:
+        """State where the field becomes another one, so that what was learnt of it holds no longer."""
+        return self.init()
+
     def decide(self, state: Any, unit: Unit, change: float, history: Sequence[Entry]) -> Decision:
         """The mode this method wants. `change` is the relative change of its signal since the previous iteration."""
         raise NotImplementedError

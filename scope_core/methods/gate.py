@@ -24,12 +24,17 @@ class Gate:
     def __post_init__(self) -> None:
         check(self, "")
 
-    def __call__(self, unit: Unit, decision: Decision, skipped: int, available: bool) -> Decision:
-        """`skipped`: steps since the unit was last computed. `available`: there is something to reuse."""
+    def __call__(
+        self, unit: Unit, decision: Decision, skipped: int, available: bool, border: bool = False
+    ) -> Decision:
+        """`skipped`: steps since the unit was last computed. `available`: there is something to reuse. `border`: it
+        would be of another field."""
 
         def recompute(rule: str) -> Decision:
             return Decision(Mode.RECOMPUTE, decision.score, rule)
 
+        if border:
+            return recompute("border")
         if decision.mode is Mode.RECOMPUTE:
             return decision
         if unit.step <= self.warm_up:

@@ -173,7 +173,7 @@ class MagCache(Method):
                 "MagCache has no ratios for this run. Run SCOPE Calibrate once with this model and these settings, or"
                 " choose published ratios"
             )
-        nearest = round((unit.step - 1) * (len(self.ratios) - 1) / (unit.steps - 1))
+        nearest = round((unit.step - 1) * (len(self.ratios) - 1) / max(1, unit.steps - 1))
         growth = state.growth * self.ratios[nearest]
         return State(growth, state.error + abs(1 - growth), state.skipped + 1)
 

@@ -30,6 +30,7 @@ RULES = {
     "warm_up": ("w", "warm-up: a chunk's first steps are computed"),
     "tail": ("z", "a chunk's last steps are computed"),
     "entered": ("e", "nothing computed yet that could be reused"),
+    "border": ("b", "other prompts, weights or controls hold from here on"),
     "max_skip": ("h", "the longest allowed run of skipped steps was reached"),
     "planned": ("s", "the plan computes this step"),
     "forecast": ("f", "the plan forecasts this step"),

@@ -12,6 +12,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import pairwise
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -45,6 +46,15 @@ def levels_at(steps: Sequence[int], sigmas: np.ndarray) -> np.ndarray:
             f"steps are {', '.join(map(str, steps))}; they count from 1 to {len(sigmas) - 1}, for example 1, 3, 6, 10"
         )
     return np.append(sigmas[np.array(chosen) - 1], sigmas[-1])
+
+
+def falling(levels: Sequence[float]) -> bool:
+    return all(a > b for a, b in pairwise(levels))
+
+
+def some_of(levels: Sequence[float]) -> str:
+    """The first and the last of many noise levels, for people."""
+    return f"{', '.join(f'{s:.3g}' for s in levels[:3])} ... {levels[-1]:.3g}"
 
 
 class Defaults(NamedTuple):
@@ -95,6 +105,17 @@ class Family(ABC):
     def sigmas(self, steps: int, shift: float, table: str) -> np.ndarray:
         """Noise levels [steps + 1] of one of its `tables`, from almost 1 down to 0, float64. Raises ScheduleError for
         other names."""
+
+    fewest_steps: ClassVar[int] = 2
+    """Steps that a schedule has at least."""
+
+    def check_given(self, levels: Sequence[float]) -> None:
+        """Raises ScheduleError for noise levels of somebody else's scheduler that this family cannot go through."""
+        if not (0.9 <= levels[0] <= 1 and levels[-1] == 0 and falling(levels)):
+            raise ScheduleError(
+                f"the sigmas have to fall from about 1 to 0 in {len(levels) - 1} steps, without repeats; they are"
+                f" {some_of(levels)}. Use AR Sigmas, or a scheduler such as simple with denoise 1"
+            )
 
     def given(self, levels: np.ndarray) -> np.ndarray:
         """Noise levels [steps + 1] that somebody else's scheduler gave, as this family's network can take them."""
@@ -191,7 +212,7 @@ class ARSchedule:
     condition_noise: float = 0.0
     """Noise mixed into clean prefix frames before the model sees them, as a timestep of 1000."""
     levels: tuple[float, ...] | None = None
-    """Noise levels [steps + 1] to use instead of the table, from a host's scheduler; the last one is 0."""
+    """Noise levels [steps + 1] to use instead of the table, from a host's scheduler, see `Family.check_given`."""
     causal: bool = False
     """Block-causal attention: a block sees itself and the blocks before it."""
 
@@ -200,7 +221,8 @@ class ARSchedule:
             if not ok:
                 raise ScheduleError(message)
 
-        check(self.steps >= 2, f"steps is {self.steps}, but at least 2 are needed; 30 to 50 are usual")
+        fewest = self.family.fewest_steps
+        check(self.steps >= fewest, f"steps is {self.steps}, but at least {fewest} are needed; 30 to 50 are usual")
         check(self.frames >= 1, f"the video has {self.frames} latent frames; it needs at least 1")
         check_shift(self.shift)
         check(
@@ -234,14 +256,11 @@ class ARSchedule:
             " causal attention a chunk sees itself and what lies before it. Turn causal off, or disconnect the end",
         )
         if self.levels is not None:
-            falls = all(a > b for a, b in zip(self.levels, self.levels[1:]))
             check(
-                len(self.levels) == self.steps + 1 and 0.9 <= self.levels[0] <= 1 and self.levels[-1] == 0 and falls,
-                f"the sigmas have to fall from about 1 to 0 in {self.steps} steps, without repeats; they are"
-                f" {', '.join(f'{s:.3g}' for s in self.levels[:3])} ..."
-                f" {', '.join(f'{s:.3g}' for s in self.levels[-1:])}. Use AR Sigmas, or a scheduler such as simple with"
-                " denoise 1",
+                len(self.levels) == self.steps + 1,
+                f"{len(self.levels)} sigmas were given for {self.steps} steps, which need {self.steps + 1}",
             )
+            self.family.check_given(self.levels)
         if self.frames > self.window:
             pixels = self.family.pixel_frames
             check(

@@ -49,6 +49,11 @@ class Features(Protocol):
         """Patch-embedded latents [B, dim, F, h, w] of latents x [B, C, F, H, W]."""
         ...
 
+    def streams(self, x: Tensor) -> list[Tensor]:
+        """Latents [B, C, F, H, W] each of which is to be looked at on its own, where several are packed into x, as
+        video and audio; the one that changes most tells."""
+        return [x]
+
 
 class Signal(Protocol):
     @property

@@ -105,13 +105,21 @@ class ContentSignal:
         now = x, step.sigma
         before, self.before = self.before or now, now
         changes = torch.stack(
-            [self.measure(self.model, self.look(now, unit), self.look(before, unit)) for unit in step.active]
+            [self.change(self.look(now, unit), self.look(before, unit)) for unit in step.active]
         ).tolist()
         for unit, change in zip(step.active, changes):
             if not np.isfinite(change):
                 raise NotFiniteSignalError(self.name, unit.sigma)
             self.seen.setdefault(unit.step, []).append(change)
         return aggregated(np.array(changes), step, self.aggregate, self.frames)
+
+    def change(self, now: Look, before: Look) -> Tensor:
+        """Of the stream that changed most."""
+        if self.model is None:
+            return self.measure(None, now, before)
+        streams = zip(self.model.streams(now.x), self.model.streams(before.x))
+        changes = [self.measure(self.model, now._replace(x=x), before._replace(x=past)) for x, past in streams]
+        return torch.stack(changes).amax()
 
     def look(self, at: tuple[Tensor, np.ndarray], unit: Unit) -> Look:
         x, sigma = at

@@ -10,9 +10,10 @@ import torch
 
 from scope_core import MAGI, PRESETS, SKYREELS, Gate, Settings, plan, sample
 from scope_core.loop.correct import Corrected
-from scope_core.loop.rollout import NotFiniteError
+from scope_core.loop.rollout import Field, NotFiniteError
 from scope_core.loop.solver import SOLVERS, Euler, UniPC, per_frame
 from scope_core.methods import Planned, TaylorSeer
+from scope_core.signals import Features
 from tests.core.test_magi_loop import Fixture
 from tests.core.test_rollout import SCHEDULES, Run, guided, hooked, model  # noqa: F401
 
@@ -23,7 +24,7 @@ TEN = dict(enumerate((3.0, -1.0, 4.0, 1.0, -5.0, 9.0, 2.0, -6.0, 5.0, 3.0)))
 """x0 predictions by step."""
 
 
-class Line:
+class Line(Features, Field):
     """A model and its field whose x0 prediction of a frame is a + b k at its step k, wherever the latents are."""
 
     layers = 0

@@ -13,8 +13,10 @@ from scope_core import MAGI, PRESETS, Gate, ScheduleError, Settings, sample
 from scope_core.demo.shipped import MagiDemo
 from scope_core.demo.words import tokenize
 from scope_core.families.magi import CHUNK, TEXT_SCALE, ChunkField, ChunkModel, Reach, step_size
+from scope_core.loop.rollout import Field
 from scope_core.methods import Scope, TeaCache
 from scope_core.networks.magi import MagiTransformer, config_of
+from scope_core.signals import Features
 
 FIXTURES = Path(__file__).parents[1] / "fixtures" / "magi1"
 NULL_TOKENS = 50
@@ -253,7 +255,7 @@ def test_what_scope_keeps_at_240_frames_of_480x480_is_small(preset):
     assert 5e6 < trace.memory < 60e6
 
 
-class Blank:
+class Blank(Features, Field):
     """A model and its field whose velocity is a new tensor of zeros; its latents still move in the fourth decimal, so
     that nothing divides by 0."""
 

@@ -8,8 +8,10 @@ import numpy as np
 import torch
 
 from scope_core import FAMILIES
+from scope_core.loop.rollout import Field
 from scope_core.schedule import ARSchedule, Defaults, Family, ScheduleError
 from scope_core.schedule.columns import active_columns, window_columns
+from scope_core.signals import Features
 
 CHUNK = 3
 """Latent frames."""
@@ -67,7 +69,7 @@ class ToyByChunk(Toy):
 TOYS = (Toy(), ToyByChunk())
 
 
-class ToyModel:
+class ToyModel(Features):
     """Four linear layers over the channels of hidden states [B, pixels, C]."""
 
     layers = LAYERS
@@ -99,7 +101,7 @@ class ToyModel:
         return ToyField(self)
 
 
-class ToyField:
+class ToyField(Field):
     layers = LAYERS
 
     def __init__(self, model):

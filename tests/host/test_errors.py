@@ -1,12 +1,16 @@
 """Errors as people read them."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 from comfy.nested_tensor import NestedTensor
 from execution import full_type_name
 from scope_pack.nodes import classes_under
+from scope_pack.nodes.comfy import demo
 from scope_pack.nodes.comfy.families import NotPreparedError
-from scope_pack.nodes.comfy.sampling import UnsuitableError, VideoSampler, check_video
+from scope_pack.nodes.comfy.latents import UnsuitableError, check_video
+from scope_pack.nodes.comfy.sampling import VideoSampler
 from scope_pack.nodes.quality import DifferentVideosError
 from scope_pack.scope_core import PRESETS, ScheduleError
 
@@ -19,9 +23,9 @@ def test_comfyui_shows_every_error_of_the_pack_by_a_short_name():
 
 
 def test_latents_that_are_not_of_a_video_are_refused_by_every_sampler():
-    audio = torch.zeros(1, 64, 44)
+    audio, guider = torch.zeros(1, 64, 44), SimpleNamespace(model_patcher=demo.load_demo_model())
     with pytest.raises(UnsuitableError, match=r"not that of a video: its shape is \[1, 64, 44\]"):
-        VideoSampler(None, PRESETS["off"], "unipc", print).sample(None, None, {}, None, audio)
+        VideoSampler(None, PRESETS["off"], "unipc", print).sample(guider, None, {}, None, audio)
     with pytest.raises(UnsuitableError, match="of audio"):
         check_video(torch.zeros(1, 8, 16, 22), "audio")
     with pytest.raises(UnsuitableError, match="schedule node"):

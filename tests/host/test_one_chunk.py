@@ -1,0 +1,481 @@
+"""Any flow MODEL as one chunk, beside the host's own sampler: bit for bit when nothing is skipped."""
+
+import json
+from types import SimpleNamespace
+
+import comfy.conds
+import comfy.controlnet
+import comfy.hooks
+import comfy.latent_formats
+import comfy.model_base
+import comfy.model_patcher
+import comfy.sample
+import comfy.samplers
+import comfy.sd
+import comfy.supported_models_base
+import pytest
+import torch
+from comfy.nested_tensor import NestedTensor
+from comfy_extras.nodes_model_advanced import ModelSamplingSD3
+from diffusers import UniPCMultistepScheduler
+from scope_pack.nodes import sampling
+from scope_pack.nodes.comfy import flow
+from scope_pack.nodes.comfy.families import NotPreparedError, family_of
+from scope_pack.nodes.comfy.latents import UnsuitableError
+from scope_pack.nodes.comfy.sampling import VideoSampler
+from scope_pack.nodes.comfy.skyreels import Windows
+from scope_pack.scope_core import FLOW, Gate
+from scope_pack.scope_core.methods import Scope, TaylorSeer, TeaCache
+from scope_pack.scope_core.settings import PRESETS, Settings
+
+STEPS, SHIFT, SEED = 10, 5.0, 3
+SIZE = (1, 16, 5, 8, 8)
+NODE = SimpleNamespace(unique_id="1", dynprompt=SimpleNamespace(get_node=lambda name: {"class_type": "", "inputs": {}}))
+SKIPPING = Settings(TaylorSeer(3), Gate(9, 0, 0))
+
+
+@pytest.fixture(autouse=True)
+def no_server(monkeypatch):
+    monkeypatch.setattr(sampling.events, "send_step", lambda *what: None)
+
+
+def wan(kind="t2v"):
+    """A tiny random Wan model as the host loads its files: text to video, image to video (with `c_concat`)."""
+    shapes = {
+        "patch_embedding.weight": (256, 36 if kind == "i2v" else 16, 1, 2, 2),
+        "patch_embedding.bias": (256,),
+        "text_embedding.0.weight": (256, 64),
+        "text_embedding.0.bias": (256,),
+        "text_embedding.2.weight": (256, 256),
+        "text_embedding.2.bias": (256,),
+        "time_embedding.0.weight": (256, 256),
+        "time_embedding.0.bias": (256,),
+        "time_embedding.2.weight": (256, 256),
+        "time_embedding.2.bias": (256,),
+        "time_projection.1.weight": (6 * 256, 256),
+        "time_projection.1.bias": (6 * 256,),
+        "head.modulation": (1, 2, 256),
+        "head.head.weight": (64, 256),
+        "head.head.bias": (64,),
+    }
+    for i in range(2):
+        shapes |= {f"blocks.{i}.modulation": (1, 6, 256)}
+        shapes |= {f"blocks.{i}.norm3.{what}": (256,) for what in ("weight", "bias")}
+        shapes |= {f"blocks.{i}.ffn.0.weight": (512, 256), f"blocks.{i}.ffn.0.bias": (512,)}
+        shapes |= {f"blocks.{i}.ffn.2.weight": (256, 512), f"blocks.{i}.ffn.2.bias": (256,)}
+        for attention in ("self_attn", "cross_attn"):
+            for part in "qkvo":
+                shapes |= {f"blocks.{i}.{attention}.{part}.weight": (256, 256)}
+                shapes |= {f"blocks.{i}.{attention}.{part}.bias": (256,)}
+            shapes |= {f"blocks.{i}.{attention}.norm_{part}.weight": (256,) for part in "qk"}
+        if kind == "i2v":
+            shapes |= {f"blocks.{i}.cross_attn.{part}_img.weight": (256, 256) for part in "kv"}
+            shapes |= {f"blocks.{i}.cross_attn.{part}_img.bias": (256,) for part in "kv"}
+            shapes |= {f"blocks.{i}.cross_attn.norm_k_img.weight": (256,)}
+    if kind == "i2v":
+        for layer, shape in (0, (1280,)), (1, (1280, 1280)), (3, (256, 1280)), (4, (256,)):
+            shapes |= {f"img_emb.proj.{layer}.weight": shape, f"img_emb.proj.{layer}.bias": shape[:1]}
+    generator = torch.Generator().manual_seed(1)
+    state = {key: torch.randn(shape, generator=generator) * 0.06 for key, shape in shapes.items()}
+    told = {"config": json.dumps({"transformer": {"text_dim": 64}})}
+    return comfy.sd.load_diffusion_model_state_dict(state, {"dtype": torch.float32}, told)
+
+
+@pytest.fixture(scope="module")
+def t2v():
+    return wan()
+
+
+@pytest.fixture(scope="module")
+def i2v():
+    return wan("i2v")
+
+
+def prompts(image=False, strength=1.0):
+    generator = torch.Generator().manual_seed(5)
+
+    def prompt():
+        options = {"pooled_output": None}
+        if image:
+            options |= {
+                "concat_latent_image": torch.randn(SIZE, generator=generator),
+                "concat_mask": torch.randint(0, 2, (1, 1, *SIZE[2:]), generator=generator).float(),
+                "clip_vision_output": SimpleNamespace(
+                    penultimate_hidden_states=torch.randn(1, 257, 1280, generator=generator)
+                ),
+            }
+        return [[torch.randn(1, 7, 64, generator=generator) * strength, options]]
+
+    return prompt(), prompt()
+
+
+def latent(mask=False, size=SIZE):
+    if not mask:
+        return {"samples": torch.zeros(size)}
+    generator = torch.Generator().manual_seed(6)
+    known = torch.zeros(1, 1, *size[2:])
+    known[:, :, 1:, 2:] = 1
+    return {"samples": torch.randn(size, generator=generator), "noise_mask": known}
+
+
+def stock(model, given, conds, cfg, steps=STEPS, sampler="euler", **more):
+    """What the host's KSampler makes, scheduler simple."""
+    samples = comfy.sample.fix_empty_latent_channels(model, given["samples"])
+    noise = comfy.sample.prepare_noise(samples, SEED)
+    return comfy.sample.sample(
+        model,
+        noise,
+        steps,
+        cfg,
+        sampler,
+        "simple",
+        *conds,
+        samples,
+        noise_mask=given.get("noise_mask"),
+        disable_pbar=True,
+        seed=SEED,
+        **more,
+    )
+
+
+def ours(model, given, conds, cfg, settings=PRESETS["off"], steps=STEPS, shift=SHIFT, solver="euler"):
+    asked = sampling.Request(model, *conds, given, None, SEED, steps, cfg, shift, solver)
+    made, run = sampling.render(NODE, asked, settings)
+    return made["samples"], run.trace
+
+
+def advanced(model, given, conds, cfg, sigmas, settings=PRESETS["off"], noise=True, solver="euler"):
+    """What SamplerCustomAdvanced makes with SCOPE Sampler (Advanced)."""
+    traces = []
+    guider = comfy.samplers.CFGGuider(model)
+    guider.set_conds(*conds)
+    guider.set_cfg(cfg)
+    x = comfy.sample.prepare_noise(given["samples"], SEED) if noise else torch.zeros_like(given["samples"])
+    made = guider.sample(
+        x,
+        given["samples"],
+        VideoSampler(None, settings, solver, traces.append),
+        sigmas,
+        given.get("noise_mask"),
+        disable_pbar=True,
+        seed=SEED,
+    )
+    return made, traces[0]
+
+
+def shifted(model, shift=SHIFT):
+    return ModelSamplingSD3().patch(model, shift)[0]
+
+
+@pytest.mark.parametrize("mask", [False, True], ids=["whole", "noise mask"])
+@pytest.mark.parametrize("cfg", [4.0, 1.0])
+@pytest.mark.parametrize("kind", ["t2v", "i2v"])
+def test_off_is_ksampler_bit_for_bit(request, kind, cfg, mask):
+    model, conds, given = shifted(request.getfixturevalue(kind)), prompts(kind == "i2v"), latent(mask)
+    assert family_of(model).family is FLOW
+    expected = stock(model, given, conds, cfg)
+    made, trace = ours(model, given, conds, cfg)
+    assert torch.equal(made, expected)
+    assert trace.forwards == STEPS * (1 if cfg == 1 else 2) and trace.totals["computed"] == STEPS
+    sigmas = comfy.samplers.calculate_sigmas(model.get_model_object("model_sampling"), "simple", STEPS)
+    assert torch.equal(advanced(model, given, conds, cfg, sigmas)[0], expected)
+
+
+def test_another_shift_than_the_models_counts_and_is_told(t2v):
+    conds = prompts()
+    made, trace = ours(t2v, latent(), conds, 4.0)
+    assert torch.equal(made, stock(shifted(t2v), latent(), conds, 4.0))
+    (said,) = [text for text in trace.run["warnings"] if "shift" in text]
+    assert "comes with shift 8, but the sampler has a shift of its own, which counts: 5" in said
+    assert t2v.get_model_object("model_sampling").shift == 8, "the MODEL itself stays as it was"
+    assert not [text for text in ours(t2v, latent(), conds, 4.0, shift=8.0)[1].run["warnings"] if "shift" in text]
+
+
+@pytest.mark.parametrize("mask", [False, True], ids=["whole", "noise mask"])
+def test_two_stages_with_sliced_sigmas_are_those_of_ksampler_advanced(t2v, i2v, mask):
+    """Two experts take over from each other so: the second run begins with an empty history."""
+    image, text = prompts(image=True), prompts()
+    given = latent(mask)
+    first = stock(i2v, given, image, 4.0, start_step=0, last_step=4, force_full_denoise=False)
+    expected = stock_again(t2v, {**given, "samples": first}, text, 3.0)
+    sigmas = comfy.samplers.calculate_sigmas(t2v.get_model_object("model_sampling"), "simple", STEPS)
+    half, _ = advanced(i2v, given, image, 4.0, sigmas[:5])
+    assert torch.equal(half, first)
+    made, _ = advanced(t2v, {**given, "samples": half}, text, 3.0, sigmas[4:], noise=False)
+    assert torch.equal(made, expected)
+    _, high = advanced(i2v, given, image, 4.0, sigmas[:5], SKIPPING)
+    _, low = advanced(t2v, {**given, "samples": half}, text, 3.0, sigmas[4:], SKIPPING, noise=False)
+    assert [modes(trace) for trace in (high, low)] == ["RPPR", "RPPRPP"]
+
+
+def stock_again(model, given, conds, cfg):
+    return comfy.sample.sample(
+        model,
+        torch.zeros_like(given["samples"]),
+        STEPS,
+        cfg,
+        "euler",
+        "simple",
+        *conds,
+        given["samples"],
+        disable_noise=True,
+        start_step=4,
+        noise_mask=given.get("noise_mask"),
+        disable_pbar=True,
+        seed=SEED,
+    )
+
+
+def modes(trace):
+    return "".join(step["modes"] for segment in trace.segments for step in segment.steps)
+
+
+def rules(trace):
+    return "".join(step["rules"] for segment in trace.segments for step in segment.steps)
+
+
+class Reminder(comfy.controlnet.ControlBase):
+    """A ControlNet that has nothing to add, within a range."""
+
+    def get_control(self, x, t, cond, batched, transformer_options):
+        return None
+
+    def copy(self):
+        return self.copy_to(self) or self
+
+    def get_models(self):
+        return []
+
+
+def ranged():
+    """Another prompt from 40 % of the noise levels on."""
+    (first, negative), (second, _) = prompts(), prompts(strength=3.0)
+    first[0][1]["end_percent"] = second[0][1]["start_percent"] = 0.4
+    return [*first, *second], negative
+
+
+def hooked():
+    """A LoRA that leaves at 40 %."""
+    generator = torch.Generator().manual_seed(9)
+    name = "diffusion_model.blocks.0.self_attn.q.lora"
+    lora = {f"{name}_{way}.weight": torch.randn(shape, generator=generator) for way, shape in LORA.items()}
+    hooks = comfy.hooks.create_hook_lora(lora, 0.5, 0.0)
+    keyframes = comfy.hooks.HookKeyframeGroup()
+    for strength, start in ((1.0, 0.0), (0.0, 0.4)):
+        keyframes.add(comfy.hooks.HookKeyframe(strength=strength, start_percent=start))
+    hooks.set_keyframes_on_hooks(keyframes)
+    positive, negative = prompts()
+    positive[0][1]["hooks"] = hooks
+    return positive, negative
+
+
+def controlled():
+    """A ControlNet that begins at 40 %."""
+    positive, negative = prompts()
+    positive[0][1]["control"] = Reminder().set_cond_hint(torch.zeros(1, 3, 8, 8), 1.0, (0.4, 1.0))
+    positive[0][1]["control_apply_to_uncond"] = False
+    return positive, negative
+
+
+LORA = {"up": (256, 4), "down": (4, 256)}
+
+
+@pytest.mark.parametrize("make", [ranged, hooked, controlled])
+@pytest.mark.parametrize("settings", [SKIPPING, PRESETS["fast"]], ids=["taylorseer", "planned"])
+def test_where_conditioning_changes_it_is_computed_and_the_history_dropped(t2v, make, settings):
+    model = shifted(t2v)
+    sampler = model.get_model_object("model_sampling")
+    sigmas = comfy.samplers.calculate_sigmas(sampler, "simple", STEPS)
+    border = int((sigmas > sampler.percent_to_sigma(0.4)).sum())
+    made, trace = ours(model, latent(), make(), 4.0, settings)
+    assert rules(trace)[border] == "b" and rules(trace).count("b") == 1 and "P" in modes(trace)[border:]
+    off, _ = ours(model, latent(), make(), 4.0)
+    assert torch.equal(off, stock(model, latent(), make(), 4.0)) and not torch.equal(off, made)
+
+
+def test_conditioning_that_stays_has_no_border(t2v):
+    assert "b" not in rules(ours(shifted(t2v), latent(), prompts(), 4.0, SKIPPING)[1])
+
+
+class Toy(torch.nn.Module):
+    """A network of another kind than Wan's, of one stream of latents or of several."""
+
+    def __init__(self, device=None, operations=None, in_channels=4):
+        super().__init__()
+        self.weight, self.dtype = torch.nn.Parameter(torch.full((1,), 0.7)), torch.float32
+
+    def forward(self, x, t, context=None, **kwargs):
+        level = (t / t.max().clamp(min=1)).view(-1, *[1] * 4)
+        if isinstance(x, list):
+            return [self.one(part, level[..., : part.ndim - 4]) * fast for part, fast in zip(x, (1, 30))]
+        return self.one(x, level)
+
+    def one(self, x, level):
+        return torch.sin(x * self.weight) + x.roll(1, -1) * level.flatten()[0]
+
+
+class ToyHost(comfy.model_base.BaseModel):
+    def extra_conds(self, **kwargs):
+        made = super().extra_conds(**kwargs)
+        if len(kwargs.get("latent_shapes") or ()) > 1:
+            made["latent_shapes"] = comfy.conds.CONDConstant(kwargs["latent_shapes"])
+        return made
+
+
+def toy(kind="FLOW", channels=4, dimensions=2):
+    class Format(comfy.latent_formats.LatentFormat):
+        latent_channels, latent_dimensions = channels, dimensions
+
+    class Config(comfy.supported_models_base.BASE):
+        unet_extra_config, latent_format, sampling_settings = {}, Format, {}
+
+    model = ToyHost(Config({"in_channels": channels}), comfy.model_base.ModelType[kind], unet_model=Toy)
+    return comfy.model_patcher.ModelPatcher(model, torch.device("cpu"), torch.device("cpu"))
+
+
+AUDIO_AND_VIDEO = NestedTensor([torch.zeros(1, 4, 3, 4, 4), torch.zeros(1, 2, 6)])
+
+
+def test_an_image_is_one_too():
+    """Of a model whose shift is 1, and of Flux's kind."""
+    for kind in ("FLOW", "FLUX"):
+        model, given = toy(kind), {"samples": torch.zeros(2, 4, 8, 6), "downscale_ratio_spacial": 8}
+        made, trace = ours(model, given, prompts(), 1.0, shift=1.0)
+        assert torch.equal(made, stock(model, given, prompts(), 1.0)) and made.shape == (2, 4, 8, 6)
+        assert bool([text for text in trace.run["warnings"] if "brings its own noise levels"]) == (kind == "FLUX")
+
+
+def test_video_and_audio_in_one_pack_are_the_hosts():
+    model, given = toy(dimensions=3), {"samples": AUDIO_AND_VIDEO}
+    made, trace = ours(model, given, prompts(), 2.0, shift=1.0)
+    expected = stock(model, given, prompts(), 2.0)
+    assert [part.shape for part in made.unbind()] == [part.shape for part in AUDIO_AND_VIDEO.unbind()]
+    assert all(torch.equal(*parts) for parts in zip(made.unbind(), expected.unbind()))
+    sigmas = comfy.samplers.calculate_sigmas(model.get_model_object("model_sampling"), "simple", STEPS)
+    again, _ = advanced(model, given, prompts(), 2.0, sigmas)
+    assert all(torch.equal(*parts) for parts in zip(again.unbind(), expected.unbind()))
+
+
+@pytest.mark.parametrize("signal", ["sea", "latent"])
+def test_either_stream_has_a_pack_computed(monkeypatch, signal):
+    """The audio moves fast and has a tenth of the numbers: looked at together, its change is lost."""
+    settings = Settings(Scope(tau_c=0, tau_p=0.7, signal=signal), Gate(9, 0, 0))
+    model, given = toy(dimensions=3), {"samples": AUDIO_AND_VIDEO}
+    _, apart = ours(model, given, prompts(), 1.0, settings, shift=1.0)
+    monkeypatch.setattr(flow, "packed_shapes", lambda *what: [])
+    _, together = ours(model, given, prompts(), 1.0, settings, shift=1.0)
+    assert together.totals["computed"] < apart.totals["computed"] < STEPS
+
+
+def test_noise_on_top_of_the_video_is_flow_matching_after_a_change_of_variables():
+    """Cosmos Predict 2: the host steps in sigma up to 80, the loop in s = sigma / (1 + sigma), to the same end."""
+    model, given = toy("FLOW_COSMOS"), {"samples": torch.zeros(1, 4, 8, 6)}
+    sigmas = comfy.samplers.calculate_sigmas(model.get_model_object("model_sampling"), "simple", 200)
+    made, trace = ours(model, given, prompts(), 1.0, steps=200)
+    levels = trace.segments[0].header["sigmas"]
+    assert levels[0] == pytest.approx(80 / 81, abs=1e-5) and levels[-1] == 0
+    fine = stock(model, given, prompts(), 1.0, 4000)
+    coarse = stock(model, given, prompts(), 1.0, 200)
+    assert (made - fine).abs().max() < 0.5 * (coarse - fine).abs().max() < 0.1
+    assert torch.equal(advanced(model, given, prompts(), 1.0, sigmas)[0], made)
+    _, trace = ours(model, given, prompts(), 1.0, SKIPPING)
+    assert "P" in modes(trace)
+
+
+@pytest.mark.parametrize(
+    "kind, words",
+    [
+        ("EPS", "samples as ModelSamplingDiscrete EPS"),
+        ("V_PREDICTION", "samples as ModelSamplingDiscrete V_PREDICTION"),
+        ("EDM", "samples as ModelSamplingContinuousEDM EDM"),
+        ("IMG_TO_IMG_FLOW", "image-to-image flow.*KSampler"),
+    ],
+)
+def test_what_is_not_flow_matching_is_refused_with_the_reason(kind, words):
+    model, given = toy(kind), {"samples": torch.zeros(1, 4, 8, 6)}
+    sigmas = torch.linspace(1, 0, 5)
+    for sample in (ours, lambda *what: advanced(*what, sigmas)):
+        with pytest.raises(NotPreparedError, match=words):
+            sample(model, given, prompts(), 1.0)
+
+
+def test_a_latent_that_noise_would_replace_is_refused(t2v):
+    with pytest.raises(UnsuitableError, match="not empty, and all of it would be replaced.*mask.*last of the sigmas"):
+        ours(t2v, {"samples": torch.ones(SIZE)}, prompts(), 4.0)
+
+
+def test_a_schedule_of_chunks_is_refused(t2v):
+    asked = sampling.Request(t2v, *prompts(), latent(), Windows(), SEED, STEPS, 4.0, SHIFT, "euler")
+    with pytest.raises(UnsuitableError, match="comes from AR Schedule, but this model makes the whole.*Disconnect"):
+        sampling.render(NODE, asked, PRESETS["off"])
+
+
+def test_methods_inside_the_network_need_one_that_is_known(t2v):
+    inside = Settings(TeaCache(10), Gate(3, 1, 0))
+    assert "C" in modes(ours(shifted(t2v), latent(), prompts(), 4.0, inside)[1])
+    with pytest.raises(UnsuitableError, match="networks of the Wan family; this one is Toy"):
+        ours(toy(), {"samples": torch.zeros(1, 4, 8, 6)}, prompts(), 1.0, inside)
+
+
+def test_a_network_without_a_known_embedding_decides_on_the_noise_level(t2v):
+    given = {"samples": torch.zeros(1, 4, 8, 6)}
+    by = {signal: Settings(Scope(tau_c=0, tau_p=0.5, signal=signal), Gate(3)) for signal in ("modulation", "sigma")}
+    asked, level = (ours(toy(), given, prompts(), 1.0, settings, shift=8.0)[1] for settings in by.values())
+    assert modes(asked) == modes(level) and "P" in modes(level)
+    assert "'modulation' looks at is not known in a Toy; the noise level" in " ".join(asked.run["warnings"])
+    assert "not known" not in " ".join(level.run["warnings"])
+    for signal in ("modulation", "embedding", "latent", "motion"):
+        settings = Settings(Scope(tau_c=0, tau_p=0.5, signal=signal), Gate(3))
+        if signal != "motion":
+            assert "not known" not in " ".join(ours(t2v, latent(), prompts(), 4.0, settings)[1].run["warnings"])
+
+
+def test_unipc_is_that_of_diffusers(t2v):
+    """The host's is another implementation. Same network, same levels, 2e-5."""
+    conds = prompts()
+    made, _ = ours(shifted(t2v), latent(), conds, 1.0, solver="unipc")
+    scheduler = UniPCMultistepScheduler(
+        solver_order=2, prediction_type="flow_prediction", use_flow_sigmas=True, flow_shift=SHIFT
+    )
+    model = shifted(t2v)
+    sigmas = comfy.samplers.calculate_sigmas(model.get_model_object("model_sampling"), "simple", STEPS)
+    scheduler.set_timesteps(STEPS)
+    scheduler.sigmas = sigmas.clone()
+    scheduler.sigmas[0] = 1 - 1e-6
+    velocities = {}
+
+    def sampler(guider, x, sigmas, extra):
+        for i, t in enumerate(scheduler.timesteps):
+            x0 = guider(x, sigmas[i].expand(1), model_options=extra["model_options"], seed=SEED)
+            velocities[i] = (x - x0) / sigmas[i]
+            x = scheduler.step(velocities[i], t, x, return_dict=False)[0]
+        return x
+
+    class Reference(comfy.samplers.Sampler):
+        def sample(self, guider, sigmas, extra, callback, noise, latent, mask, disable):
+            return sampler(guider, noise, sigmas, extra)
+
+    guider = comfy.samplers.CFGGuider(model)
+    guider.set_conds(*conds)
+    guider.set_cfg(1.0)
+    noise = comfy.sample.prepare_noise(torch.zeros(SIZE), SEED)
+    expected = guider.sample(noise, torch.zeros(SIZE), Reference(), sigmas, disable_pbar=True, seed=SEED)
+    assert (made - expected).abs().max() < 2e-5
+
+
+def test_a_diffusion_forcing_file_of_the_hosts_loader_is_told(t2v):
+    model = t2v.clone()
+    model.cached_patcher_init = (None, ("models/SkyReels-V2-DF-1.3B-540P.safetensors", {}))
+    _, trace = ours(model, latent(), prompts(), 1.0, steps=2)
+    assert "load it with Load AR Video Model" in " ".join(trace.run["warnings"])
+    assert trace.run["model"] == "WAN21 (SkyReels-V2-DF-1.3B-540P.safetensors)"
+
+
+def test_runs_do_not_know_each_other(t2v):
+    """docs/architecture.md, law 4; and nothing of a run stays in the MODEL."""
+    model = shifted(t2v)
+    options = json.dumps(model.model_options, default=str)
+    fresh, _ = ours(model, latent(), prompts(), 4.0, SKIPPING)
+    ours(model, latent(mask=True), hooked(), 1.0, PRESETS["fast"])
+    assert torch.equal(ours(model, latent(), prompts(), 4.0, SKIPPING)[0], fresh)
+    assert json.dumps(model.model_options, default=str) == options
