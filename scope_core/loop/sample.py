@@ -38,6 +38,9 @@ class Model(Features, Protocol):
 class Run:
     """What the segments of one run share: made for it, gone with it."""
 
+    corrected: Corrected | None = None
+    """What corrects the past of the newest segment."""
+
     def __init__(
         self,
         schedule: ARSchedule,
@@ -63,6 +66,11 @@ class Run:
         self.settings = settings
         self.trace.run["settings"] = self.settings.to_json()
 
+    def changed(self) -> None:
+        """Somebody has changed the latents: no step before that is taken again."""
+        if self.corrected:
+            self.corrected.forget()
+
     def segment(
         self,
         model: Model,
@@ -79,6 +87,7 @@ class Run:
         field = model.field(segment, self.schedule, self.seed, not control.joint, start)
         solver = self.make_solver(self.schedule.sigmas)
         corrected = Corrected(solver, self.schedule.sigmas) if self.settings.correct and control.method.depth else None
+        self.corrected = corrected
         record, before = self.trace.begin(segment), model.forwards
 
         def told(step: Step, x0: Tensor) -> None:

@@ -17,7 +17,7 @@ FLOORS = [
     {"networks"},
     {"loop"},
     {"families"},
-    {"study"},
+    {"study", "pipelines"},
     {"demo"},
 ]
 """Rooms of scope_core from the ground up; a room imports from its own floor's rooms only if it is that room."""
@@ -97,6 +97,12 @@ def test_only_the_adapters_touch_the_host():
             r"^\s*(?:import|from) (comfy|folder_paths|server|latent_preview)\b", path.read_text(), re.MULTILINE
         )
         assert not found or "comfy" in path.relative_to(ROOT).parts, path
+
+
+def test_only_the_pipelines_import_diffusers():
+    """It is an extra."""
+    found = {path for path in SOURCES if re.search(r"^\s*(?:import|from) diffusers\b", path.read_text(), re.MULTILINE)}
+    assert found and all("pipelines" in path.relative_to(ROOT).parts for path in found)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
