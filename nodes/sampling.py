@@ -92,10 +92,13 @@ def sampling_inputs(**link: bool) -> list[io.Input]:
         io.Float.Input(
             "shift",
             default=8.0,
-            min=0.1,
+            min=0.0,
             max=100.0,
             step=0.1,
-            tooltip="How much of the steps is spent at high noise. SkyReels: 8, image to video 5. MAGI-1: 3.",
+            tooltip=(
+                "How much of the steps is spent at high noise. SkyReels: 8, image to video 5. MAGI-1: 3. Any other"
+                " model: as ModelSamplingSD3 sets it, and 0 leaves the MODEL's own."
+            ),
         ),
     ]
 
@@ -205,8 +208,8 @@ def render(hidden: Any, asked: Request, settings: Settings) -> tuple[dict[str, A
     noise = sampling.start_noise(model, asked.latent, asked.seed, unrolling)
     unrolling.check_size(noise)
     family = family_of(model)
-    overridden = family.set_shift(model, asked.shift)
     schedule = family.schedule(model, unrolling, family.frames(noise), asked.steps, asked.shift)
+    overridden = family.set_shift(model, asked.shift or schedule.shift)
     run = Run(
         schedule, settings, asked.solver, asked.seed, sampling.begin_trace(model, schedule, settings, asked.solver)
     )

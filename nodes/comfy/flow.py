@@ -19,12 +19,18 @@ import comfy.samplers
 import numpy as np
 import torch
 from comfy.ldm.wan.model import WanModel, sinusoidal_embedding_1d
-from comfy.model_sampling import CONST, COSMOS_RFLOW, IMG_TO_IMG_FLOW, ModelSamplingDiscreteFlow
+from comfy.model_sampling import (
+    CONST,
+    COSMOS_RFLOW,
+    IMG_TO_IMG_FLOW,
+    ModelSamplingDiscreteFlow,
+    ModelSamplingFlux,
+)
 from torch import Tensor
 
 from ...scope_core.families.flow import FLOW, FlowModel
 from ...scope_core.loop.residuals import BlockPass
-from ...scope_core.schedule import ARSchedule, Segment, Step, check_shift
+from ...scope_core.schedule import ARSchedule, Segment, Step
 from ...scope_core.settings import Settings
 from .conds import holding
 from .families import FAMILIES, HostFamily, NotPreparedError, register
@@ -61,7 +67,8 @@ class Whole(Unrolling):
     def schedule(
         self, frames: int, steps: int, shift: float | None = None, levels: tuple[float, ...] | None = None
     ) -> ARSchedule:
-        return FLOW.schedule(frames, steps, FLOW.defaults.shift if shift is None else shift, levels)
+        """A shift of 0 is the MODEL's own, for which the usual one stands until it is known."""
+        return FLOW.schedule(frames, steps, shift or FLOW.defaults.shift, levels)
 
     def whole(self, frames: int) -> int:
         return frames
@@ -252,28 +259,36 @@ class HostOneChunk(HostFamily):
                 " something else"
             )
 
-    def model_sampling(self, patcher: Any, shift: float) -> ModelSamplingDiscreteFlow:
+    def own_shift(self, patcher: Any) -> float:
+        """What stands for the shift of a MODEL that a run leaves alone."""
         known = patcher.get_model_object("model_sampling")
+        if isinstance(known, ModelSamplingDiscreteFlow):
+            return known.shift
+        return math.exp(known.shift) if isinstance(known, ModelSamplingFlux) else 1.0
+
+    def model_sampling(self, patcher: Any, shift: float) -> ModelSamplingDiscreteFlow:
+        """As ModelSamplingSD3 sets it, for the models that it is for; others keep their own."""
+        known = patcher.get_model_object("model_sampling")
+        if not isinstance(known, ModelSamplingDiscreteFlow) or known.shift == shift:
+            return known
         own = copy.deepcopy(known)
         own.set_parameters(shift, multiplier=known.multiplier)
         return own
 
     def set_shift(self, patcher: Any, shift: float) -> str:
-        """As ModelSamplingSD3 does, for the models that it is for; others keep their own."""
-        self.check(patcher)
-        check_shift(shift)
-        known = patcher.get_model_object("model_sampling")
-        if not isinstance(known, ModelSamplingDiscreteFlow):
+        own = self.own_shift(patcher)
+        if shift == own:
+            return ""
+        known, made = patcher.get_model_object("model_sampling"), self.model_sampling(patcher, shift)
+        if made is known:
             return (
                 "this MODEL brings its own noise levels, which nodes such as ModelSamplingFlux or ModelSamplingLTXV set;"
                 " the sampler's shift leaves them as they are."
             )
-        if known.shift == shift:
-            return ""
-        patcher.add_object_patch("model_sampling", self.model_sampling(patcher, shift))
+        patcher.add_object_patch("model_sampling", made)
         return (
-            f"this MODEL comes with shift {known.shift:g}, but the sampler has a shift of its own, which counts:"
-            f" {shift:g}. Set it to {known.shift:g} to sample as KSampler would."
+            f"this MODEL comes with shift {own:g}, but the sampler has a shift of its own, which counts: {shift:g}. Set"
+            f" it to 0 or {own:g} to sample as KSampler would."
         )
 
     def remarks(self, patcher: Any, settings: Settings) -> list[str]:
@@ -321,15 +336,17 @@ class HostOneChunk(HostFamily):
         return tuple(sigmas.tolist())
 
     def sigmas(self, patcher: Any, schedule: ARSchedule, segment: Segment) -> Tensor:
-        return self.of_scheduler(patcher, schedule.steps)
-
-    def of_scheduler(self, patcher: Any, steps: int) -> Tensor:
-        return comfy.samplers.calculate_sigmas(patcher.get_model_object("model_sampling"), SCHEDULER, steps)
+        return comfy.samplers.calculate_sigmas(
+            self.model_sampling(patcher, schedule.shift), SCHEDULER, schedule.steps
+        )
 
     def schedule(self, patcher: Any, unrolling: Unrolling, frames: int, steps: int, shift: float) -> ARSchedule:
         """That of the table where the MODEL has its levels, so that it is the one of the plan."""
+        self.check(patcher)
+        if not shift or not isinstance(patcher.get_model_object("model_sampling"), ModelSamplingDiscreteFlow):
+            shift = self.own_shift(patcher)
         planned = unrolling.schedule(frames, steps, shift)
-        levels = self.levels(patcher, self.of_scheduler(patcher, steps))
+        levels = self.levels(patcher, self.sigmas(patcher, planned, planned.segments[0]))
         return planned if np.array_equal(planned.sigmas, levels) else unrolling.schedule(frames, steps, shift, levels)
 
     def unroll(self, sample, noise, latent, schedule, start, end, bridge=None) -> list[Tensor]:

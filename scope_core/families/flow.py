@@ -6,6 +6,7 @@ run without skipping is the host's own. What is exact, and against what it was c
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -28,6 +29,7 @@ class Flow(Family):
     title = "Flow matching, one chunk"
     architecture = "Wan"
     defaults = Defaults(steps=30, cfg=6.0, shift=8.0, solver="euler")
+    solver_options: ClassVar = {"unipc": {"match_reference": False}}
     tables = ("simple",)
     fewest_steps = 1
 

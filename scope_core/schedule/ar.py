@@ -9,7 +9,7 @@ else asks the object and never its name.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import pairwise
@@ -79,6 +79,8 @@ class Family(ABC):
     defaults: ClassVar[Defaults]
     paper: ClassVar[str] = "paper_fast"
     """Preset of what the SCOPE paper printed for it."""
+    solver_options: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+    """Keywords of solvers, by key, where its published code takes steps otherwise than they do by default."""
     fps: ClassVar[int] = 24
     """Frames per second of its videos."""
     by_chunk: ClassVar[bool] = False
