@@ -55,6 +55,7 @@ class Whole(Unrolling):
     family = FLOW
     node = ""
     start = end = vae = None
+    by_length = False
     note = ""
 
     @classmethod
@@ -72,6 +73,9 @@ class Whole(Unrolling):
 
     def whole(self, frames: int) -> int:
         return frames
+
+    def guesses(self, shift: float) -> list[str]:
+        return [] if shift else [f"shift 0 is the MODEL's own, not known yet; {FLOW.defaults.shift:g} is assumed"]
 
     def check_size(self, latent: Any) -> None:
         """Every size that the host knows will do."""
