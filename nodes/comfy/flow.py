@@ -158,9 +158,9 @@ class HostFlow(FlowModel):
         """Raises UnsuitableError for networks whose blocks SCOPE does not know."""
         if not self.layers:
             raise UnsuitableError(
-                f"the method reuses inside the network, which SCOPE can do in networks of the Wan family; this one is"
-                f" {type(self.network).__name__}. Choose a method that reuses the output, such as SCOPE, TaylorSeer at"
-                " the output, EasyCache or SeaCache"
+                "methods that reuse inside the network, and SCOPE Calibrate, which looks there, need one of the Wan"
+                f" family; this one is {type(self.network).__name__}. Choose a method that reuses the output, such as"
+                " SCOPE, TaylorSeer at the output, EasyCache or SeaCache"
             )
 
     def features(self, name: str, sigma: np.ndarray) -> Tensor:

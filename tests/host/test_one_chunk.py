@@ -1,6 +1,7 @@
 """Any flow MODEL as one chunk, beside the host's own sampler: bit for bit when nothing is skipped."""
 
 import json
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import ClassVar
 
@@ -17,9 +18,11 @@ import comfy.supported_models_base
 import pytest
 import torch
 from comfy.nested_tensor import NestedTensor
+from comfy_extras.nodes_context_windows import WanContextWindowsManualNode
 from comfy_extras.nodes_model_advanced import ModelSamplingSD3
 from diffusers import UniPCMultistepScheduler
 from scope_pack.nodes import sampling
+from scope_pack.nodes.calibrate import Calibrate
 from scope_pack.nodes.comfy import flow
 from scope_pack.nodes.comfy.families import NotPreparedError, family_of
 from scope_pack.nodes.comfy.graph import Graph
@@ -44,9 +47,10 @@ def no_server(monkeypatch):
 
 
 def wan(kind="t2v"):
-    """A tiny random Wan model as the host loads its files: text to video, image to video (with `c_concat`)."""
+    """A tiny random Wan model as the host loads its files: text to video, image to video (with `c_concat`), or the 5B of
+    Wan 2.2, whose masked frames are told that they are clean."""
     shapes = {
-        "patch_embedding.weight": (256, 36 if kind == "i2v" else 16, 1, 2, 2),
+        "patch_embedding.weight": (256, {"t2v": 16, "i2v": 36, "5b": 48}[kind], 1, 2, 2),
         "patch_embedding.bias": (256,),
         "text_embedding.0.weight": (256, 64),
         "text_embedding.0.bias": (256,),
@@ -59,8 +63,8 @@ def wan(kind="t2v"):
         "time_projection.1.weight": (6 * 256, 256),
         "time_projection.1.bias": (6 * 256,),
         "head.modulation": (1, 2, 256),
-        "head.head.weight": (64, 256),
-        "head.head.bias": (64,),
+        "head.head.weight": (4 * (48 if kind == "5b" else 16), 256),
+        "head.head.bias": (4 * (48 if kind == "5b" else 16),),
     }
     for i in range(2):
         shapes |= {f"blocks.{i}.modulation": (1, 6, 256)}
@@ -183,6 +187,46 @@ def test_off_is_ksampler_bit_for_bit(request, kind, cfg, mask):
     assert trace.forwards == STEPS * (1 if cfg == 1 else 2) and trace.totals["computed"] == STEPS
     sigmas = comfy.samplers.calculate_sigmas(model.get_model_object("model_sampling"), "simple", STEPS)
     assert torch.equal(advanced(model, given, conds, cfg, sigmas)[0], expected)
+
+
+def test_frames_that_are_known_to_wan_2_2_5b_stay_also_where_steps_are_skipped():
+    """The host's network is told t = 0 of them."""
+    model, size = wan("5b"), (1, 48, 5, 8, 8)
+    given = latent(mask=True, size=size)
+    given["noise_mask"] = torch.ones(1, 1, 5, 1, 1).expand(1, 1, 5, 8, 8).clone()
+    given["noise_mask"][:, :, 0] = 0
+    made, _ = ours(model, given, prompts(), 4.0, shift=8.0)
+    assert torch.equal(made, stock(model, given, prompts(), 4.0))
+    for settings in (SKIPPING, PRESETS["fast"]):
+        made, trace = ours(model, given, prompts(), 4.0, settings, shift=8.0)
+        assert "P" in modes(trace)
+        assert (made[:, :, 0] - given["samples"][:, :, 0]).abs().max() < 1e-5
+
+
+@pytest.mark.parametrize("schedule", ["standard_static", "standard_uniform"])
+def test_context_windows_lie_below_the_sampler(t2v, schedule):
+    windows = WanContextWindowsManualNode.execute(shifted(t2v), 9, 4, schedule, 1, False, "pyramid", True).args[0]
+    made, trace = ours(windows, latent(), prompts(), 4.0)
+    assert torch.equal(made, stock(windows, latent(), prompts(), 4.0))
+    assert not torch.equal(made, stock(shifted(t2v), latent(), prompts(), 4.0))
+    _, fewer = ours(windows, latent(), prompts(), 4.0, SKIPPING)
+    assert fewer.forwards / trace.forwards == pytest.approx(fewer.totals["computed"] / STEPS, abs=0.1)
+
+
+def test_scope_calibrate_teaches_what_a_later_run_needs(t2v):
+    """MagCache's ratios, found again by the run and by its plan."""
+    links = {"model": ["loader", 0]}
+    nodes = {"loader": {"class_type": "UNETLoader", "inputs": {}}, "1": {"class_type": "x", "inputs": links}}
+    hidden = SimpleNamespace(unique_id="1", dynprompt=SimpleNamespace(get_node=nodes.__getitem__))
+    node = type("Calibrate", (Calibrate,), {"hidden": hidden})
+    made = node.execute.__func__(
+        node, t2v, *prompts(), latent(), SEED, STEPS, 4.0, SHIFT, "magcache", 1.5, "euler", None
+    )
+    settings, recorded, trace = made.args
+    assert torch.equal(recorded["samples"], stock(shifted(t2v), latent(), prompts(), 4.0))
+    assert trace["totals"]["computed"] == STEPS and "Kept as" in made.ui["text"][0]
+    calibrated, _ = ours(t2v, latent(), prompts(), 4.0, replace(settings, method=replace(settings.method, ratios=())))
+    assert torch.equal(calibrated, ours(t2v, latent(), prompts(), 4.0, settings)[0])
 
 
 def test_another_shift_than_the_models_counts_and_is_told(t2v):
@@ -422,7 +466,7 @@ def test_a_schedule_of_chunks_is_refused(t2v):
 def test_methods_inside_the_network_need_one_that_is_known(t2v):
     inside = Settings(TeaCache(10), Gate(3, 1, 0))
     assert "C" in modes(ours(shifted(t2v), latent(), prompts(), 4.0, inside)[1])
-    with pytest.raises(UnsuitableError, match="networks of the Wan family; this one is Toy"):
+    with pytest.raises(UnsuitableError, match="one of the Wan family; this one is Toy"):
         ours(toy(), {"samples": torch.zeros(1, 4, 8, 6)}, prompts(), 1.0, inside)
 
 
