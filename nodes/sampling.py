@@ -36,7 +36,12 @@ def sampling_inputs(**link: bool) -> list[io.Input]:
     """What every sampler needs; `link` tells how its sockets are connected."""
     return [
         io.Model.Input(
-            "model", **link, tooltip="From Load AR Video Model or Load SCOPE Demo, with LoRAs applied as usual."
+            "model",
+            **link,
+            tooltip=(
+                "From Load AR Video Model or Load SCOPE Demo, or any other flow-matching model (Wan, HunyuanVideo, LTX,"
+                " Cosmos Predict 2 ...), with LoRAs applied as usual."
+            ),
         ),
         io.Conditioning.Input("positive", **link, tooltip="What the video should show. For MAGI-1 from MAGI-1 Prompt."),
         io.Conditioning.Input(
@@ -56,7 +61,7 @@ def sampling_inputs(**link: bool) -> list[io.Input]:
             extra_dict={"defaults": USUAL},
             tooltip=(
                 "From AR Schedule, for MAGI-1 from MAGI-1 Schedule. Without it SkyReels denoises all frames together, "
-                "long videos in windows of 97 frames, and MAGI-1 four chunks at a time."
+                "long videos in windows of 97 frames, and MAGI-1 four chunks at a time. Other models take none."
             ),
         ),
         io.Int.Input(
@@ -125,8 +130,8 @@ class ScopeSampler(io.ComfyNode):
             display_name="SCOPE Sampler",
             category="SCOPE",
             description=(
-                "Samples an autoregressive video model and skips the steps whose velocity can be predicted. The trace"
-                " tells what was skipped and why."
+                "Samples a flow-matching video or image model, autoregressive ones chunk by chunk, and skips the steps"
+                " whose velocity can be predicted. The trace tells what was skipped and why."
             ),
             search_aliases=[
                 "teacache",
@@ -241,7 +246,7 @@ class ScopeSamplerSelect(io.ComfyNode):
             category="SCOPE",
             description=(
                 "A SAMPLER for SamplerCustomAdvanced: your own guider, noise and sigmas, with SCOPE deciding which"
-                " steps are computed. The MODEL has to come from Load AR Video Model or Load SCOPE Demo."
+                " steps are computed. For any flow-matching MODEL; autoregressive ones come from Load AR Video Model."
             ),
             search_aliases=["teacache", "easycache", "speed up", "sampler custom", "raylight"],
             inputs=[
