@@ -241,9 +241,9 @@ class Planner:
         """Latent frames of an empty latent."""
         if node is not None and self.graph.node(node)["class_type"] in SCHEDULES:
             return self.unrolling(node)[1]
-        length = self.graph.inputs(node).get("length") if node is not None else None
-        if isinstance(length, int) and 1 <= length <= 8193:
-            if not unrolling.by_length or self.graph.node(node)["class_type"] in LENGTH_NODES:
+        if node is not None and (not unrolling.by_length or self.graph.node(node)["class_type"] in LENGTH_NODES):
+            length = self.graph.inputs(node).get("length")
+            if isinstance(length, int) and 1 <= length <= 8193:
                 return Windows.family.latent_frames(length)
         if not unrolling.by_length:
             return 1

@@ -12,7 +12,7 @@ from ..scope_core.loop.sample import Run
 from ..scope_core.loop.solver import SOLVERS
 from ..scope_core.loop.trace import Trace
 from ..scope_core.settings import CUSTOM, PRESETS, Settings, read
-from .comfy import events, sampling, segments
+from .comfy import events, sampling
 from .comfy.families import family_of
 from .comfy.graph import Graph
 from .comfy.preview import FilmstripPreview
@@ -232,7 +232,17 @@ def render(hidden: Any, asked: Request, settings: Settings) -> tuple[dict[str, A
 
     latent = family.known(model, asked.latent)
     made = sampling.sample_video(
-        model, asked.positive, asked.negative, asked.cfg, noise, run, unrolling, on_step, key, unrolling.bridge(), latent
+        model,
+        asked.positive,
+        asked.negative,
+        asked.cfg,
+        noise,
+        run,
+        unrolling,
+        on_step,
+        key,
+        unrolling.bridge(),
+        latent,
     )
     return family.result(made, schedule, asked.latent), run
 

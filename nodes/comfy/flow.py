@@ -19,13 +19,7 @@ import comfy.samplers
 import numpy as np
 import torch
 from comfy.ldm.wan.model import WanModel, sinusoidal_embedding_1d
-from comfy.model_sampling import (
-    CONST,
-    COSMOS_RFLOW,
-    IMG_TO_IMG_FLOW,
-    ModelSamplingDiscreteFlow,
-    ModelSamplingFlux,
-)
+from comfy.model_sampling import CONST, COSMOS_RFLOW, IMG_TO_IMG_FLOW, ModelSamplingDiscreteFlow, ModelSamplingFlux
 from torch import Tensor
 
 from ...scope_core.families.flow import FLOW, FlowModel
@@ -45,7 +39,9 @@ SCHEDULER = "simple"
 DIFFUSION_FORCING = re.compile(r"skyreels.*(?<![a-z])df(?![a-z])", re.IGNORECASE)
 
 
-ASKED = dict.fromkeys(FLOW.features, "the noise level") | dict.fromkeys(("latent", "motion"), "the latents themselves")
+ASKED = dict.fromkeys(FLOW.features, "the noise level stands") | dict.fromkeys(
+    ("latent", "motion"), "the latents themselves stand"
+)
 """Signals that ask the network, and what stands in for them."""
 
 
@@ -100,6 +96,8 @@ class Sampled:
     def known(self, x0: Tensor, sigma: Tensor, model_options: dict) -> Tensor:
         """An estimate with the latents that the mask keeps."""
         mask = self.mask
+        if mask is None:
+            return x0
         if "denoise_mask_function" in model_options:
             about = {"model": self.guider, "sigmas": self.table}
             mask = model_options["denoise_mask_function"](sigma, mask, extra_options=about)
@@ -143,10 +141,9 @@ class HostFlow(FlowModel):
         return of_flow(x, self.sigma(step)[0], self.model.model_sampling).view(self.guider.shape)
 
     def known(self, x0: Tensor, step: Step) -> Tensor:
-        if self.guider.mask is None:
-            return x0
-        known = self.guider.known(x0.view(self.guider.shape), self.sigma(step), self.model_options)
-        return known.view_as(x0)
+        shown = x0.view(self.guider.shape)
+        known = self.guider.known(shown, self.sigma(step), self.model_options)
+        return x0 if known is shown else known.view_as(x0)
 
     def border(self, step: Step) -> bool:
         t = self.guider.levels[step.index : step.index + 1]
@@ -286,8 +283,8 @@ class HostOneChunk(HostFamily):
         known, made = patcher.get_model_object("model_sampling"), self.model_sampling(patcher, shift)
         if made is known:
             return (
-                "this MODEL brings its own noise levels, which nodes such as ModelSamplingFlux or ModelSamplingLTXV set;"
-                " the sampler's shift leaves them as they are."
+                "this MODEL brings its own noise levels, which nodes such as ModelSamplingFlux or ModelSamplingLTXV"
+                " set; the sampler's shift leaves them as they are."
             )
         patcher.add_object_patch("model_sampling", made)
         return (
@@ -300,13 +297,13 @@ class HostOneChunk(HostFamily):
         if DIFFUSION_FORCING.search(self.name_of(patcher)):
             found.append(
                 "the file is named like a SkyReels-V2 diffusion-forcing model. Here all of its frames share one noise"
-                " level, in one window, without the frame rate that it can be told; load it with Load AR Video Model for"
-                " chunks, known first frames and long videos."
+                " level, in one window, without the frame rate that it can be told; load it with Load AR Video Model"
+                " for chunks, known first frames and long videos."
             )
         signal = settings.acting.signal
         if signal in ASKED and not isinstance(network, WanModel):
             found.append(
-                f"what the signal {signal!r} looks at is not known in a {type(network).__name__}; {ASKED[signal]} stands"
+                f"what the signal {signal!r} looks at is not known in a {type(network).__name__}; {ASKED[signal]}"
                 " in for it."
             )
         return found
@@ -316,8 +313,8 @@ class HostOneChunk(HostFamily):
         empty = samples.is_nested or not samples.count_nonzero()
         if not empty and "noise_mask" not in latent:
             raise UnsuitableError(
-                "the latent is not empty, and all of it would be replaced by noise. Connect an empty latent, set a noise"
-                " mask to keep a part of it, or use SamplerCustomAdvanced with SCOPE Sampler (Advanced) and the last of"
+                "the latent is not empty, and all of it would be replaced by noise. Connect an empty latent, set a"
+                " noise mask to keep a part of it, or use SamplerCustomAdvanced with SCOPE Sampler (Advanced) and the last of"
                 " the sigmas to change it a little"
             )
         return adapted(patcher, latent)
@@ -340,9 +337,7 @@ class HostOneChunk(HostFamily):
         return tuple(sigmas.tolist())
 
     def sigmas(self, patcher: Any, schedule: ARSchedule, segment: Segment) -> Tensor:
-        return comfy.samplers.calculate_sigmas(
-            self.model_sampling(patcher, schedule.shift), SCHEDULER, schedule.steps
-        )
+        return comfy.samplers.calculate_sigmas(self.model_sampling(patcher, schedule.shift), SCHEDULER, schedule.steps)
 
     def schedule(self, patcher: Any, unrolling: Unrolling, frames: int, steps: int, shift: float) -> ARSchedule:
         """That of the table where the MODEL has its levels, so that it is the one of the plan."""

@@ -140,7 +140,12 @@ def test_what_is_known_is_put_into_predicted_estimates_too(settings):
     model = Pull(mask=mask)
     schedule = FLOW.schedule(3, STEPS)
     made, trace, _ = sample(
-        model, model.noise, schedule, settings, solver="euler", on_step=lambda segment, step, x0, record: seen.append(x0)
+        model,
+        model.noise,
+        schedule,
+        settings,
+        solver="euler",
+        on_step=lambda segment, step, x0, record: seen.append(x0),
     )
     assert settings.off or trace.totals["computed"] < STEPS
     for x0 in (*seen, made):
