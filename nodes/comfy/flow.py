@@ -314,8 +314,8 @@ class HostOneChunk(HostFamily):
         if not empty and "noise_mask" not in latent:
             raise UnsuitableError(
                 "the latent is not empty, and all of it would be replaced by noise. Connect an empty latent, set a"
-                " noise mask to keep a part of it, or use SamplerCustomAdvanced with SCOPE Sampler (Advanced) and the last of"
-                " the sigmas to change it a little"
+                " noise mask to keep a part of it, or use SamplerCustomAdvanced with SCOPE Sampler (Advanced) and the"
+                " last of the sigmas to change it a little"
             )
         return adapted(patcher, latent)
 

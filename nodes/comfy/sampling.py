@@ -236,8 +236,8 @@ def sample_video(
     sampled (`rollout.unroll`); the trace and what decided are the run's.
 
     `key` names the model where plans look it up. `latent`: the LATENT, with its mask, that the noise was made for. Each
-    segment is one call of a CFGGuider, so memory is estimated for a window and VAE work can happen in between. Raises UnsuitableError, NotPreparedError; what was finished before an
-    exception is kept in a file.
+    segment is one call of a CFGGuider, so memory is estimated for a window and VAE work can happen in between. Raises
+    UnsuitableError, NotPreparedError; what was finished before an exception is kept in a file.
     """
     check_model(model, run.settings)
     schedule = run.schedule

@@ -60,12 +60,12 @@ class Flow(Family):
         kept = [-(1 + int(step * (TRAINED / steps))) for step in range(steps)]
         return np.append(trained(shift)[kept], 0.0)
 
-    def check_given(self, levels: Sequence[float]) -> None:
+    def check_given(self, levels: Sequence[float], steps: int) -> None:
         """A part of a schedule is one, so any levels will do that fall."""
-        if not (levels[-1] >= 0 and levels[0] <= 1 and falling(levels)):
+        if not (len(levels) == steps + 1 and levels[-1] >= 0 and levels[0] <= 1 and falling(levels)):
             raise ScheduleError(
-                f"the sigmas have to fall within 1 and 0, without repeats; they are {some_of(levels)}. Use a scheduler"
-                " such as simple, and SplitSigmas for a part of it"
+                f"the sigmas have to fall within 1 and 0 in {steps} steps, without repeats; they are {some_of(levels)}."
+                " Use a scheduler such as simple, and SplitSigmas for a part of it"
             )
 
     def columns(self, segment: Segment, selective: str, *, causal: bool) -> list[slice]:

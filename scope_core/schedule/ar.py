@@ -111,11 +111,11 @@ class Family(ABC):
     fewest_steps: ClassVar[int] = 2
     """Steps that a schedule has at least."""
 
-    def check_given(self, levels: Sequence[float]) -> None:
+    def check_given(self, levels: Sequence[float], steps: int) -> None:
         """Raises ScheduleError for noise levels of somebody else's scheduler that this family cannot go through."""
-        if not (0.9 <= levels[0] <= 1 and levels[-1] == 0 and falling(levels)):
+        if not (len(levels) == steps + 1 and 0.9 <= levels[0] <= 1 and levels[-1] == 0 and falling(levels)):
             raise ScheduleError(
-                f"the sigmas have to fall from about 1 to 0 in {len(levels) - 1} steps, without repeats; they are"
+                f"the sigmas have to fall from about 1 to 0 in {steps} steps, without repeats; they are"
                 f" {some_of(levels)}. Use AR Sigmas, or a scheduler such as simple with denoise 1"
             )
 
@@ -258,11 +258,7 @@ class ARSchedule:
             " causal attention a chunk sees itself and what lies before it. Turn causal off, or disconnect the end",
         )
         if self.levels is not None:
-            check(
-                len(self.levels) == self.steps + 1,
-                f"{len(self.levels)} sigmas were given for {self.steps} steps, which need {self.steps + 1}",
-            )
-            self.family.check_given(self.levels)
+            self.family.check_given(self.levels, self.steps)
         if self.frames > self.window:
             pixels = self.family.pixel_frames
             check(

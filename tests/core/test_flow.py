@@ -91,7 +91,7 @@ def test_parts_of_a_schedule_are_runs_of_their_own(solver):
 
 @pytest.mark.parametrize("levels", [(1.0, 0.5, 0.5, 0.0), (1.2, 0.5, 0.0), (0.5, 0.7), (0.5, -0.1)])
 def test_levels_that_do_not_fall_are_answered(levels):
-    with pytest.raises(ScheduleError, match=r"within 1 and 0, without repeats; they are .*SplitSigmas"):
+    with pytest.raises(ScheduleError, match=r"within 1 and 0 in \d steps, without repeats; they are .*SplitSigmas"):
         run(Pull(), levels=levels)
 
 

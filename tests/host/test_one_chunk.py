@@ -47,8 +47,8 @@ def no_server(monkeypatch):
 
 
 def wan(kind="t2v"):
-    """A tiny random Wan model as the host loads its files: text to video, image to video (with `c_concat`), or the 5B of
-    Wan 2.2, whose masked frames are told that they are clean."""
+    """A tiny random Wan model as the host loads its files: text to video, image to video (with `c_concat`), or the 5B
+    of Wan 2.2, whose masked frames are told that they are clean."""
     shapes = {
         "patch_embedding.weight": (256, {"t2v": 16, "i2v": 36, "5b": 48}[kind], 1, 2, 2),
         "patch_embedding.bias": (256,),
@@ -399,7 +399,7 @@ def test_an_image_is_one_too():
 
 def test_video_and_audio_in_one_pack_are_the_hosts():
     model, given = toy(dimensions=3), {"samples": AUDIO_AND_VIDEO}
-    made, trace = ours(model, given, prompts(), 2.0, shift=1.0)
+    made, _ = ours(model, given, prompts(), 2.0, shift=1.0)
     expected = stock(model, given, prompts(), 2.0)
     assert [part.shape for part in made.unbind()] == [part.shape for part in AUDIO_AND_VIDEO.unbind()]
     assert all(torch.equal(*parts) for parts in zip(made.unbind(), expected.unbind()))
