@@ -14,6 +14,7 @@ import comfy.model_patcher
 import comfy.sample
 import comfy.samplers
 import comfy.sd
+import comfy.supported_models
 import comfy.supported_models_base
 import pytest
 import torch
@@ -581,3 +582,82 @@ def test_a_sweep_of_it_is_planned_and_a_shift_of_the_model_is_assumed(tmp_path):
     known = SignalMaps(tmp_path)
     assert len(planned(known, "sweep")["points"]) == 3
     assert "Shift 0 is the MODEL's own" in planned(known, shift=0.0, preset="fast")["note"]
+
+
+TINY = {
+    "LTXV": {
+        "in_channels": 128,
+        "cross_attention_dim": 128,
+        "attention_head_dim": 64,
+        "num_attention_heads": 2,
+        "caption_channels": 64,
+        "num_layers": 1,
+    },
+    "CosmosT2IPredict2": {
+        "in_channels": 16,
+        "out_channels": 16,
+        "patch_spatial": 2,
+        "patch_temporal": 1,
+        "max_img_h": 240,
+        "max_img_w": 240,
+        "max_frames": 128,
+        "model_channels": 64,
+        "num_blocks": 1,
+        "num_heads": 2,
+        "crossattn_emb_channels": 64,
+        "pos_emb_cls": "rope3d",
+        "extra_per_block_abs_pos_emb": False,
+    },
+    "HunyuanVideo": {
+        "in_channels": 16,
+        "out_channels": 16,
+        "vec_in_dim": 32,
+        "context_in_dim": 64,
+        "hidden_size": 256,
+        "mlp_ratio": 2.0,
+        "num_heads": 2,
+        "depth": 1,
+        "depth_single_blocks": 1,
+        "axes_dim": [16, 56, 56],
+        "theta": 256,
+        "patch_size": [1, 2, 2],
+        "qkv_bias": True,
+        "guidance_embed": True,
+        "byt5": False,
+        "meanflow": False,
+        "use_cond_type_embedding": False,
+        "vision_in_dim": None,
+        "meanflow_sum": False,
+    },
+}
+"""Networks of the host beside Wan's."""
+
+
+def tiny(name):
+    config = getattr(comfy.supported_models, name)({**TINY[name], "dtype": torch.float32})
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = config.get_model({})
+        for parameter in model.diffusion_model.parameters():
+            torch.nn.init.normal_(parameter, 0, 0.05)
+    return comfy.model_patcher.ModelPatcher(model, torch.device("cpu"), torch.device("cpu"))
+
+
+@pytest.mark.parametrize("mask", [False, True], ids=["whole", "noise mask"])
+@pytest.mark.parametrize("name", TINY)
+def test_other_networks_of_the_host_are_sampled_as_ksampler_does(name, mask):
+    model, conds = tiny(name), prompts()
+    given = latent(mask, (1, TINY[name]["in_channels"], 3, 8, 8))
+    cfg = 3.0
+    for part in conds:
+        part[0][1]["pooled_output"] = torch.ones(1, 32)
+        if name == "LTXV":  # which needs an attention mask, that the host cannot batch on a CPU
+            cfg, part[0][1]["attention_mask"] = 1.0, torch.ones(1, 7)
+    expected = stock(model, given, conds, cfg)
+    made, trace = ours(model, given, conds, cfg, shift=0.0)
+    if name == "CosmosT2IPredict2":
+        assert (made - expected).abs().max() < 2e-5 * expected.abs().max()
+    else:
+        assert torch.equal(made, expected)
+    assert trace.forwards == STEPS * (1 if cfg == 1 else 2)
+    assert "P" in modes(ours(model, given, conds, cfg, PRESETS["fast"], shift=0.0)[1])
