@@ -20,11 +20,12 @@ from ..scope_core.study.calibration import Circumstances
 from ..scope_core.study.plans import Plan
 from .comfy import calibration
 from .comfy.families import hosted
+from .comfy.flow import Whole
 from .comfy.graph import Graph, GraphError
 from .comfy.plans import known_plans
 from .comfy.skyreels import Windows
 from .comfy.unrolling import Unrolling
-from .loaders import LoadDemo, demo_family
+from .loaders import LoadARModel, LoadDemo, demo_family
 from .methods import OURS, ScopeSettings, settings_of
 from .sampling import SCHEDULES, ScopeSampler
 from .tradeoff import CONNECTED, Sweep, point_of
@@ -129,14 +130,26 @@ class Planner:
     def ar_schedule(self, node: str, widgets: dict[str, Any]) -> ARSchedule:
         """Schedule of a sampler with `steps` and `shift`."""
         source = self.graph.source(node, "schedule")
-        demo = self.demo(node)
-        unrolling, frames = (
-            self.unrolling(source) if source else (hosted(demo).unrolling() if demo else Windows(), None)
-        )
+        unrolling, frames = self.unrolling(source) if source else (self.usual(node), None)
         latent = self.graph.source(node, "latent")
         if latent != source or frames is None:
-            frames = self.latent_length(latent, frames)
+            frames = self.latent_length(latent, frames, unrolling)
+        self.guesses += unrolling.guesses(widgets["shift"])
         return unrolling.schedule(frames, widgets["steps"], widgets["shift"])
+
+    def usual(self, node: str) -> Unrolling:
+        """How the model that feeds a sampler is unrolled where no schedule node says so."""
+        if demo := self.demo(node):
+            return hosted(demo).unrolling()
+        source = self.graph.source(node, "model")
+        for _ in self.graph.ids:
+            if source is None or self.graph.node(source)["class_type"] == LoadARModel.define_schema().node_id:
+                return Windows()
+            given = self.graph.source(source, "model")
+            if given is None:
+                return Whole()
+            source = given
+        return Windows()
 
     def sweep(self, node: str) -> list[Trace]:
         """The baseline and the points of a sweep, as many as MOST_OF_SWEEP has room for."""
@@ -224,14 +237,16 @@ class Planner:
             self.guesses.append(f"`{name}` is taken as one latent frame until it has run once")
         return torch.empty(1, 16, frames or 1, 1, 1)
 
-    def latent_length(self, node: str | None, fallback: int | None) -> int:
+    def latent_length(self, node: str | None, fallback: int | None, unrolling: Unrolling) -> int:
         """Latent frames of an empty latent."""
         if node is not None and self.graph.node(node)["class_type"] in SCHEDULES:
             return self.unrolling(node)[1]
-        if node is not None and self.graph.node(node)["class_type"] in LENGTH_NODES:
+        if node is not None and (not unrolling.by_length or self.graph.node(node)["class_type"] in LENGTH_NODES):
             length = self.graph.inputs(node).get("length")
             if isinstance(length, int) and 1 <= length <= 8193:
                 return Windows.family.latent_frames(length)
+        if not unrolling.by_length:
+            return 1
         self.guesses.append("the length is not known yet; 97 frames are assumed")
         return fallback or Windows.window
 

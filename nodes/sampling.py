@@ -12,7 +12,7 @@ from ..scope_core.loop.sample import Run
 from ..scope_core.loop.solver import SOLVERS
 from ..scope_core.loop.trace import Trace
 from ..scope_core.settings import CUSTOM, PRESETS, Settings, read
-from .comfy import events, sampling, segments
+from .comfy import events, sampling
 from .comfy.families import family_of
 from .comfy.graph import Graph
 from .comfy.preview import FilmstripPreview
@@ -36,7 +36,12 @@ def sampling_inputs(**link: bool) -> list[io.Input]:
     """What every sampler needs; `link` tells how its sockets are connected."""
     return [
         io.Model.Input(
-            "model", **link, tooltip="From Load AR Video Model or Load SCOPE Demo, with LoRAs applied as usual."
+            "model",
+            **link,
+            tooltip=(
+                "From Load AR Video Model or Load SCOPE Demo, or any other flow-matching model (Wan, HunyuanVideo, LTX,"
+                " Cosmos Predict 2 ...), with LoRAs applied as usual."
+            ),
         ),
         io.Conditioning.Input("positive", **link, tooltip="What the video should show. For MAGI-1 from MAGI-1 Prompt."),
         io.Conditioning.Input(
@@ -56,7 +61,7 @@ def sampling_inputs(**link: bool) -> list[io.Input]:
             extra_dict={"defaults": USUAL},
             tooltip=(
                 "From AR Schedule, for MAGI-1 from MAGI-1 Schedule. Without it SkyReels denoises all frames together, "
-                "long videos in windows of 97 frames, and MAGI-1 four chunks at a time."
+                "long videos in windows of 97 frames, and MAGI-1 four chunks at a time. Other models take none."
             ),
         ),
         io.Int.Input(
@@ -92,10 +97,13 @@ def sampling_inputs(**link: bool) -> list[io.Input]:
         io.Float.Input(
             "shift",
             default=8.0,
-            min=0.1,
+            min=0.0,
             max=100.0,
             step=0.1,
-            tooltip="How much of the steps is spent at high noise. SkyReels: 8, image to video 5. MAGI-1: 3.",
+            tooltip=(
+                "How much of the steps is spent at high noise. SkyReels: 8, image to video 5. MAGI-1: 3. Any other"
+                " model: as ModelSamplingSD3 sets it, and 0 leaves the MODEL's own."
+            ),
         ),
     ]
 
@@ -122,8 +130,8 @@ class ScopeSampler(io.ComfyNode):
             display_name="SCOPE Sampler",
             category="SCOPE",
             description=(
-                "Samples an autoregressive video model and skips the steps whose velocity can be predicted. The trace"
-                " tells what was skipped and why."
+                "Samples a flow-matching video or image model, autoregressive ones chunk by chunk, and skips the steps"
+                " whose velocity can be predicted. The trace tells what was skipped and why."
             ),
             search_aliases=[
                 "teacache",
@@ -205,8 +213,8 @@ def render(hidden: Any, asked: Request, settings: Settings) -> tuple[dict[str, A
     noise = sampling.start_noise(model, asked.latent, asked.seed, unrolling)
     unrolling.check_size(noise)
     family = family_of(model)
-    overridden = family.set_shift(model, asked.shift)
     schedule = family.schedule(model, unrolling, family.frames(noise), asked.steps, asked.shift)
+    overridden = family.set_shift(model, asked.shift or schedule.shift)
     run = Run(
         schedule, settings, asked.solver, asked.seed, sampling.begin_trace(model, schedule, settings, asked.solver)
     )
@@ -224,7 +232,17 @@ def render(hidden: Any, asked: Request, settings: Settings) -> tuple[dict[str, A
 
     latent = family.known(model, asked.latent)
     made = sampling.sample_video(
-        model, asked.positive, asked.negative, asked.cfg, noise, run, unrolling, on_step, key, unrolling.bridge(), latent
+        model,
+        asked.positive,
+        asked.negative,
+        asked.cfg,
+        noise,
+        run,
+        unrolling,
+        on_step,
+        key,
+        unrolling.bridge(),
+        latent,
     )
     return family.result(made, schedule, asked.latent), run
 
@@ -238,7 +256,7 @@ class ScopeSamplerSelect(io.ComfyNode):
             category="SCOPE",
             description=(
                 "A SAMPLER for SamplerCustomAdvanced: your own guider, noise and sigmas, with SCOPE deciding which"
-                " steps are computed. The MODEL has to come from Load AR Video Model or Load SCOPE Demo."
+                " steps are computed. For any flow-matching MODEL; autoregressive ones come from Load AR Video Model."
             ),
             search_aliases=["teacache", "easycache", "speed up", "sampler custom", "raylight"],
             inputs=[

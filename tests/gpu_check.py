@@ -1,7 +1,8 @@
 """What skipping gains by the clock on a GPU: `python -m tests.gpu_check`, with a Python that has torch, such as
 ComfyUI's.
 
-SkyReels-V2 DF 1.3B (257 frames of 544x960) and MAGI-1 4.5B (240 frames of 480x480) in bf16, of full size but with
+SkyReels-V2 DF 1.3B (257 frames of 544x960), MAGI-1 4.5B (240 frames of 480x480) and Wan 2.1 T2V 1.3B as one chunk (81
+frames of 480x832) in bf16, of full size but with
 random weights and captions, which cost the same as the released ones. Every way of skipping follows the same script,
 two of three iterations skipped, so that only its own cost differs; what matters is the speed-up by the clock over that
 in floating-point operations. Of the SkyReels video the first of three windows is made: the others forward the same 25
@@ -22,15 +23,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from scope_core import MAGI, SKYREELS, __version__
+from scope_core import FLOW, MAGI, SKYREELS, __version__
+from scope_core.families.flow import FlowModel
 from scope_core.families.magi import ChunkModel, Reach
 from scope_core.families.skyreels import Guided
+from scope_core.loop.residuals import BlockPass
 from scope_core.loop.sample import Model, sample
 from scope_core.methods import Decision, Entry, Gate, Method, Mode, Skip
 from scope_core.methods.predict import extrapolate
 from scope_core.networks.magi import MAGI_4_5B, ChunkCache, MagiConfig, MagiTransformer
 from scope_core.networks.wan import WanConfig, WanTransformer
-from scope_core.schedule import ARSchedule, Unit
+from scope_core.schedule import ARSchedule, Step, Unit
 from scope_core.settings import PRESETS, Settings
 from scope_core.study.metrics import count_flops
 
@@ -159,6 +162,41 @@ class SkyReels(Counted):
         return Guided(self, *self.captions, cfg=SKYREELS.defaults.cfg)
 
 
+class Wan(SkyReels):
+    """A model of the same size that makes the whole video at once, with guidance."""
+
+    title = "Wan 2.1 T2V 1.3B, one chunk"
+    measured = "the whole video, 21 latent frames of 60x104; guidance 6"
+
+    def __init__(self, device: torch.device, dtype: torch.dtype, tiny: bool):
+        super().__init__(device, dtype, tiny)
+        if not tiny:
+            self.frames, self.size = 21, (60, 104)
+
+    def schedule(self, steps: int) -> ARSchedule:
+        return FLOW.schedule(self.frames, steps)
+
+    @property
+    def warm_up(self) -> ARSchedule:
+        return self.schedule(2)
+
+    def prompted(self) -> Model:
+        return AtOnce(super().prompted())
+
+
+class AtOnce(FlowModel):
+    """A model of frames at their own levels, all of them at one."""
+
+    def __init__(self, model: Model):
+        self.model, self.layers = model, model.layers
+
+    def denoised(self, x: Tensor, step: Step, around: BlockPass | None) -> Tensor:
+        before = self.model.forwards
+        v = self.model.velocity(x, 1000 * step.sigma, None, around)
+        self.forwards += self.model.forwards - before
+        return x - step.active[0].sigma * v
+
+
 class Magi(Counted, ChunkModel):
     """MAGI-1 distilled, four chunks at a time, each attending to all before it."""
 
@@ -242,7 +280,7 @@ class Magi(Counted, ChunkModel):
         return self
 
 
-MODELS = {"skyreels": SkyReels, "magi": Magi}
+MODELS = {"skyreels": SkyReels, "magi": Magi, "wan": Wan}
 
 
 @torch.inference_mode()

@@ -5,8 +5,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from comfy.model_sampling import ModelSamplingDiscreteFlow
 import torch
+from comfy.model_sampling import ModelSamplingDiscreteFlow
 from torch import Tensor
 
 from ...scope_core.loop.rollout import unroll

@@ -19,12 +19,12 @@ import comfy.samplers
 import numpy as np
 import torch
 from comfy.ldm.wan.model import WanModel, sinusoidal_embedding_1d
-from comfy.model_sampling import CONST, COSMOS_RFLOW, IMG_TO_IMG_FLOW, ModelSamplingDiscreteFlow
+from comfy.model_sampling import CONST, COSMOS_RFLOW, IMG_TO_IMG_FLOW, ModelSamplingDiscreteFlow, ModelSamplingFlux
 from torch import Tensor
 
 from ...scope_core.families.flow import FLOW, FlowModel
 from ...scope_core.loop.residuals import BlockPass
-from ...scope_core.schedule import ARSchedule, Segment, Step, check_shift
+from ...scope_core.schedule import ARSchedule, Segment, Step
 from ...scope_core.settings import Settings
 from .conds import holding
 from .families import FAMILIES, HostFamily, NotPreparedError, register
@@ -39,7 +39,9 @@ SCHEDULER = "simple"
 DIFFUSION_FORCING = re.compile(r"skyreels.*(?<![a-z])df(?![a-z])", re.IGNORECASE)
 
 
-ASKED = dict.fromkeys(FLOW.features, "the noise level") | dict.fromkeys(("latent", "motion"), "the latents themselves")
+ASKED = dict.fromkeys(FLOW.features, "the noise level stands") | dict.fromkeys(
+    ("latent", "motion"), "the latents themselves stand"
+)
 """Signals that ask the network, and what stands in for them."""
 
 
@@ -49,6 +51,7 @@ class Whole(Unrolling):
     family = FLOW
     node = ""
     start = end = vae = None
+    by_length = False
     note = ""
 
     @classmethod
@@ -61,10 +64,14 @@ class Whole(Unrolling):
     def schedule(
         self, frames: int, steps: int, shift: float | None = None, levels: tuple[float, ...] | None = None
     ) -> ARSchedule:
-        return FLOW.schedule(frames, steps, FLOW.defaults.shift if shift is None else shift, levels)
+        """A shift of 0 is the MODEL's own, for which the usual one stands until it is known."""
+        return FLOW.schedule(frames, steps, shift or FLOW.defaults.shift, levels)
 
     def whole(self, frames: int) -> int:
         return frames
+
+    def guesses(self, shift: float) -> list[str]:
+        return [] if shift else [f"shift 0 is the MODEL's own, not known yet; {FLOW.defaults.shift:g} is assumed"]
 
     def check_size(self, latent: Any) -> None:
         """Every size that the host knows will do."""
@@ -89,6 +96,8 @@ class Sampled:
     def known(self, x0: Tensor, sigma: Tensor, model_options: dict) -> Tensor:
         """An estimate with the latents that the mask keeps."""
         mask = self.mask
+        if mask is None:
+            return x0
         if "denoise_mask_function" in model_options:
             about = {"model": self.guider, "sigmas": self.table}
             mask = model_options["denoise_mask_function"](sigma, mask, extra_options=about)
@@ -132,10 +141,9 @@ class HostFlow(FlowModel):
         return of_flow(x, self.sigma(step)[0], self.model.model_sampling).view(self.guider.shape)
 
     def known(self, x0: Tensor, step: Step) -> Tensor:
-        if self.guider.mask is None:
-            return x0
-        known = self.guider.known(x0.view(self.guider.shape), self.sigma(step), self.model_options)
-        return known.view_as(x0)
+        shown = x0.view(self.guider.shape)
+        known = self.guider.known(shown, self.sigma(step), self.model_options)
+        return x0 if known is shown else known.view_as(x0)
 
     def border(self, step: Step) -> bool:
         t = self.guider.levels[step.index : step.index + 1]
@@ -147,9 +155,9 @@ class HostFlow(FlowModel):
         """Raises UnsuitableError for networks whose blocks SCOPE does not know."""
         if not self.layers:
             raise UnsuitableError(
-                f"the method reuses inside the network, which SCOPE can do in networks of the Wan family; this one is"
-                f" {type(self.network).__name__}. Choose a method that reuses the output, such as SCOPE, TaylorSeer at"
-                " the output, EasyCache or SeaCache"
+                "methods that reuse inside the network, and SCOPE Calibrate, which looks there, need one of the Wan"
+                f" family; this one is {type(self.network).__name__}. Choose a method that reuses the output, such as"
+                " SCOPE, TaylorSeer at the output, EasyCache or SeaCache"
             )
 
     def features(self, name: str, sigma: np.ndarray) -> Tensor:
@@ -252,28 +260,36 @@ class HostOneChunk(HostFamily):
                 " something else"
             )
 
-    def model_sampling(self, patcher: Any, shift: float) -> ModelSamplingDiscreteFlow:
+    def own_shift(self, patcher: Any) -> float:
+        """What stands for the shift of a MODEL that a run leaves alone."""
         known = patcher.get_model_object("model_sampling")
+        if isinstance(known, ModelSamplingDiscreteFlow):
+            return known.shift
+        return math.exp(known.shift) if isinstance(known, ModelSamplingFlux) else 1.0
+
+    def model_sampling(self, patcher: Any, shift: float) -> ModelSamplingDiscreteFlow:
+        """As ModelSamplingSD3 sets it, for the models that it is for; others keep their own."""
+        known = patcher.get_model_object("model_sampling")
+        if not isinstance(known, ModelSamplingDiscreteFlow) or known.shift == shift:
+            return known
         own = copy.deepcopy(known)
         own.set_parameters(shift, multiplier=known.multiplier)
         return own
 
     def set_shift(self, patcher: Any, shift: float) -> str:
-        """As ModelSamplingSD3 does, for the models that it is for; others keep their own."""
-        self.check(patcher)
-        check_shift(shift)
-        known = patcher.get_model_object("model_sampling")
-        if not isinstance(known, ModelSamplingDiscreteFlow):
-            return (
-                "this MODEL brings its own noise levels, which nodes such as ModelSamplingFlux or ModelSamplingLTXV set;"
-                " the sampler's shift leaves them as they are."
-            )
-        if known.shift == shift:
+        own = self.own_shift(patcher)
+        if shift == own:
             return ""
-        patcher.add_object_patch("model_sampling", self.model_sampling(patcher, shift))
+        known, made = patcher.get_model_object("model_sampling"), self.model_sampling(patcher, shift)
+        if made is known:
+            return (
+                "this MODEL brings its own noise levels, which nodes such as ModelSamplingFlux or ModelSamplingLTXV"
+                " set; the sampler's shift leaves them as they are."
+            )
+        patcher.add_object_patch("model_sampling", made)
         return (
-            f"this MODEL comes with shift {known.shift:g}, but the sampler has a shift of its own, which counts:"
-            f" {shift:g}. Set it to {known.shift:g} to sample as KSampler would."
+            f"this MODEL comes with shift {own:g}, but the sampler has a shift of its own, which counts: {shift:g}. Set"
+            f" it to 0 or {own:g} to sample as KSampler would."
         )
 
     def remarks(self, patcher: Any, settings: Settings) -> list[str]:
@@ -281,13 +297,13 @@ class HostOneChunk(HostFamily):
         if DIFFUSION_FORCING.search(self.name_of(patcher)):
             found.append(
                 "the file is named like a SkyReels-V2 diffusion-forcing model. Here all of its frames share one noise"
-                " level, in one window, without the frame rate that it can be told; load it with Load AR Video Model for"
-                " chunks, known first frames and long videos."
+                " level, in one window, without the frame rate that it can be told; load it with Load AR Video Model"
+                " for chunks, known first frames and long videos."
             )
         signal = settings.acting.signal
         if signal in ASKED and not isinstance(network, WanModel):
             found.append(
-                f"what the signal {signal!r} looks at is not known in a {type(network).__name__}; {ASKED[signal]} stands"
+                f"what the signal {signal!r} looks at is not known in a {type(network).__name__}; {ASKED[signal]}"
                 " in for it."
             )
         return found
@@ -297,9 +313,9 @@ class HostOneChunk(HostFamily):
         empty = samples.is_nested or not samples.count_nonzero()
         if not empty and "noise_mask" not in latent:
             raise UnsuitableError(
-                "the latent is not empty, and all of it would be replaced by noise. Connect an empty latent, set a noise"
-                " mask to keep a part of it, or use SamplerCustomAdvanced with SCOPE Sampler (Advanced) and the last of"
-                " the sigmas to change it a little"
+                "the latent is not empty, and all of it would be replaced by noise. Connect an empty latent, set a"
+                " noise mask to keep a part of it, or use SamplerCustomAdvanced with SCOPE Sampler (Advanced) and the"
+                " last of the sigmas to change it a little"
             )
         return adapted(patcher, latent)
 
@@ -321,15 +337,15 @@ class HostOneChunk(HostFamily):
         return tuple(sigmas.tolist())
 
     def sigmas(self, patcher: Any, schedule: ARSchedule, segment: Segment) -> Tensor:
-        return self.of_scheduler(patcher, schedule.steps)
-
-    def of_scheduler(self, patcher: Any, steps: int) -> Tensor:
-        return comfy.samplers.calculate_sigmas(patcher.get_model_object("model_sampling"), SCHEDULER, steps)
+        return comfy.samplers.calculate_sigmas(self.model_sampling(patcher, schedule.shift), SCHEDULER, schedule.steps)
 
     def schedule(self, patcher: Any, unrolling: Unrolling, frames: int, steps: int, shift: float) -> ARSchedule:
         """That of the table where the MODEL has its levels, so that it is the one of the plan."""
+        self.check(patcher)
+        if not shift or not isinstance(patcher.get_model_object("model_sampling"), ModelSamplingDiscreteFlow):
+            shift = self.own_shift(patcher)
         planned = unrolling.schedule(frames, steps, shift)
-        levels = self.levels(patcher, self.of_scheduler(patcher, steps))
+        levels = self.levels(patcher, self.sigmas(patcher, planned, planned.segments[0]))
         return planned if np.array_equal(planned.sigmas, levels) else unrolling.schedule(frames, steps, shift, levels)
 
     def unroll(self, sample, noise, latent, schedule, start, end, bridge=None) -> list[Tensor]:

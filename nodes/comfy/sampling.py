@@ -33,6 +33,7 @@ from .latents import UnsuitableError
 from .plans import known_plans
 from .unrolling import Bridge, Unrolling
 
+
 class HostRun:
     """One run of a sampler: made for it, gone with it. Progress, interruption and what is learnt for later plans,
     around the core's run."""
@@ -134,9 +135,7 @@ class SegmentSampler(comfy.samplers.Sampler):
         self, guider, sigmas, extra_args, callback, noise, latent_image=None, denoise_mask=None, disable_pbar=False
     ) -> Tensor:
         family = family_of(guider.model_patcher)
-        return family.segment(
-            self.run, guider, sigmas, extra_args, self.segment, noise, latent_image, denoise_mask
-        )
+        return family.segment(self.run, guider, sigmas, extra_args, self.segment, noise, latent_image, denoise_mask)
 
 
 class VideoSampler(comfy.samplers.Sampler):
@@ -236,9 +235,9 @@ def sample_video(
     """Run a schedule on a prepared MODEL: noise [B, C, L, H, W] -> latents of the VAE, of every segment as it was
     sampled (`rollout.unroll`); the trace and what decided are the run's.
 
-    `key` names the model where plans look it up. `latent`: the LATENT, with its mask, that the noise was made for. Each segment is one call of a CFGGuider, so memory is estimated for a
-    window and VAE work can happen in between. Raises UnsuitableError, NotPreparedError; what was finished before an
-    exception is kept in a file.
+    `key` names the model where plans look it up. `latent`: the LATENT, with its mask, that the noise was made for. Each
+    segment is one call of a CFGGuider, so memory is estimated for a window and VAE work can happen in between. Raises
+    UnsuitableError, NotPreparedError; what was finished before an exception is kept in a file.
     """
     check_model(model, run.settings)
     schedule = run.schedule

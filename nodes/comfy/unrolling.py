@@ -23,6 +23,8 @@ class Unrolling(ABC):
     end: Tensor | None
     """Frames that the video leads to."""
     vae: Any
+    by_length: bool = True
+    """What is computed depends on the length of the video."""
     note: str
     """Why the length is not the one asked for."""
 
@@ -44,6 +46,10 @@ class Unrolling(ABC):
     @abstractmethod
     def check_size(self, latent: Tensor) -> None:
         """Raises ScheduleError where the video or the given frames have a size that the model cannot take."""
+
+    def guesses(self, shift: float) -> list[str]:
+        """What a plan at this shift has to assume, in sentences."""
+        return []
 
     def bridge(self) -> Bridge | None:
         """What turns a segment, as it was sampled, into the prefix of the next one in this run; None takes over the

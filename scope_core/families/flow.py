@@ -1,11 +1,12 @@
 """Any flow-matching model as one chunk: all frames of a video, or an image, go through the noise levels together.
 
-Nothing is unrolled: a schedule is one segment with one unit. The noise levels are those of a host's scheduler, so that a
-run without skipping is the host's own. What is exact, and against what it was checked: docs/one-chunk.md.
+Nothing is unrolled: a schedule is one segment with one unit. The noise levels are those of a host's scheduler, so that
+a run without skipping is the host's own. What is exact, and against what it was checked: docs/one-chunk.md.
 """
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -28,6 +29,7 @@ class Flow(Family):
     title = "Flow matching, one chunk"
     architecture = "Wan"
     defaults = Defaults(steps=30, cfg=6.0, shift=8.0, solver="euler")
+    solver_options: ClassVar = {"unipc": {"match_reference": False}}
     tables = ("simple",)
     fewest_steps = 1
 
@@ -58,12 +60,12 @@ class Flow(Family):
         kept = [-(1 + int(step * (TRAINED / steps))) for step in range(steps)]
         return np.append(trained(shift)[kept], 0.0)
 
-    def check_given(self, levels: Sequence[float]) -> None:
+    def check_given(self, levels: Sequence[float], steps: int) -> None:
         """A part of a schedule is one, so any levels will do that fall."""
-        if not (0 <= levels[-1] and levels[0] <= 1 and falling(levels)):
+        if not (len(levels) == steps + 1 and levels[-1] >= 0 and levels[0] <= 1 and falling(levels)):
             raise ScheduleError(
-                f"the sigmas have to fall within 1 and 0, without repeats; they are {some_of(levels)}. Use a scheduler"
-                " such as simple, and SplitSigmas for a part of it"
+                f"the sigmas have to fall within 1 and 0 in {steps} steps, without repeats; they are {some_of(levels)}."
+                " Use a scheduler such as simple, and SplitSigmas for a part of it"
             )
 
     def columns(self, segment: Segment, selective: str, *, causal: bool) -> list[slice]:
@@ -121,9 +123,7 @@ class FlowModel(Features, ABC):
         """See `loop.rollout.Field`. Called once at every iteration, in order."""
         return False
 
-    def field(
-        self, segment: Segment, schedule: ARSchedule, seed: int, apart: bool, start: Tensor | None
-    ) -> "OneChunk":
+    def field(self, segment: Segment, schedule: ARSchedule, seed: int, apart: bool, start: Tensor | None) -> "OneChunk":
         """See `loop.sample.Model`."""
         return OneChunk(self)
 

@@ -2,6 +2,7 @@
 host's too."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -55,7 +56,7 @@ class Run:
         if isinstance(solver, str):
             if solver not in SOLVERS:
                 raise ValueError(f"solver is {solver!r}; choose one of {', '.join(SOLVERS)}")
-            solver = SOLVERS[solver]
+            solver = partial(SOLVERS[solver], **schedule.family.solver_options.get(solver, {}))
         self.make_solver = solver
         self.trace = trace or Trace.of(schedule, settings)
         self.controls: list[Control] = []

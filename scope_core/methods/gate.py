@@ -24,9 +24,7 @@ class Gate:
     def __post_init__(self) -> None:
         check(self, "")
 
-    def __call__(
-        self, unit: Unit, decision: Decision, skipped: int, available: bool, border: bool = False
-    ) -> Decision:
+    def __call__(self, unit: Unit, decision: Decision, skipped: int, available: bool, border: bool = False) -> Decision:
         """`skipped`: steps since the unit was last computed. `available`: there is something to reuse. `border`: it
         would be of another field."""
 

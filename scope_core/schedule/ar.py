@@ -9,7 +9,7 @@ else asks the object and never its name.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import pairwise
@@ -79,6 +79,8 @@ class Family(ABC):
     defaults: ClassVar[Defaults]
     paper: ClassVar[str] = "paper_fast"
     """Preset of what the SCOPE paper printed for it."""
+    solver_options: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+    """Keywords of solvers, by key, where its published code takes steps otherwise than they do by default."""
     fps: ClassVar[int] = 24
     """Frames per second of its videos."""
     by_chunk: ClassVar[bool] = False
@@ -109,11 +111,11 @@ class Family(ABC):
     fewest_steps: ClassVar[int] = 2
     """Steps that a schedule has at least."""
 
-    def check_given(self, levels: Sequence[float]) -> None:
+    def check_given(self, levels: Sequence[float], steps: int) -> None:
         """Raises ScheduleError for noise levels of somebody else's scheduler that this family cannot go through."""
-        if not (0.9 <= levels[0] <= 1 and levels[-1] == 0 and falling(levels)):
+        if not (len(levels) == steps + 1 and 0.9 <= levels[0] <= 1 and levels[-1] == 0 and falling(levels)):
             raise ScheduleError(
-                f"the sigmas have to fall from about 1 to 0 in {len(levels) - 1} steps, without repeats; they are"
+                f"the sigmas have to fall from about 1 to 0 in {steps} steps, without repeats; they are"
                 f" {some_of(levels)}. Use AR Sigmas, or a scheduler such as simple with denoise 1"
             )
 
@@ -256,11 +258,7 @@ class ARSchedule:
             " causal attention a chunk sees itself and what lies before it. Turn causal off, or disconnect the end",
         )
         if self.levels is not None:
-            check(
-                len(self.levels) == self.steps + 1,
-                f"{len(self.levels)} sigmas were given for {self.steps} steps, which need {self.steps + 1}",
-            )
-            self.family.check_given(self.levels)
+            self.family.check_given(self.levels, self.steps)
         if self.frames > self.window:
             pixels = self.family.pixel_frames
             check(

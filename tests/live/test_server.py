@@ -563,6 +563,7 @@ def test_workflow_lacks_nothing_but_files(server, name):
     assert refused and set(refused) <= {
         "SCOPE_LoadModel",
         "SCOPE_LoadMagiVAE",
+        "UNETLoader",
         "CLIPLoader",
         "VAELoader",
         "LoadImage",

@@ -7,7 +7,7 @@ from test_plan import SAMPLER, picture, text
 from waits import wait_until_at_rest, wait_until_ready
 
 NAMES = sorted(path.stem for path in WORKFLOWS.glob("*.json"))
-LOADERS = ("SCOPE_LoadModel", "SCOPE_LoadMagiVAE", "CLIPLoader", "VAELoader", "LoadImage", "LoadVideo")
+LOADERS = ("SCOPE_LoadModel", "UNETLoader", "SCOPE_LoadMagiVAE", "CLIPLoader", "VAELoader", "LoadImage", "LoadVideo")
 """Marked by the browser where the file they name is not there."""
 OURS = "app.graph.serialize().nodes.filter(node => node.type.startsWith('SCOPE_'))"
 UNKNOWN = """app.graph._nodes.map(node => node.isVirtualNode ? "" : node.type)
