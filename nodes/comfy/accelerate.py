@@ -245,7 +245,7 @@ class Sampling:
         self, executor: Any, model: Any, conds: list, x: Tensor, timestep: Tensor, options: dict
     ) -> list[Tensor]:
         """What the network makes of latents for every list of prompts: x0 each, zeros for None."""
-        if self.calls is None or self.steps.control.method.off:
+        if self.calls is None:
             return executor(model, conds, x, timestep, options)
         active = [tuple(cond["uuid"] for cond in part or () if is_active(cond, self.sigma)) for part in conds]
         window = options["transformer_options"].get("context_window")
@@ -257,9 +257,11 @@ class Sampling:
             return [self.answer(part, shown).reshape(x.shape) for part in parts]
         made = executor(model, conds, x, timestep, options)
         self.trace.forwards += sum(map(len, active))
+        method = self.steps.control.method
         for part, x0 in zip(parts, made):
-            if part is not None:
-                self.steps.keep(part, self.remembered(shown, as_video(x0)), shown)
+            if part is not None and method.depth:
+                latents = shown.clone() if method.latents else shown
+                self.steps.keep(part, self.remembered(shown, as_video(x0)), latents)
         return made
 
     def answer(self, part: Hashable, shown: Tensor) -> Tensor:
