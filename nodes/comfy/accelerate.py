@@ -19,6 +19,7 @@ from comfy.model_sampling import CONST, COSMOS_RFLOW, IMG_TO_IMG_FLOW
 from comfy.patcher_extension import WrappersMP
 from torch import Tensor
 
+from ...scope_core.families import FLOW
 from ...scope_core.loop.control import make_control
 from ...scope_core.loop.stepwise import NothingKeptError, Stepwise
 from ...scope_core.loop.trace import SegmentTrace, Trace
@@ -160,7 +161,7 @@ class Sampling:
         """The sampler adds noise after every step. What is remembered is then x0, since a velocity holds the noise that
         was there."""
         levels = tuple(flow.level(sigma) for sigma in self.sigmas)
-        schedule = one_chunk(as_video(noise).shape[2], levels)
+        schedule = FLOW.schedule(as_video(noise).shape[2], len(levels) - 1, levels=levels)
         self.trace = begin_trace(guider.model_patcher, schedule, asked.settings, name)
         (segment,) = schedule.segments
         control = make_control(asked.settings, schedule, segment, None)
@@ -310,19 +311,3 @@ def conditions(conds: dict[str, list], sigma: float) -> Iterator[Hashable]:
             for hook in cond["hooks"].hooks if cond.get("hooks") is not None else ():
                 yield sum(keyframe.start_t >= sigma for keyframe in hook.hook_keyframe.keyframes)
 
-
-# TEMPORARY until the one-chunk family is there
-from ...scope_core.families.skyreels import SkyReels  # noqa: E402
-from ...scope_core.schedule import ARSchedule  # noqa: E402
-
-
-def one_chunk(frames: int, levels: tuple[float, ...]) -> ARSchedule:
-    import numpy as np
-
-    class Given(SkyReels):
-        name = "onechunk"
-
-        def sigmas(self, steps, shift, table):
-            return np.array(levels)
-
-    return Given().schedule(frames, len(levels) - 1, frames, block=frames)

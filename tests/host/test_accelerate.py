@@ -23,7 +23,7 @@ STEPS, SHAPE = 10, (1, 16, 5, 8, 8)
 PATTERN = (1, 2, 4, 7, 10)
 FIXED = Settings(Planned(computed=PATTERN))
 """Skips the same steps whatever the model returns."""
-HALF = Settings(Scope(tau_c=5, tau_p=10, decay_mode="none"), Gate(1))
+HALF = Settings(Scope(tau_c=5, tau_p=10, decay_mode="none", signal="sigma"), Gate(1))
 
 
 @cache
@@ -140,3 +140,153 @@ def test_a_fixed_pattern_is_that_of_a_loop_of_our_own(cfg):
     assert sum(calls) == len(PATTERN) * (1 if cfg == 1 else 2) == accelerated.traces[-1].forwards
     assert (made - sample(wan(), Loop(PATTERN), cfg=cfg)).abs().max() < 5e-5
     assert (made - sample(wan(), cfg=cfg)).abs().max() > 1e-3
+
+
+@pytest.fixture(scope="module", autouse=True)
+def models():
+    yield
+    wan.cache_clear()
+
+
+def test_nothing_is_written_into_the_hosts_tensors():
+    """Core's EasyCache adds into the x that an fp32 model's x0 is made of afterwards."""
+    accelerated, seen = Accelerated(), []
+
+    def watch(executor, model, conds, x, timestep, options):
+        made = executor(model, conds, x, timestep, options)
+        seen.append((made, [part.clone() for part in made]))
+        return made
+
+    def around(executor, x, timestep, options, seed):
+        before = x.clone()
+        made = executor(x, timestep, options, seed)
+        assert torch.equal(x, before)
+        seen.append(([made, x], [made.clone(), before]))
+        return made
+
+    outer = accelerated.model.clone()
+    outer.add_wrapper_with_key(WrappersMP.CALC_COND_BATCH, "test", watch)
+    outer.add_wrapper_with_key(WrappersMP.PREDICT_NOISE, "test", around)
+    sample(outer)
+    assert len(seen) == 10 + 5
+    for kept, before in seen:
+        assert all(torch.equal(now, then) for now, then in zip(kept, before))
+
+
+def test_what_is_remembered_is_nobody_elses():
+    """A sampler, or what hangs behind guidance, may write into what it is given."""
+    expected, accelerated = sample(Accelerated().model), Accelerated()
+
+    def spoil(args):
+        made = args["denoised"].clone()
+        for name in "denoised", "cond_denoised", "uncond_denoised":
+            args[name].fill_(9.0)
+        return made
+
+    spoilt = accelerated.model.clone()
+    spoilt.set_model_sampler_post_cfg_function(spoil)
+    assert torch.equal(sample(spoilt), expected)
+
+
+def test_runs_one_after_another_are_like_fresh_ones():
+    """Two prompts in a queue share the MODEL; so do runs of other sizes, and one after a cancelled one."""
+    accelerated, big = Accelerated(HALF), noise((1, 16, 3, 8, 12))
+    expected = [sample(Accelerated(HALF).model, noise=x) for x in (noise(), big)]
+    stopped = accelerated.model.clone()
+    stopped.set_model_sampler_post_cfg_function(lambda args: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        sample(stopped)
+    assert accelerated.modes == "", "its trace was told all the same"
+    for x, made in zip((noise(), big, noise()), (*expected, expected[0])):
+        assert torch.equal(sample(accelerated.model, noise=x), made)
+        assert accelerated.modes == "RC" * 5
+
+
+def test_it_leaves_nothing_behind():
+    accelerated = Accelerated()
+    before = json.dumps(accelerated.model.model_options, default=str)
+    sample(accelerated.model)
+    assert json.dumps(accelerated.model.model_options, default=str) == before
+    assert not wan().wrappers.get(WrappersMP.SAMPLER_SAMPLE)
+    assert torch.equal(sample(wan()), sample(Accelerated(PRESETS["off"]).model))
+
+
+def test_two_of_them_are_the_last_one():
+    accelerated = Accelerated(PRESETS["off"], Accelerated(FIXED).model)
+    assert torch.equal(sample(accelerated.model), sample(wan()))
+
+
+def test_first_and_last_steps_are_counted_not_read_from_noise_levels():
+    accelerated = Accelerated(Settings(Scope(tau_c=5, tau_p=10, decay_mode="none", signal="sigma"), Gate(1, warm_up=3, tail=2)))
+    sample(accelerated.model, sigmas=sigmas_of(wan(), denoise=0.3))
+    assert accelerated.modes == "RRRCRCRCRR"
+
+
+def test_each_of_two_stages_begins_with_nothing():
+    """As with Wan 2.2 A14B's two experts in two KSamplerAdvanced."""
+    table = sigmas_of(wan())
+    high, low = Accelerated(HALF), Accelerated(HALF)
+    middle = sample(high.model, sigmas=table[:5])
+    sample(low.model, sigmas=table[4:], latent=middle, noise=noise() * 0)
+    assert (high.modes, low.modes) == ("RCRC", "RCRCRC")
+
+
+def test_what_hangs_behind_guidance_runs_at_every_step():
+    """CFG++ reads the negative's estimate there."""
+    accelerated, calls = Accelerated(), []
+    model = accelerated.model.clone()
+    model.set_model_sampler_post_cfg_function(lambda args: calls.append(args) or args["denoised"])
+    made = sample(model, "euler_cfg_pp")
+    assert len(calls) == STEPS and accelerated.modes == "RRPRPPRPPR"
+    assert (made - sample(wan(), "euler_cfg_pp")).abs().max() > 1e-3
+
+
+def test_a_second_call_behind_guidance_is_skipped_with_the_step():
+    """Guidance by a weakened model (PAG, SLG) calls the network once more, for the positive prompt alone."""
+
+    def weakened(args):
+        (weak,) = comfy.samplers.calc_cond_batch(
+            args["model"], [args["cond"]], args["input"], args["sigma"], {**args["model_options"], "weak": True}
+        )
+        return args["denoised"] + 0.5 * (args["cond_denoised"] - 0.9 * weak)
+
+    accelerated, plain = Accelerated(), wan().clone()
+    guided = accelerated.model.clone()
+    for model in guided, plain:
+        model.set_model_sampler_post_cfg_function(weakened)
+    with counted(wan()) as calls:
+        made = sample(guided)
+    assert accelerated.modes == "RRPRPPRPPR"
+    assert sum(calls) == len(PATTERN) * 3 == accelerated.traces[-1].forwards
+    assert (made - sample(plain, Loop(PATTERN))).abs().max() < 5e-5
+
+
+def test_a_step_where_other_prompts_hold_is_computed():
+    accelerated = Accelerated(HALF)
+    positive = [prompt(1, start_percent=0.0, end_percent=0.5), prompt(4, start_percent=0.5, end_percent=1.0)]
+    sample(accelerated.model, positive=positive)
+    middle = wan().get_model_object("model_sampling").percent_to_sigma(0.5)
+    border = int((sigmas_of(wan()) > middle).sum())
+    assert border % 2 == 1, "or the step would be computed anyway"
+    assert accelerated.modes[border] == "R" and accelerated.rules[border] == "b"
+
+
+def test_a_step_where_a_lora_has_another_strength_is_computed():
+    accelerated = Accelerated(HALF)
+    lora = {"diffusion_model.blocks.0.ffn.0.diff": torch.ones(512, 256) * 0.01}
+    group = comfy.hooks.create_hook_lora(lora, 1.0, 1.0)
+    frames = comfy.hooks.HookKeyframeGroup()
+    frames.add(comfy.hooks.HookKeyframe(1.0, 0.0))
+    frames.add(comfy.hooks.HookKeyframe(0.2, 0.5))
+    group.set_keyframes_on_hooks(frames)
+    sample(accelerated.model, positive=[prompt(1, hooks=group)])
+    border = int((sigmas_of(wan()) > wan().get_model_object("model_sampling").percent_to_sigma(0.5)).sum())
+    assert accelerated.rules[border] == "b"
+
+
+@pytest.mark.parametrize("sampler", ["heun", "dpm_2", "heunpp2", "seeds_2", "sa_solver_pece", "dpm_adaptive"])
+def test_samplers_that_evaluate_more_than_once_a_step_are_left_alone(sampler, caplog):
+    accelerated = Accelerated(HALF)
+    with caplog.at_level(logging.WARNING):
+        assert torch.equal(sample(accelerated.model, sampler), sample(wan(), sampler))
+    assert f"{sampler} evaluates the model more than once a step" in caplog.text
