@@ -7,9 +7,8 @@ them. Guidance, masks and whatever hangs behind them run at skipped steps as at 
 """
 
 import logging
-import math
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Hashable
 from time import perf_counter
 from typing import Any, NamedTuple
 
@@ -24,6 +23,7 @@ from ...scope_core.loop.control import make_control
 from ...scope_core.loop.stepwise import NothingKeptError, Stepwise
 from ...scope_core.loop.trace import SegmentTrace, Trace
 from ...scope_core.settings import Settings
+from .conds import holding
 from .sampling import SegmentSampler, UnsuitableError, VideoSampler, begin_trace, warn
 
 KEY = "scope_accelerate"
@@ -198,10 +198,11 @@ class Sampling:
 
     def predict_noise(self, executor: Any, x: Tensor, timestep: Tensor, options: dict, seed: int | None) -> Tensor:
         """An evaluation by the sampler."""
-        self.sigma = float(timestep.flatten()[0])
+        self.sigma = float(timestep[0])
         if not self.is_next_step():
             return executor(x, timestep, options, seed)
-        circumstances = x.shape, x.dtype, x.device, *conditions(self.guider.conds, self.sigma)
+        held = holding(self.guider.conds, timestep, self.guider.model_patcher, options)
+        circumstances = x.shape, x.dtype, x.device, held
         if self.circumstances not in (None, circumstances):
             self.steps.forget()
         self.circumstances = circumstances
@@ -248,7 +249,7 @@ class Sampling:
         """What the network makes of latents for every list of prompts: x0 each, zeros for None."""
         if self.calls is None:
             return executor(model, conds, x, timestep, options)
-        active = [tuple(cond["uuid"] for cond in part or () if is_active(cond, self.sigma)) for part in conds]
+        active = [tuple(cond["uuid"] for cond in part or () if is_active(cond, timestep)) for part in conds]
         window = options["transformer_options"].get("context_window")
         call = None if window is None else tuple(window.index_list), tuple(active)
         self.calls[call] += 1
@@ -290,24 +291,6 @@ def as_video(x: Tensor) -> Tensor:
     return x.unsqueeze(2) if x.ndim == 4 else x
 
 
-def is_active(cond: dict[str, Any], sigma: float) -> bool:
-    """Whether a conditioning holds at a noise level, as the host finds it."""
-    return not (sigma > cond.get("timestep_start", math.inf) or sigma < cond.get("timestep_end", -math.inf))
-
-
-def conditions(conds: dict[str, list], sigma: float) -> Iterator[Hashable]:
-    """What the network is told at a noise level, to be compared: which prompts, controls and strengths of LoRAs
-    hold."""
-    for name, part in conds.items():
-        for cond in part or ():
-            if not is_active(cond, sigma):
-                continue
-            yield name, cond["uuid"]
-            control = cond.get("control")
-            while control is not None:
-                start, end = control.timestep_range or (math.inf, -math.inf)
-                yield sigma > start or sigma < end
-                control = control.previous_controlnet
-            for hook in cond["hooks"].hooks if cond.get("hooks") is not None else ():
-                yield sum(keyframe.start_t >= sigma for keyframe in hook.hook_keyframe.keyframes)
-
+def is_active(cond: dict[str, Any], t: Tensor) -> bool:
+    """Whether a conditioning holds at noise level t [B], as the host finds it."""
+    return not (t[0] > cond.get("timestep_start", t[0]) or t[0] < cond.get("timestep_end", t[0]))

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from functools import cache
 
 import comfy.hooks
+import comfy.model_patcher
 import comfy.nested_tensor
 import comfy.samplers
 import comfy.sd
@@ -246,9 +247,15 @@ def test_a_second_call_behind_guidance_is_skipped_with_the_step():
 
     def weakened(args):
         (weak,) = comfy.samplers.calc_cond_batch(
-            args["model"], [args["cond"]], args["input"], args["sigma"], {**args["model_options"], "weak": True}
+            args["model"], [args["cond"]], args["input"], args["sigma"], without_a_block(args["model_options"])
         )
-        return args["denoised"] + 0.5 * (args["cond_denoised"] - 0.9 * weak)
+        return args["denoised"] + 0.5 * (args["cond_denoised"] - weak)
+
+    def without_a_block(options):
+        options = comfy.model_patcher.create_model_options_clone(options)
+        return comfy.model_patcher.set_model_options_patch_replace(
+            options, lambda args, extra: {"img": args["img"]}, "dit", "double_block", 1
+        )
 
     accelerated, plain = Accelerated(), wan().clone()
     guided = accelerated.model.clone()
