@@ -24,11 +24,16 @@ from ...scope_core.loop.stepwise import NothingKeptError, Stepwise
 from ...scope_core.loop.trace import SegmentTrace, Trace
 from ...scope_core.settings import Settings
 from .conds import holding
+from .families import FAMILIES
 from .sampling import SegmentSampler, UnsuitableError, VideoSampler, begin_trace, warn
 
 KEY = "scope_accelerate"
 NEAR = 1e-4
 """How far from a noise level of the table an evaluation may be and still be that step's, relative above 1."""
+PROBED = 4
+"""Steps of a sampler that is not a known one that are computed, to see how it goes."""
+UNEXPLAINED = 1e-3
+"""Share of latents that tells noise from rounding."""
 ONCE = frozenset(
     "euler euler_cfg_pp lms dpmpp_2m dpmpp_2m_cfg_pp ipndm ipndm_v deis res_multistep res_multistep_cfg_pp"
     " gradient_estimation gradient_estimation_cfg_pp unipc unipc_bh2".split()
@@ -78,6 +83,12 @@ def flow_of(patcher: Any) -> Flow:
 
 def check(patcher: Any, settings: Settings) -> Flow:
     """Raises UnsuitableError for what cannot be combined."""
+    for owner in FAMILIES:
+        if owner.owns(patcher) and owner.family.by_chunk:
+            raise UnsuitableError(
+                f"{owner.family.title} goes through its network chunk by chunk, which the host's samplers do not know."
+                " Use SCOPE Sampler, which has the same settings"
+            )
     flow = flow_of(patcher)
     if settings.off:
         return flow
@@ -160,6 +171,8 @@ class Sampling:
         self.noisy = name in ONCE_WITH_NOISE
         """The sampler adds noise after every step. What is remembered is then x0, since a velocity holds the noise that
         was there."""
+        self.probe: list[Tensor] | None = None if own else []
+        """Of a sampler that is not a known one the first latents and what the model made since."""
         levels = tuple(flow.level(sigma) for sigma in self.sigmas)
         schedule = FLOW.schedule(as_video(noise).shape[2], len(levels) - 1, levels=levels)
         self.trace = begin_trace(guider.model_patcher, schedule, asked.settings, name)
@@ -209,17 +222,32 @@ class Sampling:
         shown = self.flow.latents(as_video(x).clone(), self.sigma)
         self.steps.begin(self.done, shown)
         self.done += 1
+        if self.probe is not None:
+            self.steps.compute("probe")
         try:
             try:
                 made = self.evaluate(executor, x, timestep, options, seed)
             except NothingKeptError:
-                self.steps.compute()
+                self.steps.compute("entered")
                 made = self.evaluate(executor, x, timestep, options, seed)
         finally:
             self.calls = None
         self.steps.end(self.remembered(shown, as_video(made)) if self.steps.computes else None)
+        if self.probe is not None:
+            self.learn(shown, as_video(made))
         self.asked.on_step(self.steps.trace)
         return made
+
+    def learn(self, shown: Tensor, x0: Tensor) -> None:
+        """From the first steps of a sampler that is not a known one, whether it adds noise."""
+        assert self.probe is not None
+        if self.done == PROBED:
+            self.noisy = is_new(shown, self.probe)
+            self.probe = None
+            if self.noisy:
+                self.steps.forget()
+        else:
+            self.probe += [x0.clone()] if self.probe else [shown, x0.clone()]
 
     def evaluate(self, executor: Any, *args: Any) -> Tensor:
         self.calls = Counter()
@@ -276,6 +304,15 @@ class Sampling:
     def remembered(self, shown: Tensor, x0: Tensor) -> Tensor:
         """What is forecast: the velocity, or x0 itself. A tensor of its own."""
         return x0.clone() if self.noisy else (shown - x0) / self.flow.level(self.sigma)
+
+
+def is_new(x: Tensor, known: list[Tensor]) -> bool:
+    """Whether latents are no combination of others, and of what a model made since. Those of a sampler that adds no
+    noise are, whatever its order."""
+    basis = torch.stack([part.double().flatten() for part in known])
+    flat = x.double().flatten()
+    weights = torch.linalg.lstsq(basis @ basis.T, basis @ flat).solution
+    return bool((flat - weights @ basis).norm() > UNEXPLAINED * flat.norm())
 
 
 def put_first(options: dict, kind: str, wrapper: Callable) -> None:

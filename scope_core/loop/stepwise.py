@@ -46,11 +46,12 @@ class Stepwise:
         """Whether the network has to run at the step that was begun."""
         return bool(computed(self.step, self.decisions))
 
-    def compute(self) -> None:
-        """Have the step that was begun computed after all."""
-        self.decisions = {
-            unit: Decision(Mode.RECOMPUTE, decision.score, "entered") for unit, decision in self.decisions.items()
-        }
+    def compute(self, rule: str) -> None:
+        """Have the step that was begun computed, by a key of RULES, if it is not anyway."""
+        if not self.computes:
+            self.decisions = {
+                unit: Decision(Mode.RECOMPUTE, decision.score, rule) for unit, decision in self.decisions.items()
+            }
 
     def value(self, part: Hashable, x: Tensor) -> Tensor:
         """Velocity of a part that is not computed, at latents x of its size. Raises NothingKeptError."""

@@ -297,3 +297,54 @@ def test_samplers_that_evaluate_more_than_once_a_step_are_left_alone(sampler, ca
     with caplog.at_level(logging.WARNING):
         assert torch.equal(sample(accelerated.model, sampler), sample(wan(), sampler))
     assert f"{sampler} evaluates the model more than once a step" in caplog.text
+
+
+def custom(step):
+    """A sampler that is not the host's: `step(model, x, sigma, after, x0)` gives the next latents."""
+
+    def sample_custom(model, x, sigmas, extra_args=None, callback=None, disable=None):
+        for sigma, after in zip(sigmas, sigmas[1:]):
+            x = step(lambda x, s: model(x, s.expand(len(x)), **extra_args), x, sigma, after)
+        return x
+
+    return comfy.samplers.KSAMPLER(sample_custom)
+
+
+def euler_step(model, x, sigma, after):
+    return x + (x - model(x, sigma)) / sigma * (after - sigma)
+
+
+def noisy_step(model, x, sigma, after):
+    return (1 - after) * model(x, sigma) + after * torch.randn(x.shape, generator=torch.Generator().manual_seed(0))
+
+
+def heun_step(model, x, sigma, after):
+    d = (x - model(x, sigma)) / sigma
+    if after == 0:
+        return x + d * (after - sigma)
+    there = x + d * (after - sigma)
+    return x + (d + (there - model(there, after)) / after) / 2 * (after - sigma)
+
+
+def test_an_unknown_sampler_is_watched_before_anything_is_skipped(caplog):
+    for step, modes in ((euler_step, "RRRRCRCRCR"), (noisy_step, "RRRRRCRCRC"), (heun_step, "RR")):
+        accelerated = Accelerated(HALF)
+        made = sample(accelerated.model, custom(step))
+        assert accelerated.modes == modes and accelerated.rules[1] == "x"
+        assert torch.equal(made, sample(wan(), custom(step))) == (step is heun_step)
+    assert "its evaluations are not its steps" in caplog.text
+
+
+def test_samplers_that_add_noise_keep_what_is_denoised():
+    """A velocity has the noise of its step in it: reused with other noise it puts the difference into the picture."""
+    full = sample(wan(), "euler_ancestral")
+    accelerated = Accelerated(HALF)
+    x0 = sample(accelerated.model, "euler_ancestral")
+    assert accelerated.modes == "RC" * 5
+    known = module.ONCE_WITH_NOISE
+    module.ONCE_WITH_NOISE, module.ONCE = frozenset(), known | module.ONCE
+    try:
+        v = sample(accelerated.model, "euler_ancestral")
+    finally:
+        module.ONCE_WITH_NOISE, module.ONCE = known, module.ONCE - known
+    assert (x0 - full).square().mean() < (v - full).square().mean()
