@@ -7,6 +7,7 @@ from comfy_api.latest import io
 from ..scope_core.loop.trace import Trace
 from ..scope_core.settings import CUSTOM, PRESETS, Settings, read
 from .comfy import accelerate, events
+from .comfy.graph import Graph
 from .methods import OURS, SettingsType, inputs
 from .sampling import report_input, report_writer
 
@@ -50,7 +51,7 @@ class Accelerate(io.ComfyNode):
                 *(widget for widget in speed if widget.optional),
             ],
             outputs=[io.Model.Output(tooltip="For KSampler, or a guider of SamplerCustomAdvanced.")],
-            hidden=[io.Hidden.unique_id],
+            hidden=[io.Hidden.unique_id, io.Hidden.dynprompt],
         )
 
     @classmethod
@@ -63,5 +64,6 @@ class Accelerate(io.ComfyNode):
             trace.run["preset"] = preset
             write(trace)
 
-        asked = accelerate.Asked(settings, lambda record: events.send_step(node, record), on_trace)
+        key = Graph(cls.hidden.dynprompt.get_node).identity(node, "model")
+        asked = accelerate.Asked(settings, lambda record: events.send_step(node, record), on_trace, key)
         return io.NodeOutput(accelerate.accelerate(model, asked))

@@ -9,23 +9,25 @@ them. Guidance, masks and whatever hangs behind them run at skipped steps as at 
 import logging
 from collections import Counter
 from collections.abc import Callable, Hashable
+from dataclasses import replace
 from time import perf_counter
 from typing import Any, NamedTuple
 
-import comfy.samplers
 import torch
-from comfy.model_sampling import CONST, COSMOS_RFLOW, IMG_TO_IMG_FLOW
 from comfy.patcher_extension import WrappersMP
 from torch import Tensor
 
 from ...scope_core.families import FLOW
-from ...scope_core.loop.control import make_control
-from ...scope_core.loop.stepwise import NothingKeptError, Stepwise
+from ...scope_core.families.flow import level, slope
+from ...scope_core.loop.sample import Run
+from ...scope_core.loop.stepwise import NothingKeptError
 from ...scope_core.loop.trace import SegmentTrace, Trace
 from ...scope_core.settings import Settings
 from .conds import holding
-from .families import FAMILIES
-from .sampling import SegmentSampler, UnsuitableError, VideoSampler, begin_trace, warn
+from .families import family_of, hosted
+from .flow import as_video, to_flow
+from .latents import UnsuitableError
+from .sampling import HostRun, SegmentSampler, VideoSampler, begin_trace, warn
 
 KEY = "scope_accelerate"
 NEAR = 1e-4
@@ -56,42 +58,20 @@ OTHER_CACHES = {
 """Keys that caches of other packs leave in the transformer options."""
 
 
-class Flow(NamedTuple):
-    """Coordinates in which a model is one of flow matching, x = (1 - s) x0 + s e."""
-
-    exact: bool
-    """Its latents and noise levels are in them already; otherwise x0 + sigma e, with s = sigma / (1 + sigma)."""
-
-    def level(self, sigma: float) -> float:
-        return sigma if self.exact else sigma / (1 + sigma)
-
-    def latents(self, x: Tensor, sigma: float) -> Tensor:
-        return x if self.exact else x / (1 + sigma)
+ONE_CHUNK = hosted(FLOW)
 
 
-def flow_of(patcher: Any) -> Flow:
-    """Raises UnsuitableError for a MODEL that does not know flow matching."""
-    sampling = patcher.get_model_object("model_sampling")
-    if isinstance(sampling, (CONST, COSMOS_RFLOW)) and not isinstance(sampling, IMG_TO_IMG_FLOW):
-        return Flow(isinstance(sampling, CONST))
-    kinds = " ".join(base.__name__ for base in type(sampling).__bases__)
-    raise UnsuitableError(
-        f"this MODEL samples as {kinds}, and SCOPE Accelerate forecasts the velocity of flow matching, as of Wan,"
-        " Hunyuan Video, LTX or Cosmos Predict 2. Remove SCOPE Accelerate; core's EasyCache takes any model"
-    )
-
-
-def check(patcher: Any, settings: Settings) -> Flow:
-    """Raises UnsuitableError for what cannot be combined."""
-    for owner in FAMILIES:
-        if owner.owns(patcher) and owner.family.by_chunk:
-            raise UnsuitableError(
-                f"{owner.family.title} goes through its network chunk by chunk, which the host's samplers do not know."
-                " Use SCOPE Sampler, which has the same settings"
-            )
-    flow = flow_of(patcher)
+def check(patcher: Any, settings: Settings) -> None:
+    """Raises UnsuitableError or NotPreparedError for what cannot be combined."""
+    owner = family_of(patcher).family
+    if owner.by_chunk:
+        raise UnsuitableError(
+            f"{owner.title} goes through its network chunk by chunk, which the host's samplers do not know. Use SCOPE"
+            " Sampler, which has the same settings"
+        )
+    ONE_CHUNK.check(patcher)
     if settings.off:
-        return flow
+        return
     options = patcher.model_options.get("transformer_options", {})
     for key, cache in OTHER_CACHES.items():
         if key in options:
@@ -101,34 +81,35 @@ def check(patcher: Any, settings: Settings) -> Flow:
             )
     if settings.acting.depth == 0:
         raise UnsuitableError(
-            f"{settings.acting.title} reuses inside the network, which SCOPE Accelerate never enters. Use SCOPE"
-            " Sampler, or choose a method that reuses the output: planned, scope, easycache, taylorseer with site"
-            " output, ..."
+            f"{settings.acting.title} reuses inside the network, which SCOPE Accelerate leaves alone. Use SCOPE Sampler,"
+            " or choose a method that reuses the output, such as planned, scope, easycache or seacache"
         )
-    return flow
 
 
 class Asked(NamedTuple):
     """What SCOPE Accelerate was asked for."""
 
     settings: Settings
-    on_step: Callable[[SegmentTrace], None]
-    on_trace: Callable[[Trace], None]
-    """Called once the sampling ended, however it did."""
+    on_step: Callable[[SegmentTrace], None] = lambda record: None
+    on_trace: Callable[[Trace], None] = lambda trace: None
+    """Called once a sampling ended, however it did."""
+    key: str = ""
+    """Identity of the graph behind the model, under which its signals are remembered; empty where no graph is known."""
 
 
 def accelerate(patcher: Any, asked: Asked) -> Any:
     """A clone of a MODEL that skips evaluations. It holds no state. Raises UnsuitableError."""
+    asked = asked._replace(settings=replace(asked.settings, correct=False))
     check(patcher, asked.settings)
     clone = patcher.clone()
 
     def sample(executor: Any, guider: Any, sigmas: Tensor, extra_args: dict, *rest: Any, **more: Any) -> Tensor:
-        flow = check(guider.model_patcher, asked.settings)
-        if reason := why_not(executor.class_obj, sigmas, asked.settings):
+        check(guider.model_patcher, asked.settings)
+        if reason := why_not(executor.class_obj, sigmas):
             logging.warning("SCOPE Accelerate: nothing is skipped, because %s.", reason)
             return executor(guider, sigmas, extra_args, *rest, **more)
-        sampling = Sampling(asked, flow, guider, executor.class_obj, sigmas, extra_args["model_options"], rest[1])
-        return sampling.run(lambda: executor(guider, sigmas, extra_args, *rest, **more))
+        sampling = Sampling(asked, guider, executor.class_obj, sigmas, extra_args, rest[1])
+        return sampling.sample(lambda: executor(guider, sigmas, extra_args, *rest, **more))
 
     clone.remove_wrappers_with_key(WrappersMP.SAMPLER_SAMPLE, KEY)
     clone.add_wrapper_with_key(WrappersMP.SAMPLER_SAMPLE, KEY, sample)
@@ -142,7 +123,7 @@ def name_of(sampler: Any) -> tuple[str, bool]:
     return name, function.__module__ in OWN_MODULES
 
 
-def why_not(sampler: Any, sigmas: Tensor, settings: Settings) -> str:
+def why_not(sampler: Any, sigmas: Tensor) -> str:
     """Why a sampler cannot be made to skip; empty where it can."""
     if isinstance(sampler, (SegmentSampler, VideoSampler)):
         return "SCOPE's own sampler decides; it has the same settings, and SCOPE Accelerate is not needed before it"
@@ -162,10 +143,9 @@ def why_not(sampler: Any, sigmas: Tensor, settings: Settings) -> str:
 class Sampling:
     """One sampling of a MODEL: made for it, gone with it."""
 
-    def __init__(
-        self, asked: Asked, flow: Flow, guider: Any, sampler: Any, sigmas: Tensor, options: dict, noise: Tensor
-    ):
-        self.asked, self.flow, self.guider = asked, flow, guider
+    def __init__(self, asked: Asked, guider: Any, sampler: Any, sigmas: Tensor, extra_args: dict, noise: Tensor):
+        self.asked, self.guider, options = asked, guider, extra_args["model_options"]
+        self.model_sampling = guider.inner_model.model_sampling
         self.sigmas = sigmas.tolist()
         name, own = name_of(sampler)
         self.noisy = name in ONCE_WITH_NOISE
@@ -173,53 +153,55 @@ class Sampling:
         was there."""
         self.probe: list[Tensor] | None = None if own else []
         """Of a sampler that is not a known one the first latents and what the model made since."""
-        levels = tuple(flow.level(sigma) for sigma in self.sigmas)
-        schedule = FLOW.schedule(as_video(noise).shape[2], len(levels) - 1, levels=levels)
-        self.trace = begin_trace(guider.model_patcher, schedule, asked.settings, name)
-        (segment,) = schedule.segments
-        control = make_control(asked.settings, schedule, segment, None)
-        self.steps = Stepwise(control, segment, self.trace.begin(segment))
+        patcher, unrolling = guider.model_patcher, ONE_CHUNK.unrolling()
+        levels = ONE_CHUNK.levels(patcher, sigmas)
+        schedule = unrolling.schedule(ONE_CHUNK.frames(noise), len(levels) - 1, levels=levels)
+        self.trace = begin_trace(patcher, schedule, asked.settings, name)
+        run = Run(schedule, asked.settings, trace=self.trace)
+        self.hosted = HostRun(run, unrolling, lambda *step: None, asked.key)
+        model = ONE_CHUNK.model(guider, options, extra_args.get("seed"), schedule, unrolling)
+        self.hosted.prepare(model, guider)
+        self.steps = run.stepwise(model, schedule.segments[0])
         self.done = 0
         """Steps so far."""
-        self.sigma = 0.0
-        """Of the evaluation in work,"""
         self.calls: Counter[Hashable] | None = None
-        """and what was asked of the network in it so often; None between evaluations, and where it is not a step."""
+        """What was asked of the network in the evaluation in work, and how often; None between evaluations, and in one
+        that is not a step."""
         self.circumstances: Hashable = None
         """What held at the last evaluation beside latents and noise level."""
         put_first(guider.model_options, WrappersMP.PREDICT_NOISE, self.predict_noise)
         put_first(options, WrappersMP.CALC_COND_BATCH, self.calc_cond_batch)
 
-    def run(self, sample: Callable[[], Tensor]) -> Tensor:
+    def sample(self, sample: Callable[[], Tensor]) -> Tensor:
         began = perf_counter()
         try:
             made = sample()
         finally:
-            self.trace.memory = self.steps.peak_bytes
             self.trace.run["sampling_seconds"] = round(perf_counter() - began, 4)
             self.asked.on_trace(self.trace)
+        if self.done == len(self.sigmas) - 1:
+            self.hosted.learn_content()
         totals = self.trace.totals
         logging.info(
-            "SCOPE Accelerate: %d of %d evaluations computed (%.2fx fewer), the sampling took %.1f s. %s",
+            "SCOPE Accelerate: sampled in %.1f s; %d of %d evaluations computed, %.2fx fewer operations. %s",
+            self.trace.run["sampling_seconds"],
             totals["computed"],
             totals["iterations"],
             totals["iterations"] / max(1, totals["computed"]),
-            self.trace.run["sampling_seconds"],
             totals["skipped_reason"],
         )
         return made
 
     def predict_noise(self, executor: Any, x: Tensor, timestep: Tensor, options: dict, seed: int | None) -> Tensor:
         """An evaluation by the sampler."""
-        self.sigma = float(timestep[0])
-        if not self.is_next_step():
+        if not self.is_next_step(float(timestep[0])):
             return executor(x, timestep, options, seed)
         held = holding(self.guider.conds, timestep, self.guider.model_patcher, options)
         circumstances = x.shape, x.dtype, x.device, held
         if self.circumstances not in (None, circumstances):
             self.steps.forget()
         self.circumstances = circumstances
-        shown = self.flow.latents(as_video(x).clone(), self.sigma)
+        shown = self.shown(x, timestep).clone()
         self.steps.begin(self.done, shown)
         self.done += 1
         if self.probe is not None:
@@ -232,10 +214,10 @@ class Sampling:
                 made = self.evaluate(executor, x, timestep, options, seed)
         finally:
             self.calls = None
-        self.steps.end(self.remembered(shown, as_video(made)) if self.steps.computes else None)
+        self.steps.end(self.remembered(shown, made) if self.steps.computes else None)
         if self.probe is not None:
-            self.learn(shown, as_video(made))
-        self.asked.on_step(self.steps.trace)
+            self.learn(shown, made.view_as(shown))
+        self.asked.on_step(self.steps.record)
         return made
 
     def learn(self, shown: Tensor, x0: Tensor) -> None:
@@ -253,19 +235,19 @@ class Sampling:
         self.calls = Counter()
         return executor(*args)
 
-    def is_next_step(self) -> bool:
+    def is_next_step(self, sigma: float) -> bool:
         """Whether the evaluation is the one of the next step. A sampler that once asked for another one does not
         evaluate as a step does, and is left alone from then on."""
         if self.done == len(self.sigmas):
             return False
         wanted = self.sigmas[self.done]
-        if self.done < len(self.sigmas) - 1 and abs(self.sigma - wanted) <= NEAR * max(1.0, wanted):
+        if self.done < len(self.sigmas) - 1 and abs(sigma - wanted) <= NEAR * max(1.0, wanted):
             return True
         warn(
             self.trace,
             [
                 f"nothing was skipped after step {self.done}: the sampler evaluated the model at noise level"
-                f" {self.sigma:.4f} instead of {wanted:.4f}, so its evaluations are not its steps."
+                f" {sigma:.4f} instead of {wanted:.4f}, so its evaluations are not its steps."
             ],
         )
         self.done = len(self.sigmas)
@@ -282,28 +264,31 @@ class Sampling:
         call = None if window is None else tuple(window.index_list), tuple(active)
         self.calls[call] += 1
         parts = [(call, self.calls[call], i) if uuids else None for i, uuids in enumerate(active)]
-        shown = self.flow.latents(as_video(x), self.sigma)
+        shown = self.shown(x, timestep)
         if not self.steps.computes:
-            return [self.answer(part, shown).reshape(x.shape) for part in parts]
+            return [torch.zeros_like(x) if part is None else self.answer(part, shown).view_as(x) for part in parts]
         made = executor(model, conds, x, timestep, options)
         self.trace.forwards += sum(map(len, active))
         method = self.steps.control.method
         for part, x0 in zip(parts, made):
             if part is not None and method.depth:
                 latents = shown.clone() if method.latents else shown
-                self.steps.keep(part, self.remembered(shown, as_video(x0)), latents)
+                self.steps.keep(part, self.remembered(shown, x0), latents)
         return made
+
+    def shown(self, x: Tensor, timestep: Tensor) -> Tensor:
+        """Latents of the host as those of the loop."""
+        return as_video(to_flow(x, timestep[0], self.model_sampling))
 
     def answer(self, part: Hashable, shown: Tensor) -> Tensor:
         """x0 of a part that is not computed."""
-        if part is None:
-            return torch.zeros_like(shown)
         value = self.steps.value(part, shown)
-        return value.clone() if self.noisy else shown - self.flow.level(self.sigma) * value
+        return value.clone() if self.noisy else shown - level(shown, self.steps.step) * value
 
     def remembered(self, shown: Tensor, x0: Tensor) -> Tensor:
         """What is forecast: the velocity, or x0 itself. A tensor of its own."""
-        return x0.clone() if self.noisy else (shown - x0) / self.flow.level(self.sigma)
+        x0 = x0.view_as(shown)
+        return x0.clone() if self.noisy else slope(shown, x0, self.steps.step)
 
 
 def is_new(x: Tensor, known: list[Tensor]) -> bool:
@@ -319,13 +304,6 @@ def put_first(options: dict, kind: str, wrapper: Callable) -> None:
     """Outermost, so that what is skipped takes with it what others hang behind."""
     wrappers = options["transformer_options"].setdefault("wrappers", {})
     wrappers[kind] = {KEY: [wrapper], **wrappers.get(kind, {})}
-
-
-def as_video(x: Tensor) -> Tensor:
-    """Latents as [B, C, F, H, W]: an image is one frame, and so is a pack of several streams [B, 1, N]."""
-    if x.ndim == 3:
-        return x[:, :, None, None]
-    return x.unsqueeze(2) if x.ndim == 4 else x
 
 
 def is_active(cond: dict[str, Any], t: Tensor) -> bool:

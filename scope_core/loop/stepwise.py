@@ -16,7 +16,7 @@ from ..schedule import Segment, Step
 from .control import Control, Decisions, computed
 from .memory import Memory
 from .rollout import require_finite
-from .trace import SegmentTrace
+from .trace import Trace
 
 
 class NothingKeptError(LookupError):
@@ -27,12 +27,10 @@ class Stepwise:
     """One segment, which is one unit, while somebody else samples it. Each step: `begin`, for every part `value` or
     `keep`, `end`."""
 
-    def __init__(self, control: Control, segment: Segment, trace: SegmentTrace):
-        self.control, self.trace = control, trace
+    def __init__(self, control: Control, segment: Segment, trace: Trace):
+        self.control, self.trace, self.record = control, trace, trace.begin(segment)
         self.iterations = segment.iterations
         self.parts: dict[Hashable, Memory] = {}
-        self.peak_bytes = 0
-        """Most bytes held between two steps."""
 
     def begin(self, index: int, x: Tensor) -> None:
         """Decide for a step (from 0) at latents x [B, C, F, H, W], which are kept and must not change afterwards."""
@@ -74,9 +72,9 @@ class Stepwise:
             self.control.observe(self.step, computed(self.step, self.decisions), self.x, made, made)
         self.control.settle(self.step, self.decisions, self.changes)
         columns = self.control.columns[self.step.index]
-        self.trace.add(self.step, columns, self.decisions, perf_counter() - self.began)
+        self.record.add(self.step, columns, self.decisions, perf_counter() - self.began)
         held = self.control.peak_bytes + sum(memory.bytes() for memory in self.parts.values())
-        self.peak_bytes = max(self.peak_bytes, held)
+        self.trace.memory = max(self.trace.memory, held)
 
     def forget(self) -> None:
         """What was computed holds no longer."""

@@ -4,9 +4,12 @@ skipped step is the one of SCOPE Sampler; and none of the ways in which caches o
 import json
 import logging
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import cache
 
+import comfy.context_windows
 import comfy.hooks
+import comfy.model_base
 import comfy.model_patcher
 import comfy.nested_tensor
 import comfy.samplers
@@ -15,9 +18,13 @@ import pytest
 import torch
 from comfy.ldm.wan.model import WanModel
 from comfy.patcher_extension import WrappersMP
-from scope_pack.nodes.comfy import accelerate as module
-from scope_pack.nodes.comfy.accelerate import Asked, UnsuitableError, accelerate
-from scope_pack.scope_core.methods import Gate, Planned, Scope, TaylorSeer, TeaCache
+from comfy_extras.nodes_easycache import EasyCacheNode
+from scope_pack.nodes.comfy import demo
+from scope_pack.nodes.comfy.accelerate import Asked, accelerate
+from scope_pack.nodes.comfy.families import NotPreparedError
+from scope_pack.nodes.comfy.latents import UnsuitableError
+from scope_pack.nodes.comfy.sampling import VideoSampler
+from scope_pack.scope_core.methods import EasyCache, Gate, Planned, Scope, TeaCache
 from scope_pack.scope_core.settings import PRESETS, Settings
 
 STEPS, SHAPE = 10, (1, 16, 5, 8, 8)
@@ -337,14 +344,89 @@ def test_an_unknown_sampler_is_watched_before_anything_is_skipped(caplog):
 
 def test_samplers_that_add_noise_keep_what_is_denoised():
     """A velocity has the noise of its step in it: reused with other noise it puts the difference into the picture."""
-    full = sample(wan(), "euler_ancestral")
-    accelerated = Accelerated(HALF)
-    x0 = sample(accelerated.model, "euler_ancestral")
+    accelerated, estimates = Accelerated(HALF), []
+    model = accelerated.model.clone()
+    model.set_model_sampler_post_cfg_function(lambda args: estimates.append(args["denoised"]) or args["denoised"])
+    for sampler, same in (("euler_ancestral", True), ("dpmpp_2m_sde", True), ("lcm", True), ("euler", False)):
+        estimates.clear()
+        sample(model, sampler)
+        assert accelerated.modes == "RC" * 5
+        assert torch.equal(estimates[0], estimates[1]) == torch.equal(estimates[6], estimates[7]) == same
+
+
+def test_a_window_that_was_never_computed_has_its_step_computed():
+    """Windows of a long video that move from step to step, and such as stand still."""
+    for schedule, modes in (("standard_static", "RRPRPPRPPR"), ("standard_uniform", "RRRRRRRRRR")):
+        accelerated = Accelerated()
+        accelerated.model.model_options["context_handler"] = comfy.context_windows.IndexListContextHandler(
+            comfy.context_windows.get_matching_context_schedule(schedule),
+            comfy.context_windows.get_matching_fuse_method("pyramid"),
+            context_length=3,
+            context_overlap=1,
+            dim=2,
+        )
+        with counted(wan()) as calls:
+            sample(accelerated.model)
+        assert accelerated.modes[:4] == modes[:4] and sum(calls) == accelerated.traces[-1].forwards
+        if schedule == "standard_static":
+            assert accelerated.modes == modes
+
+
+def test_images_are_videos_of_one_frame():
+    accelerated = Accelerated()
+    sample(accelerated.model, noise=noise((2, 16, 1, 8, 8)))
+    assert accelerated.modes == "RRPRPPRPPR"
+
+
+def test_a_model_that_answers_nothing_is_told():
+    broken = Accelerated(model=wan().clone())
+    broken.model.set_model_unet_function_wrapper(lambda apply, args: args["input"] * float("nan"))
+    with pytest.raises(FloatingPointError, match="returned NaN or infinity at iteration 1"):
+        sample(broken.model)
+
+
+def test_what_cannot_be_combined_is_refused():
+    with pytest.raises(UnsuitableError, match="TeaCache reuses inside the network.*Use SCOPE Sampler"):
+        Accelerated(Settings(TeaCache(0.1)))
+    cached = EasyCacheNode.execute(Accelerated().model, 0.2, 0.15, 0.95, False).result[0]
+    with pytest.raises(UnsuitableError, match="EasyCache or LazyCache is applied to this MODEL too"):
+        sample(cached)
+    with pytest.raises(UnsuitableError, match="EasyCache or LazyCache"):
+        Accelerated(model=EasyCacheNode.execute(wan(), 0.2, 0.15, 0.95, False).result[0])
+    other = wan().clone()
+    other.add_object_patch("model_sampling", comfy.model_base.model_sampling(None, comfy.model_base.ModelType.EPS))
+    with pytest.raises(NotPreparedError, match="SCOPE knows flow matching alone"):
+        Accelerated(model=other)
+    with pytest.raises(UnsuitableError, match="MAGI-1 goes through its network chunk by chunk.*Use SCOPE Sampler"):
+        Accelerated(model=demo.load_demo_magi())
+
+
+def test_before_our_own_sampler_it_stands_aside(caplog):
+    traces = []
+    sampler = VideoSampler(None, FIXED, "euler", traces.append)
+    made = sample(Accelerated().model, sampler)
+    assert "SCOPE's own sampler decides" in caplog.text and traces[0].totals["computed"] == len(PATTERN)
+    assert torch.equal(made, sample(wan(), VideoSampler(None, FIXED, "euler", traces.append)))
+
+
+def test_a_skipped_step_is_that_of_scope_sampler():
+    sampler = VideoSampler(None, replace(FIXED, correct=False), "euler", lambda trace: None)
+    for how in CIRCUMSTANCES.values():
+        assert (sample(Accelerated().model, **how) - sample(wan(), sampler, **how)).abs().max() < 5e-5
+
+
+@pytest.mark.parametrize("signal", ["modulation", "embedding", "sigma", "latent", "displacement", "motion", "sea"])
+def test_every_signal_is_known_of_wan(signal):
+    accelerated = Accelerated(Settings(Scope(tau_c=50, tau_p=60, decay_mode="none", signal=signal), Gate(1)))
+    sample(accelerated.model)
     assert accelerated.modes == "RC" * 5
-    known = module.ONCE_WITH_NOISE
-    module.ONCE_WITH_NOISE, module.ONCE = frozenset(), known | module.ONCE
-    try:
-        v = sample(accelerated.model, "euler_ancestral")
-    finally:
-        module.ONCE_WITH_NOISE, module.ONCE = known, module.ONCE - known
-    assert (x0 - full).square().mean() < (v - full).square().mean()
+
+
+def test_methods_that_watch_the_output_see_it_guided():
+    """EasyCache's rate is that of the guided velocity, as in SCOPE Sampler."""
+    settings, traces = Settings(EasyCache(0.3)), []
+    accelerated = Accelerated(settings)
+    sample(accelerated.model)
+    sample(wan(), VideoSampler(None, settings, "euler", traces.append))
+    assert accelerated.modes == "".join(step["modes"] for step in traces[0].segments[0].steps)
+    assert "C" in accelerated.modes
