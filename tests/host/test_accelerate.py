@@ -6,6 +6,7 @@ import logging
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import cache
+from types import SimpleNamespace
 
 import comfy.context_windows
 import comfy.hooks
@@ -16,14 +17,20 @@ import comfy.samplers
 import comfy.sd
 import pytest
 import torch
+from comfy_api.latest import io
 from comfy.ldm.wan.model import WanModel
 from comfy.patcher_extension import WrappersMP
 from comfy_extras.nodes_easycache import EasyCacheNode
+from scope_pack.nodes.accelerate import Accelerate
 from scope_pack.nodes.comfy import demo
 from scope_pack.nodes.comfy.accelerate import Asked, accelerate
 from scope_pack.nodes.comfy.families import NotPreparedError
 from scope_pack.nodes.comfy.latents import UnsuitableError
-from scope_pack.nodes.comfy.sampling import VideoSampler
+from scope_pack.nodes.comfy.graph import Graph
+from scope_pack.nodes.comfy.reports import read_report
+from scope_pack.nodes.comfy.sampling import VideoSampler, knowledge
+from scope_pack.nodes.planning import plan_node
+from scope_pack.nodes.timeline import Timeline
 from scope_pack.scope_core.methods import EasyCache, Gate, Planned, Scope, TeaCache
 from scope_pack.scope_core.settings import PRESETS, Settings
 
@@ -309,7 +316,7 @@ def test_samplers_that_evaluate_more_than_once_a_step_are_left_alone(sampler, ca
 def custom(step):
     """A sampler that is not the host's: `step(model, x, sigma, after, x0)` gives the next latents."""
 
-    def sample_custom(model, x, sigmas, extra_args=None, callback=None, disable=None):
+    def sample_custom(model, x, sigmas, extra_args=None, **unused):
         for sigma, after in zip(sigmas, sigmas[1:]):
             x = step(lambda x, s: model(x, s.expand(len(x)), **extra_args), x, sigma, after)
         return x
@@ -434,3 +441,57 @@ def test_methods_that_watch_the_output_see_it_guided():
     sample(wan(), VideoSampler(None, settings, "euler", traces.append))
     assert accelerated.modes == "".join(step["modes"] for step in traces[0].segments[0].steps)
     assert "C" in accelerated.modes
+
+
+GRAPH = {
+    "1": {"class_type": "UNETLoader", "inputs": {"unet_name": "wan2.1_t2v_1.3B_fp16.safetensors"}},
+    "2": {"class_type": "SCOPE_Accelerate", "inputs": {"model": ["1", 0], "preset": "balanced", "speed": 2.5}},
+    "3": {"class_type": "LoraLoaderModelOnly", "inputs": {"model": ["2", 0]}},
+    "4": {"class_type": "KSampler", "inputs": {"model": ["3", 0], "steps": 20, "sampler_name": "euler"}},
+    "5": {"class_type": "SCOPE_Timeline", "inputs": {"after": ["4", 0]}},
+}
+
+
+def hidden(monkeypatch, node_class, node, graph=GRAPH):
+    known = SimpleNamespace(unique_id=node, dynprompt=SimpleNamespace(get_node=graph.__getitem__))
+    monkeypatch.setattr(node_class, "hidden", known, raising=False)
+
+
+def test_the_node_runs_as_it_is_added_and_leaves_a_report_to_timeline(monkeypatch):
+    hidden(monkeypatch, Accelerate, "2")
+    widgets = {spec.id: spec.default for spec in Accelerate.define_schema().inputs if isinstance(spec, io.WidgetInput)}
+    (model,) = Accelerate.execute(wan(), **widgets).result
+    assert (sample(model) - sample(wan())).abs().max() > 1e-3
+    graph = {**GRAPH, "2": {**GRAPH["2"], "inputs": {**GRAPH["2"]["inputs"], "report_name": widgets["report_name"]}}}
+    hidden(monkeypatch, Timeline, "5", graph)
+    (trace,) = Timeline.execute(after={}).ui["scope_trace"]
+    assert trace == read_report("scope_accelerate")
+    assert trace["totals"]["computed"] == 4 and trace["run"]["preset"] == "balanced"
+    assert trace["run"]["solver"] == "euler" and trace["run"]["sampling_seconds"] > 0
+    hidden(monkeypatch, Timeline, "5")
+    with pytest.raises(ValueError, match="connect the trace of SCOPE Sampler; or to `after`"):
+        Timeline.execute(after={})
+
+
+def plan(**changed):
+    return plan_node("2", Graph.of({**GRAPH, **changed}), knowledge())
+
+
+def test_a_plan_has_the_steps_of_the_sampler_behind_it():
+    made = plan()
+    assert made["exact"] and made["trace"]["totals"]["iterations"] == 20 and made["trace"]["totals"]["computed"] == 8
+    advanced = {"model": ["2", 0], "steps": 40, "start_at_step": 0, "end_at_step": 16}
+    made = plan(**{"4": {"class_type": "KSamplerAdvanced", "inputs": advanced}})
+    assert made["trace"]["totals"]["iterations"] == 16
+    made = plan(
+        **{
+            "4": {"class_type": "SamplerCustomAdvanced", "inputs": {"guider": ["6", 0], "sigmas": ["7", 0]}},
+            "6": {"class_type": "CFGGuider", "inputs": {"model": ["3", 0]}},
+            "7": {"class_type": "BasicScheduler", "inputs": {"model": ["1", 0], "steps": 24}},
+        }
+    )
+    assert made["trace"]["totals"]["iterations"] == 24
+    made = plan(**{"4": {"class_type": "KSampler", "inputs": {"model": ["1", 0], "steps": 20}}})
+    assert not made["exact"] and "30 steps are assumed" in made["note"]
+    made = plan(**{"2": {"class_type": "SCOPE_Accelerate", "inputs": {"model": ["1", 0], "preset": "paper_fast"}}})
+    assert not made["exact"] and "simple with shift 8" in made["note"]
