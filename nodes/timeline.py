@@ -57,8 +57,8 @@ class Timeline(io.ComfyNode):
             report_name = report_behind(Graph(cls.hidden.dynprompt.get_node), cls.hidden.unique_id)
         if trace is None and not report_name:
             raise ValueError(
-                "Timeline has nothing to draw: connect the trace of SCOPE Sampler; or to `after` the latent of a run with"
-                " SCOPE Accelerate or SCOPE Sampler (Advanced), which need a report_name"
+                "Timeline has nothing to draw: connect the trace of SCOPE Sampler; or to `after` the latent of a run"
+                " with SCOPE Accelerate or SCOPE Sampler (Advanced), which need a report_name"
             )
         return io.NodeOutput(ui={"scope_trace": [trace or read_report(report_name)]})
 

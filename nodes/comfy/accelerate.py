@@ -37,14 +37,41 @@ PROBED = 4
 UNEXPLAINED = 1e-3
 """Share of latents that tells noise from rounding."""
 ONCE = frozenset(
-    "euler euler_cfg_pp lms dpmpp_2m dpmpp_2m_cfg_pp ipndm ipndm_v deis res_multistep res_multistep_cfg_pp"
-    " gradient_estimation gradient_estimation_cfg_pp unipc unipc_bh2".split()
+    {
+        "euler",
+        "euler_cfg_pp",
+        "lms",
+        "dpmpp_2m",
+        "dpmpp_2m_cfg_pp",
+        "ipndm",
+        "ipndm_v",
+        "deis",
+        "res_multistep",
+        "res_multistep_cfg_pp",
+        "gradient_estimation",
+        "gradient_estimation_cfg_pp",
+        "unipc",
+        "unipc_bh2",
+    }
 )
 """The host's samplers that evaluate the model once a step, at the step's noise level."""
 ONCE_WITH_NOISE = frozenset(
-    "euler_ancestral euler_ancestral_cfg_pp dpmpp_2m_sde dpmpp_2m_sde_gpu dpmpp_2m_sde_heun dpmpp_2m_sde_heun_gpu"
-    " dpmpp_3m_sde dpmpp_3m_sde_gpu ddpm lcm res_multistep_ancestral res_multistep_ancestral_cfg_pp er_sde"
-    " sa_solver".split()
+    {
+        "euler_ancestral",
+        "euler_ancestral_cfg_pp",
+        "dpmpp_2m_sde",
+        "dpmpp_2m_sde_gpu",
+        "dpmpp_2m_sde_heun",
+        "dpmpp_2m_sde_heun_gpu",
+        "dpmpp_3m_sde",
+        "dpmpp_3m_sde_gpu",
+        "ddpm",
+        "lcm",
+        "res_multistep_ancestral",
+        "res_multistep_ancestral_cfg_pp",
+        "er_sde",
+        "sa_solver",
+    }
 )
 """Those that do and add noise after each."""
 OWN_MODULES = "comfy.samplers", "comfy.k_diffusion.sampling", "comfy.extra_samplers.uni_pc"
@@ -81,8 +108,8 @@ def check(patcher: Any, settings: Settings) -> None:
             )
     if settings.acting.depth == 0:
         raise UnsuitableError(
-            f"{settings.acting.title} reuses inside the network, which SCOPE Accelerate leaves alone. Use SCOPE Sampler,"
-            " or choose a method that reuses the output, such as planned, scope, easycache or seacache"
+            f"{settings.acting.title} reuses inside the network, which SCOPE Accelerate leaves alone. Use SCOPE"
+            " Sampler, or choose a method that reuses the output, such as planned, scope, easycache or seacache"
         )
 
 
@@ -128,7 +155,7 @@ def why_not(sampler: Any, sigmas: Tensor) -> str:
     if isinstance(sampler, (SegmentSampler, VideoSampler)):
         return "SCOPE's own sampler decides; it has the same settings, and SCOPE Accelerate is not needed before it"
     name, own = name_of(sampler)
-    if own and name not in ONCE | ONCE_WITH_NOISE or getattr(sampler, "extra_options", {}).get("use_pece"):
+    if (own and name not in ONCE | ONCE_WITH_NOISE) or getattr(sampler, "extra_options", {}).get("use_pece"):
         return (
             f"{name} evaluates the model more than once a step; choose a sampler that does so once, such as euler,"
             " dpmpp_2m or uni_pc"
@@ -243,13 +270,11 @@ class Sampling:
         wanted = self.sigmas[self.done]
         if self.done < len(self.sigmas) - 1 and abs(sigma - wanted) <= NEAR * max(1.0, wanted):
             return True
-        warn(
-            self.trace,
-            [
-                f"nothing was skipped after step {self.done}: the sampler evaluated the model at noise level"
-                f" {sigma:.4f} instead of {wanted:.4f}, so its evaluations are not its steps."
-            ],
+        sentence = (
+            f"nothing was skipped after step {self.done}: the sampler evaluated the model at noise level {sigma:.4f}"
+            f" instead of {wanted:.4f}, so its evaluations are not its steps."
         )
+        warn(self.trace, [sentence])
         self.done = len(self.sigmas)
         return False
 

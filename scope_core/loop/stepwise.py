@@ -1,5 +1,5 @@
-"""The loop of `rollout` taken apart, for samplers that are somebody else's: they take the steps, and ask at each whether
-the network has to run.
+"""The loop of `rollout` taken apart, for samplers that are somebody else's: they take the steps, and ask at each
+whether the network has to run.
 
 Such a sampler may need several results of the network at a step (one for each prompt, for each window of a longer
 video, for guidance by a weakened model) and makes one velocity of them itself. Each of these parts has a memory of its

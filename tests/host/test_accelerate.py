@@ -6,6 +6,7 @@ import logging
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import cache
+from itertools import pairwise
 from types import SimpleNamespace
 
 import comfy.context_windows
@@ -17,16 +18,16 @@ import comfy.samplers
 import comfy.sd
 import pytest
 import torch
-from comfy_api.latest import io
 from comfy.ldm.wan.model import WanModel
 from comfy.patcher_extension import WrappersMP
+from comfy_api.latest import io
 from comfy_extras.nodes_easycache import EasyCacheNode
 from scope_pack.nodes.accelerate import Accelerate
 from scope_pack.nodes.comfy import demo
 from scope_pack.nodes.comfy.accelerate import Asked, accelerate
 from scope_pack.nodes.comfy.families import NotPreparedError
-from scope_pack.nodes.comfy.latents import UnsuitableError
 from scope_pack.nodes.comfy.graph import Graph
+from scope_pack.nodes.comfy.latents import UnsuitableError
 from scope_pack.nodes.comfy.reports import read_report
 from scope_pack.nodes.comfy.sampling import VideoSampler, knowledge
 from scope_pack.nodes.planning import plan_node
@@ -70,7 +71,10 @@ def sigmas_of(model, sampler="euler", steps=STEPS, denoise=None):
     return comfy.samplers.KSampler(model, steps, "cpu", sampler, "simple", denoise).sigmas
 
 
-def sample(model, sampler="euler", cfg=4.0, sigmas=None, latent=None, positive=None, mask=None, noise=noise()):
+NOISE = noise()
+
+
+def sample(model, sampler="euler", cfg=4.0, sigmas=None, latent=None, positive=None, mask=None, noise=NOISE):
     """As KSampler does."""
     guider = comfy.samplers.CFGGuider(model)
     guider.set_conds(positive or [prompt(1)], [prompt(2)])
@@ -137,7 +141,7 @@ class Loop(comfy.samplers.Sampler):
 
     def sample(self, guider, sigmas, extra_args, callback, noise, latent_image=None, denoise_mask=None, disable_pbar=0):
         x, known = noise * sigmas[0], []
-        for step, (sigma, after) in enumerate(zip(sigmas, sigmas[1:]), 1):
+        for step, (sigma, after) in enumerate(pairwise(sigmas), 1):
             if step in self.computed:
                 x0 = guider(x, sigma.expand(1), model_options=extra_args["model_options"], seed=extra_args["seed"])
                 known = [(step, (x - x0) / sigma), *known][:2]
@@ -232,7 +236,9 @@ def test_two_of_them_are_the_last_one():
 
 
 def test_first_and_last_steps_are_counted_not_read_from_noise_levels():
-    accelerated = Accelerated(Settings(Scope(tau_c=5, tau_p=10, decay_mode="none", signal="sigma"), Gate(1, warm_up=3, tail=2)))
+    accelerated = Accelerated(
+        Settings(Scope(tau_c=5, tau_p=10, decay_mode="none", signal="sigma"), Gate(1, warm_up=3, tail=2))
+    )
     sample(accelerated.model, sigmas=sigmas_of(wan(), denoise=0.3))
     assert accelerated.modes == "RRRCRCRCRR"
 
@@ -317,7 +323,7 @@ def custom(step):
     """A sampler that is not the host's: `step(model, x, sigma, after, x0)` gives the next latents."""
 
     def sample_custom(model, x, sigmas, extra_args=None, **unused):
-        for sigma, after in zip(sigmas, sigmas[1:]):
+        for sigma, after in pairwise(sigmas):
             x = step(lambda x, s: model(x, s.expand(len(x)), **extra_args), x, sigma, after)
         return x
 
