@@ -8,14 +8,18 @@ from dataclasses import replace
 from functools import cache
 from itertools import pairwise
 from types import SimpleNamespace
+from typing import ClassVar
 
+import comfy.conds
 import comfy.context_windows
 import comfy.hooks
+import comfy.latent_formats
 import comfy.model_base
 import comfy.model_patcher
 import comfy.nested_tensor
 import comfy.samplers
 import comfy.sd
+import comfy.supported_models_base
 import pytest
 import torch
 from comfy.ldm.wan.model import WanModel
@@ -23,7 +27,7 @@ from comfy.patcher_extension import WrappersMP
 from comfy_api.latest import io
 from comfy_extras.nodes_easycache import EasyCacheNode
 from scope_pack.nodes.accelerate import Accelerate
-from scope_pack.nodes.comfy import demo
+from scope_pack.nodes.comfy import demo, flow
 from scope_pack.nodes.comfy.accelerate import Asked, accelerate
 from scope_pack.nodes.comfy.families import NotPreparedError
 from scope_pack.nodes.comfy.graph import Graph
@@ -32,6 +36,7 @@ from scope_pack.nodes.comfy.reports import read_report
 from scope_pack.nodes.comfy.sampling import VideoSampler, knowledge
 from scope_pack.nodes.planning import plan_node
 from scope_pack.nodes.timeline import Timeline
+from scope_pack.scope_core import SKYREELS
 from scope_pack.scope_core.methods import EasyCache, Gate, Planned, Scope, TeaCache
 from scope_pack.scope_core.settings import PRESETS, Settings
 
@@ -74,10 +79,12 @@ def sigmas_of(model, sampler="euler", steps=STEPS, denoise=None):
 NOISE = noise()
 
 
-def sample(model, sampler="euler", cfg=4.0, sigmas=None, latent=None, positive=None, mask=None, noise=NOISE):
+def sample(
+    model, sampler="euler", cfg=4.0, sigmas=None, latent=None, positive=None, negative=None, mask=None, noise=NOISE
+):
     """As KSampler does."""
     guider = comfy.samplers.CFGGuider(model)
-    guider.set_conds(positive or [prompt(1)], [prompt(2)])
+    guider.set_conds(positive or [prompt(1)], negative or [prompt(2)])
     guider.set_cfg(cfg)
     if isinstance(sampler, str):
         sampler = comfy.samplers.sampler_object(sampler)
@@ -447,6 +454,91 @@ def test_methods_that_watch_the_output_see_it_guided():
     sample(wan(), VideoSampler(None, settings, "euler", traces.append))
     assert accelerated.modes == "".join(step["modes"] for step in traces[0].segments[0].steps)
     assert "C" in accelerated.modes
+
+
+class Toy(torch.nn.Module):
+    """A network of one stream of latents or of two, of which the second changes faster."""
+
+    def __init__(self, device=None, operations=None, in_channels=4):
+        super().__init__()
+        self.weight, self.dtype = torch.nn.Parameter(torch.full((1,), 0.7)), torch.float32
+
+    def forward(self, x, t, **unused):
+        parts = x if isinstance(x, list) else [x]
+        made = [torch.sin(part * self.weight) * (1, 30)[i] for i, part in enumerate(parts)]
+        return made if isinstance(x, list) else made[0]
+
+
+class ToyHost(comfy.model_base.BaseModel):
+    def extra_conds(self, **about):
+        shapes = about.get("latent_shapes") or ()
+        return {"latent_shapes": comfy.conds.CONDConstant(shapes)} if len(shapes) > 1 else {}
+
+
+def toy(kind="FLOW"):
+    class Format(comfy.latent_formats.LatentFormat):
+        latent_channels, latent_dimensions = 4, 3
+
+    class Config(comfy.supported_models_base.BASE):
+        unet_extra_config: ClassVar = {}
+        latent_format = Format
+        sampling_settings: ClassVar = {"sigma_max": 80.0} if kind == "FLOW_COSMOS" else {}
+
+    host = ToyHost(Config({"in_channels": 4}), comfy.model_base.ModelType[kind], unet_model=Toy)
+    return comfy.model_patcher.ModelPatcher(host, torch.device("cpu"), torch.device("cpu"))
+
+
+def test_noise_on_top_of_the_video_is_skipped_as_by_scope_sampler():
+    """Cosmos Predict 2, by its change of variables."""
+    model, x = toy("FLOW_COSMOS"), noise((1, 4, 3, 4, 4))
+    accelerated, sigmas = Accelerated(FIXED, model), sigmas_of(model)
+    made = sample(accelerated.model, noise=x, sigmas=sigmas)
+    sampler = VideoSampler(None, replace(FIXED, correct=False), "euler", lambda trace: None)
+    assert accelerated.modes == "RRPRPPRPPR"
+    assert (made - sample(model, sampler, noise=x, sigmas=sigmas)).abs().max() < 5e-5
+    off = Accelerated(PRESETS["off"], model).model
+    assert torch.equal(sample(off, noise=x, sigmas=sigmas), sample(model, noise=x, sigmas=sigmas))
+
+
+def test_of_a_pack_the_stream_that_changes_most_decides(monkeypatch):
+    """The audio has few numbers: looked at together with the video its change is lost."""
+    model = toy()
+    pack = comfy.nested_tensor.NestedTensor([noise((1, 4, 3, 4, 4)), noise((1, 2, 6))])
+    settings = Settings(Scope(tau_c=0, tau_p=2.8, decay_mode="none", signal="sea"), Gate(9, 0, 0))
+    accelerated = Accelerated(settings, model)
+    made = sample(accelerated.model, noise=pack, latent=pack * 0, sigmas=sigmas_of(model), cfg=1.0)
+    assert [part.shape for part in made.unbind()] == [part.shape for part in pack.unbind()]
+    apart = accelerated.modes
+    monkeypatch.setattr(flow, "packed_shapes", lambda *what: [])
+    sample(accelerated.model, noise=pack, latent=pack * 0, sigmas=sigmas_of(model), cfg=1.0)
+    assert accelerated.modes.count("R") < apart.count("R") < STEPS
+
+
+def test_a_trained_model_is_as_faithful_as_with_scope_sampler():
+    """SkyReels' demo as one chunk, at the same computed steps. docs/accelerate.md has longer clips."""
+    model, clip, steps, distances = demo.load_demo_model(), demo.load_demo_clip(), 24, {}
+    sigmas = torch.tensor(SKYREELS.schedule(7, steps=steps).sigmas, dtype=torch.float32)
+    settings = Settings(Planned(computed=(1, 2, 5, 9, 13, 17, 21, 24)), correct=False)
+    for seed, words in enumerate(("a red circle moves right", "a blue square moves up")):
+        how = {
+            "positive": [[clip.encode_from_tokens(clip.tokenize(words)), {}]],
+            "negative": [[clip.encode_from_tokens(clip.tokenize("")), {}]],
+            "noise": noise((1, 16, 7, 8, 8), seed),
+            "cfg": 2.5,
+            "sigmas": sigmas,
+        }
+        accelerated = Accelerated(settings, model)
+        for name, (full, skipping) in {
+            "accelerate": (sample(model, **how), sample(accelerated.model, **how)),
+            "sampler": [
+                sample(model, VideoSampler(None, each, "euler", lambda trace: None), **how)
+                for each in (PRESETS["off"], settings)
+            ],
+        }.items():
+            distances.setdefault(name, []).append(10 * (full - skipping).square().mean().log10())
+        assert accelerated.modes.count("R") == 8
+    ours, theirs = (torch.stack(distances[name]).mean() for name in ("accelerate", "sampler"))
+    assert abs(ours - theirs) < 0.5
 
 
 GRAPH = {
