@@ -22,6 +22,7 @@ from ..scope_core.study.calibration import Circumstances
 from ..scope_core.study.plans import Plan
 from .accelerate import Accelerate
 from .comfy import calibration
+from .comfy.accelerate import objection
 from .comfy.families import hosted
 from .comfy.flow import Whole
 from .comfy.graph import Graph, GraphError
@@ -79,18 +80,20 @@ class Planner:
 
     def accelerate(self, node: str) -> Trace:
         """What the first of the host's samplers behind SCOPE Accelerate is going to do."""
-        steps = next(self.steps_behind(node), None)
-        if steps is None:
+        sampler, steps = next(self.steps_behind(node), ("", 0))
+        if not sampler:
             steps = FLOW.defaults.steps
             self.guesses.append(f"no sampler that is known reads this model; {steps} steps are assumed")
         settings = self.settings(node, self.widgets(node, Accelerate))
+        if sampler and (reason := objection(str(self.graph.inputs(sampler).get("sampler_name")))):
+            settings, self.remarks = PRESETS["off"], [f"nothing is skipped, because {reason}"]
         made = self.plan(FLOW.schedule(1, steps), settings, self.graph.identity(node, "model"))
-        if not isinstance(settings.method, Planned):
+        if not settings.off and not isinstance(settings.method, Planned):
             self.guesses.append(f"the noise levels are taken as those of simple with shift {FLOW.defaults.shift:g}")
         return made
 
-    def steps_behind(self, node: str) -> Iterator[int]:
-        """Steps of the samplers that sample a MODEL made by a node."""
+    def steps_behind(self, node: str) -> Iterator[tuple[str, int]]:
+        """Samplers of a MODEL made by a node, and their steps."""
         for reader in self.graph.ids:
             kind, inputs = self.graph.node(reader)["class_type"], self.graph.inputs(reader)
             guided = self.graph.source(reader, "guider") if kind == "SamplerCustomAdvanced" else reader
@@ -100,7 +103,8 @@ class Planner:
             steps = None if teller is None else self.graph.inputs(teller).get("steps")
             if isinstance(steps, int):
                 first, last = (inputs.get(name) for name in ("start_at_step", "end_at_step"))
-                yield min(steps, last) - first if isinstance(first, int) and isinstance(last, int) else steps
+                part = isinstance(first, int) and isinstance(last, int)
+                yield reader, min(steps, last) - first if part else steps
 
     def is_model_of(self, reader: str, node: str) -> bool:
         """Whether the MODEL of a reader is that of a node, past LoRAs and the like."""

@@ -13,6 +13,7 @@ from dataclasses import replace
 from time import perf_counter
 from typing import Any, NamedTuple
 
+import comfy.samplers
 import torch
 from comfy.patcher_extension import WrappersMP
 from torch import Tensor
@@ -30,6 +31,7 @@ from .latents import UnsuitableError
 from .sampling import HostRun, SegmentSampler, VideoSampler, begin_trace, warn
 
 KEY = "scope_accelerate"
+NOT_CORRECTED = "`correct` is on, but the steps are the sampler's own, so it cannot take them again; SCOPE Sampler can."
 NEAR = 1e-4
 """How far from a noise level of the table an evaluation may be and still be that step's, relative above 1."""
 PROBED = 4
@@ -126,7 +128,6 @@ class Asked(NamedTuple):
 
 def accelerate(patcher: Any, asked: Asked) -> Any:
     """A clone of a MODEL that skips evaluations. It holds no state. Raises UnsuitableError."""
-    asked = asked._replace(settings=replace(asked.settings, correct=False))
     check(patcher, asked.settings)
     clone = patcher.clone()
 
@@ -134,6 +135,7 @@ def accelerate(patcher: Any, asked: Asked) -> Any:
         check(guider.model_patcher, asked.settings)
         if reason := why_not(executor.class_obj, sigmas):
             logging.warning("SCOPE Accelerate: nothing is skipped, because %s.", reason)
+            asked.on_trace(Trace({"nothing_skipped": f"Because {reason}."}))
             return executor(guider, sigmas, extra_args, *rest, **more)
         sampling = Sampling(asked, guider, executor.class_obj, sigmas, extra_args, rest[1])
         return sampling.sample(lambda: executor(guider, sigmas, extra_args, *rest, **more))
@@ -167,6 +169,13 @@ def why_not(sampler: Any, sigmas: Tensor) -> str:
     return ""
 
 
+def objection(sampler_name: str) -> str:
+    """Why one of the host's samplers, by name, cannot be made to skip; empty where it can or is not known."""
+    if sampler_name not in comfy.samplers.SAMPLER_NAMES:
+        return ""
+    return why_not(comfy.samplers.sampler_object(sampler_name), torch.tensor([1.0, 0.5, 0.0]))
+
+
 class Sampling:
     """One sampling of a MODEL: made for it, gone with it."""
 
@@ -183,8 +192,11 @@ class Sampling:
         patcher, unrolling = guider.model_patcher, ONE_CHUNK.unrolling()
         levels = ONE_CHUNK.levels(patcher, sigmas)
         schedule = unrolling.schedule(ONE_CHUNK.frames(noise), len(levels) - 1, levels=levels)
-        self.trace = begin_trace(patcher, schedule, asked.settings, name)
-        run = Run(schedule, asked.settings, trace=self.trace)
+        settings = replace(asked.settings, correct=False)
+        self.trace = begin_trace(patcher, schedule, settings, name)
+        if asked.settings.correct and not settings.method.corrected:
+            warn(self.trace, [NOT_CORRECTED])
+        run = Run(schedule, settings, trace=self.trace)
         self.hosted = HostRun(run, unrolling, lambda *step: None, asked.key)
         model = ONE_CHUNK.model(guider, options, extra_args.get("seed"), schedule, unrolling)
         self.hosted.prepare(model, guider)
@@ -275,6 +287,7 @@ class Sampling:
             f" instead of {wanted:.4f}, so its evaluations are not its steps."
         )
         warn(self.trace, [sentence])
+        self.trace.run["nothing_skipped"] = sentence.capitalize()
         self.done = len(self.sigmas)
         return False
 

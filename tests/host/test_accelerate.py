@@ -323,7 +323,8 @@ def test_samplers_that_evaluate_more_than_once_a_step_are_left_alone(sampler, ca
     accelerated = Accelerated(HALF)
     with caplog.at_level(logging.WARNING):
         assert torch.equal(sample(accelerated.model, sampler), sample(wan(), sampler))
-    assert f"{sampler} evaluates the model more than once a step" in caplog.text
+    said = f"{sampler} evaluates the model more than once a step; choose a sampler that does so once"
+    assert said in caplog.text and said in accelerated.traces[0].totals["skipped_reason"]
 
 
 def custom(step):
@@ -359,7 +360,8 @@ def test_an_unknown_sampler_is_watched_before_anything_is_skipped(caplog):
         made = sample(accelerated.model, custom(step))
         assert accelerated.modes == modes and accelerated.rules[1] == "x"
         assert torch.equal(made, sample(wan(), custom(step))) == (step is heun_step)
-    assert "its evaluations are not its steps" in caplog.text
+    said = "its evaluations are not its steps"
+    assert said in caplog.text and said in accelerated.traces[0].totals["skipped_reason"]
 
 
 def test_samplers_that_add_noise_keep_what_is_denoised():
@@ -419,6 +421,12 @@ def test_what_cannot_be_combined_is_refused():
         Accelerated(model=other)
     with pytest.raises(UnsuitableError, match="MAGI-1 goes through its network chunk by chunk.*Use SCOPE Sampler"):
         Accelerated(model=demo.load_demo_magi())
+
+
+def test_correcting_the_past_is_left_to_scope_sampler():
+    accelerated = Accelerated(replace(HALF, correct=True))
+    assert torch.equal(sample(accelerated.model), sample(Accelerated(HALF).model))
+    assert [text for text in accelerated.traces[0].run["warnings"] if "SCOPE Sampler can" in text]
 
 
 def test_before_our_own_sampler_it_stands_aside(caplog):
@@ -589,6 +597,9 @@ def test_a_plan_has_the_steps_of_the_sampler_behind_it():
         }
     )
     assert made["trace"]["totals"]["iterations"] == 24
+    made = plan(**{"4": {"class_type": "KSampler", "inputs": {**GRAPH["4"]["inputs"], "sampler_name": "heun"}}})
+    assert made["exact"] and made["trace"]["totals"]["computed"] == 20
+    assert "Nothing is skipped, because heun evaluates the model more than once a step" in made["note"]
     made = plan(**{"4": {"class_type": "KSampler", "inputs": {"model": ["1", 0], "steps": 20}}})
     assert not made["exact"] and "30 steps are assumed" in made["note"]
     made = plan(**{"2": {"class_type": "SCOPE_Accelerate", "inputs": {"model": ["1", 0], "preset": "paper_fast"}}})
