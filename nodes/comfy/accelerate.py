@@ -159,8 +159,8 @@ def why_not(sampler: Any, sigmas: Tensor) -> str:
     name, own = name_of(sampler)
     if (own and name not in ONCE | ONCE_WITH_NOISE) or getattr(sampler, "extra_options", {}).get("use_pece"):
         return (
-            f"{name} evaluates the model more than once a step; choose a sampler that does so once, such as euler,"
-            " dpmpp_2m or uni_pc"
+            f"{name} does not evaluate the model once a step; choose a sampler that does, such as euler, dpmpp_2m or"
+            " uni_pc"
         )
     if len(sigmas) < 3:
         return f"there are {len(sigmas) - 1} steps"

@@ -28,7 +28,7 @@ from comfy_api.latest import io
 from comfy_extras.nodes_easycache import EasyCacheNode
 from scope_pack.nodes.accelerate import Accelerate
 from scope_pack.nodes.comfy import demo, flow
-from scope_pack.nodes.comfy.accelerate import Asked, accelerate
+from scope_pack.nodes.comfy.accelerate import Asked, accelerate, objection
 from scope_pack.nodes.comfy.families import NotPreparedError
 from scope_pack.nodes.comfy.graph import Graph
 from scope_pack.nodes.comfy.latents import UnsuitableError
@@ -323,8 +323,21 @@ def test_samplers_that_evaluate_more_than_once_a_step_are_left_alone(sampler, ca
     accelerated = Accelerated(HALF)
     with caplog.at_level(logging.WARNING):
         assert torch.equal(sample(accelerated.model, sampler), sample(wan(), sampler))
-    said = f"{sampler} evaluates the model more than once a step; choose a sampler that does so once"
+    said = f"{sampler} does not evaluate the model once a step; choose a sampler that does"
     assert said in caplog.text and said in accelerated.traces[0].totals["skipped_reason"]
+
+
+def test_it_is_known_of_every_sampler_how_it_evaluates():
+    """All that KSampler offers: those that evaluate once a step skip as planned, the others are left alone. dpm_fast
+    takes as many evaluations as there are steps, at noise levels of its own."""
+    accelerated, sigmas, x = Accelerated(HALF), sigmas_of(wan(), steps=6), noise((1, 16, 1, 4, 4))
+    for name in comfy.samplers.SAMPLER_NAMES:
+        with counted(wan()) as calls:
+            sample(wan(), name, cfg=1.0, sigmas=sigmas, noise=x)
+        assert (len(calls) == 6) == (objection(name) == "") or name == "dpm_fast", name
+        if not objection(name):
+            sample(accelerated.model, name, cfg=1.0, sigmas=sigmas, noise=x)
+            assert accelerated.modes == "RCRCRC", name
 
 
 def custom(step):
@@ -599,7 +612,7 @@ def test_a_plan_has_the_steps_of_the_sampler_behind_it():
     assert made["trace"]["totals"]["iterations"] == 24
     made = plan(**{"4": {"class_type": "KSampler", "inputs": {**GRAPH["4"]["inputs"], "sampler_name": "heun"}}})
     assert made["exact"] and made["trace"]["totals"]["computed"] == 20
-    assert "Nothing is skipped, because heun evaluates the model more than once a step" in made["note"]
+    assert "Nothing is skipped, because heun does not evaluate the model once a step" in made["note"]
     made = plan(**{"4": {"class_type": "KSampler", "inputs": {"model": ["1", 0], "steps": 20}}})
     assert not made["exact"] and "30 steps are assumed" in made["note"]
     made = plan(**{"2": {"class_type": "SCOPE_Accelerate", "inputs": {"model": ["1", 0], "preset": "paper_fast"}}})
