@@ -102,9 +102,10 @@ class Planner:
             teller = self.graph.source(reader, "sigmas") if kind.startswith("SamplerCustom") else reader
             steps = None if teller is None else self.graph.inputs(teller).get("steps")
             if isinstance(steps, int):
-                first, last = (inputs.get(name) for name in ("start_at_step", "end_at_step"))
-                part = isinstance(first, int) and isinstance(last, int)
-                yield reader, min(steps, last) - first if part else steps
+                first, last = inputs.get("start_at_step"), inputs.get("end_at_step")
+                if isinstance(first, int) and isinstance(last, int):
+                    steps = min(steps, last) - first
+                yield reader, steps
 
     def is_model_of(self, reader: str, node: str) -> bool:
         """Whether the MODEL of a reader is that of a node, past LoRAs and the like."""

@@ -343,7 +343,7 @@ def test_it_is_known_of_every_sampler_how_it_evaluates():
 def custom(step):
     """A sampler that is not the host's: `step(model, x, sigma, after, x0)` gives the next latents."""
 
-    def sample_custom(model, x, sigmas, extra_args=None, **unused):
+    def sample_custom(model, x, sigmas, extra_args=None, **_):
         for sigma, after in pairwise(sigmas):
             x = step(lambda x, s: model(x, s.expand(len(x)), **extra_args), x, sigma, after)
         return x
@@ -484,7 +484,7 @@ class Toy(torch.nn.Module):
         super().__init__()
         self.weight, self.dtype = torch.nn.Parameter(torch.full((1,), 0.7)), torch.float32
 
-    def forward(self, x, t, **unused):
+    def forward(self, x, t, **_):
         parts = x if isinstance(x, list) else [x]
         made = [torch.sin(part * self.weight) * (1, 30)[i] for i, part in enumerate(parts)]
         return made if isinstance(x, list) else made[0]
