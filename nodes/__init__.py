@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from comfy_api.latest import ComfyExtension, io
 
+from .accelerate import Accelerate
 from .calibrate import Calibrate
 from .comfy import routes
 from .decode import DecodeSegments
@@ -51,6 +52,7 @@ class ScopeExtension(ComfyExtension):
             ScopeSampler,
             Calibrate,
             ScopeSamplerSelect,
+            Accelerate,
             DecodeSegments,
             Sigmas,
             Timeline,

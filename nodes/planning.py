@@ -1,5 +1,6 @@
 """Plans of the SCOPE nodes of a graph, from the graph alone: no model is touched and nothing is changed."""
 
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
@@ -9,16 +10,19 @@ import torch
 from comfy_api.latest import io
 
 from ..scope_core.demo.shipped import signals_of
+from ..scope_core.families import FLOW
 from ..scope_core.loop.plan import plan
 from ..scope_core.loop.trace import Trace
-from ..scope_core.methods import RULES
+from ..scope_core.methods import RULES, Planned
 from ..scope_core.schedule import ARSchedule, Family
 from ..scope_core.settings import PRESETS, Settings, read, spread
 from ..scope_core.signals.maps import SignalMaps
 from ..scope_core.study import plans
 from ..scope_core.study.calibration import Circumstances
 from ..scope_core.study.plans import Plan
+from .accelerate import Accelerate
 from .comfy import calibration
+from .comfy.accelerate import objection
 from .comfy.families import hosted
 from .comfy.flow import Whole
 from .comfy.graph import Graph, GraphError
@@ -34,6 +38,9 @@ MOST_DECISIONS = 150_000
 """Of a plan that is drawn while sliders move."""
 MOST_OF_SWEEP = 2 * MOST_DECISIONS
 """Decisions and iterations of the plans of a sweep together, a few seconds of work."""
+WITH_REMARKS = "SCOPE_Sampler", "SCOPE_Accelerate"
+"""Nodes with settings of their own."""
+STOCK_SAMPLERS = "KSampler", "KSamplerAdvanced", "SamplerCustom", "SamplerCustomAdvanced"
 LENGTH_NODES = ("EmptyHunyuanLatentVideo", "Wan22ImageToVideoLatent", "EmptyLTXVLatentVideo", "EmptyCosmosLatentVideo")
 
 
@@ -70,6 +77,44 @@ class Planner:
         widgets = self.widgets(node, ScopeSampler)
         schedule = self.ar_schedule(node, widgets)
         return self.plan(schedule, self.settings(node, widgets), self.model(node, schedule), widgets["cfg"])
+
+    def accelerate(self, node: str) -> Trace:
+        """What the first of the host's samplers behind SCOPE Accelerate is going to do."""
+        sampler, steps = next(self.steps_behind(node), ("", 0))
+        if not sampler:
+            steps = FLOW.defaults.steps
+            self.guesses.append(f"no sampler that is known reads this model; {steps} steps are assumed")
+        settings = self.settings(node, self.widgets(node, Accelerate))
+        if sampler and (reason := objection(str(self.graph.inputs(sampler).get("sampler_name")))):
+            settings, self.remarks = PRESETS["off"], [f"nothing is skipped, because {reason}"]
+        made = self.plan(FLOW.schedule(1, steps), settings, self.graph.identity(node, "model"))
+        if not settings.off and not isinstance(settings.method, Planned):
+            self.guesses.append(f"the noise levels are taken as those of simple with shift {FLOW.defaults.shift:g}")
+        return made
+
+    def steps_behind(self, node: str) -> Iterator[tuple[str, int]]:
+        """Samplers of a MODEL made by a node, and their steps."""
+        for reader in self.graph.ids:
+            kind, inputs = self.graph.node(reader)["class_type"], self.graph.inputs(reader)
+            guided = self.graph.source(reader, "guider") if kind == "SamplerCustomAdvanced" else reader
+            if kind not in STOCK_SAMPLERS or guided is None or not self.is_model_of(guided, node):
+                continue
+            teller = self.graph.source(reader, "sigmas") if kind.startswith("SamplerCustom") else reader
+            steps = None if teller is None else self.graph.inputs(teller).get("steps")
+            if isinstance(steps, int):
+                first, last = inputs.get("start_at_step"), inputs.get("end_at_step")
+                if isinstance(first, int) and isinstance(last, int):
+                    steps = min(steps, last) - first
+                yield reader, steps
+
+    def is_model_of(self, reader: str, node: str) -> bool:
+        """Whether the MODEL of a reader is that of a node, past LoRAs and the like."""
+        seen: set[str | None] = {None}
+        source = self.graph.source(reader, "model")
+        while source not in seen and source != node:
+            seen.add(source)
+            source = self.graph.source(str(source), "model")
+        return source == node
 
     def demo(self, node: str) -> Family | None:
         """Family of the demo model that feeds a sampler, None if it is another model."""
@@ -324,6 +369,8 @@ def plan_node(node: str, graph: Graph, known: SignalMaps) -> dict[str, Any]:
     if kind == "SCOPE_Sampler":
         trace = planner.sampler(node).to_json()
         result: dict[str, Any] = {"trace": trace} if planner.assumed else {"trace": trace, "point": point_of(trace)}
+    elif kind == "SCOPE_Accelerate":
+        result = {"trace": planner.accelerate(node).to_json()}
     elif kind in SCHEDULES:
         result = {"trace": planner.schedule(node).to_json()}
     elif kind == "SCOPE_Sweep":
@@ -331,8 +378,8 @@ def plan_node(node: str, graph: Graph, known: SignalMaps) -> dict[str, Any]:
     else:
         raise GraphError(
             f"there is no plan for a {kind[:40]!r} node; choose one of"
-            f" {', '.join(('SCOPE_Sampler', *SCHEDULES, 'SCOPE_Sweep'))}"
+            f" {', '.join((*WITH_REMARKS, *SCHEDULES, 'SCOPE_Sweep'))}"
         )
-    remarks = planner.remarks if kind == "SCOPE_Sampler" else []
+    remarks = planner.remarks if kind in WITH_REMARKS else []
     said = dict.fromkeys([*planner.guesses, *remarks, *planner.notes])
     return {**result, "exact": not planner.guesses, "note": " ".join(f"{text[0].upper()}{text[1:]}." for text in said)}

@@ -2,6 +2,7 @@
 
 import json
 import logging
+from collections.abc import Callable
 from math import isfinite
 from typing import Any, NamedTuple
 
@@ -276,14 +277,7 @@ class ScopeSamplerSelect(io.ComfyNode):
                     tooltip="How many steps may be skipped; off computes all of them.",
                 ),
                 solver_input(),
-                io.String.Input(
-                    "report_name",
-                    default="scope_run",
-                    tooltip=(
-                        "The trace is written to output/scope under this name; SCOPE Timeline can open it. Empty writes"
-                        " nothing."
-                    ),
-                ),
+                report_input("scope_run"),
             ],
             outputs=[io.Sampler.Output(tooltip="For SamplerCustomAdvanced.")],
         )
@@ -297,15 +291,32 @@ class ScopeSamplerSelect(io.ComfyNode):
         schedule: Unrolling | None = None,
         settings: Settings | None = None,
     ) -> io.NodeOutput:
-        path = report_path(report_name) if report_name else None
+        settings, write = settings or PRESETS[preset], report_writer(report_name)
+        return io.NodeOutput(sampling.VideoSampler(schedule, settings, solver, write))
 
-        def write(trace: Trace) -> None:
-            """The video is made by now, and must not be lost to a report."""
-            if path is None:
-                return
-            try:
-                disk.write(path, json.dumps(trace.to_json()).encode())
-            except OSError as error:
-                logging.warning("SCOPE: the report %s cannot be written: %s", path, error)
 
-        return io.NodeOutput(sampling.VideoSampler(schedule, settings or PRESETS[preset], solver, write))
+def report_input(name: str) -> io.Input:
+    return io.String.Input(
+        "report_name",
+        default=name,
+        tooltip=(
+            "The trace is written to output/scope under this name; SCOPE Timeline can open it. Empty writes nothing."
+        ),
+    )
+
+
+def report_writer(name: str) -> Callable[[Trace], None]:
+    """Writes the trace of a run to a named report; nothing without a name. Raises ValueError for names that lead out of
+    the output folder."""
+    path = report_path(name) if name else None
+
+    def write(trace: Trace) -> None:
+        """The video is made by now, and must not be lost to a report."""
+        if path is None:
+            return
+        try:
+            disk.write(path, json.dumps(trace.to_json()).encode())
+        except OSError as error:
+            logging.warning("SCOPE: the report %s cannot be written: %s", path, error)
+
+    return write

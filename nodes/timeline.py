@@ -2,6 +2,7 @@
 
 from comfy_api.latest import io
 
+from .comfy.graph import Graph
 from .comfy.reports import read_report, report_path
 
 TraceType = io.Custom("SCOPE_TRACE")
@@ -27,18 +28,22 @@ class Timeline(io.ComfyNode):
                     default="",
                     advanced=True,
                     optional=True,
-                    tooltip="Instead of a trace: the report that SCOPE Sampler (Advanced) wrote under this name.",
+                    tooltip=(
+                        "Instead of a trace: the report that SCOPE Accelerate or SCOPE Sampler (Advanced) wrote under"
+                        " this name. Empty, with `after` connected: that of the one behind it."
+                    ),
                 ),
                 io.Latent.Input(
                     "after",
                     optional=True,
                     tooltip=(
-                        "With report_name: connect the latent of the advanced sampler, so that its report is read after"
-                        " the run."
+                        "Instead of a trace: the latent of a run with SCOPE Accelerate or SCOPE Sampler (Advanced), so"
+                        " that its report is read after it."
                     ),
                 ),
             ],
             outputs=[],
+            hidden=[io.Hidden.unique_id, io.Hidden.dynprompt],
         )
 
     @classmethod
@@ -48,9 +53,17 @@ class Timeline(io.ComfyNode):
 
     @classmethod
     def execute(cls, trace=None, report_name: str = "", after=None) -> io.NodeOutput:
+        if trace is None and not report_name and after is not None:
+            report_name = report_behind(Graph(cls.hidden.dynprompt.get_node), cls.hidden.unique_id)
         if trace is None and not report_name:
             raise ValueError(
-                "Timeline has nothing to draw: connect the trace of SCOPE Sampler, or name a report of SCOPE Sampler"
-                " (Advanced)"
+                "Timeline has nothing to draw: connect the trace of SCOPE Sampler; or to `after` the latent of a run"
+                " with SCOPE Accelerate or SCOPE Sampler (Advanced), which need a report_name"
             )
         return io.NodeOutput(ui={"scope_trace": [trace or read_report(report_name)]})
+
+
+def report_behind(graph: Graph, node: str) -> str:
+    """Name of the report that the nearest node upstream writes; empty where none does."""
+    names = (graph.inputs(each).get("report_name") for each in graph.upstream(node) if each != node)
+    return next((name for name in names if isinstance(name, str) and name), "")

@@ -96,9 +96,10 @@ export function setWidgets(node, values) {
  *
  * @param {any} node
  * @param {string} [readerClass]
+ * @param {string[]} [endClasses]
  */
-export function promptOf(node, readerClass) {
-  return walkFrom(app.rootGraph, node, readerClass);
+export function promptOf(node, readerClass, endClasses) {
+  return walkFrom(app.rootGraph, node, readerClass, endClasses);
 }
 
 /** The node that an input gets its value from, or null; see graph_walk.js. @param {any} node @param {string} input */

@@ -42,8 +42,9 @@ const DISPLAYS = {
   SCOPE_SaveReport: { create: () => new Report({ viewUrl }), output: "scope_report", minHeight: 150, size: [420, 360] },
 };
 const SCHEDULES = ["SCOPE_ARSchedule", "SCOPE_MagiSchedule"];
-const WITH_PLAN = ["SCOPE_Sampler", ...SCHEDULES];
-const WITH_PRESETS = ["SCOPE_Sampler", "SCOPE_Settings"];
+const STOCK_SAMPLERS = ["KSampler", "KSamplerAdvanced", "SamplerCustom", "SamplerCustomAdvanced"];
+const WITH_PLAN = ["SCOPE_Sampler", "SCOPE_Accelerate", ...SCHEDULES];
+const WITH_PRESETS = ["SCOPE_Sampler", "SCOPE_Accelerate", "SCOPE_Settings"];
 const WITH_DEFAULTS = ["SCOPE_Sampler", "SCOPE_Sweep", "SCOPE_Calibrate"];
 
 /** @type {WeakMap<object, Display>} */
@@ -74,7 +75,8 @@ registerNodes({
 onServerMessage("scope.step", (event) => {
   const source = nodeByExecutionId(event.node);
   if (!source) return;
-  for (const node of [source, ...readersOf(source)]) displays.get(node)?.follow?.(event);
+  const timelines = source.comfyClass === "SCOPE_Accelerate" ? timelinesBehind(source) : readersOf(source);
+  for (const node of [source, ...timelines]) displays.get(node)?.follow?.(event);
 });
 
 onServerMessage("scope.point", (event) => {
@@ -162,11 +164,17 @@ function replan(concerns = () => true) {
   for (const node of [...WITH_PLAN.flatMap(nodesOfClass), ...charts()]) if (concerns(node)) plans.get(node)?.update();
 }
 
+/** Timelines that wait for what a MODEL of the node is sampled to. @param {any} node */
+function timelinesBehind(node) {
+  return nodesOfClass("SCOPE_Timeline").filter((timeline) => promptOf(timeline).nodes.includes(node));
+}
+
 /** The plan of a node; of the sweep before it for a chart. @param {any} node */
 function plan(node) {
-  const { node: own, nodes, prompt } = promptOf(node, SCHEDULES.includes(node.comfyClass) ? "SCOPE_Sampler" : "");
+  const reader = SCHEDULES.includes(node.comfyClass) ? "SCOPE_Sampler" : "";
+  const { node: own, nodes, prompt } = promptOf(node, reader, node.comfyClass === "SCOPE_Accelerate" ? STOCK_SAMPLERS : []);
   sources.set(node, new Set(nodes));
-  for (const source of nodes) if (source.comfyClass?.startsWith("SCOPE_")) watchWidgets(source);
+  for (const source of nodes) if (source.comfyClass?.startsWith("SCOPE_") || STOCK_SAMPLERS.includes(source.comfyClass)) watchWidgets(source);
   const asked = WITH_PLAN.includes(node.comfyClass) ? own : Object.keys(prompt).find((id) => prompt[id].class_type === "SCOPE_Sweep");
   return asked ? post("/scope/plan", { node: asked, prompt }) : { points: null };
 }

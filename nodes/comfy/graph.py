@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, TypeGuard
 
 MOST_NODES = 300
@@ -50,6 +50,14 @@ class Graph:
         """The node behind an input, None where nothing is connected."""
         value = self.inputs(node).get(name)
         return value[0] if is_link(value) else None
+
+    def upstream(self, node: str) -> Iterator[str]:
+        """A node and all those that it depends on, the nearest first."""
+        found = [node]
+        for each in found:
+            yield each
+            sources = [value[0] for value in self.inputs(each).values() if is_link(value)]
+            found += dict.fromkeys(source for source in sources if source not in found)
 
     def identity(self, node: str, name: str) -> str:
         """A name for everything upstream of an input: the same classes, widgets and links give the same one."""

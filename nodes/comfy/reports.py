@@ -24,7 +24,7 @@ def read_report(name: str) -> dict[str, Any]:
     """The named trace. Raises ValueError for one that is not there or not whole."""
     path = report_path(name)
     shown = Path("output", "scope", f"{name}.json")
-    again = "run SCOPE Sampler (Advanced) with this report_name"
+    again = "run SCOPE Accelerate or SCOPE Sampler (Advanced) with this report_name"
     if not path.exists():
         raise ValueError(
             f"there is no report {name!r} in {shown.parent}; {again} first, and connect its latent to `after`"

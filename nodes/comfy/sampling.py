@@ -28,7 +28,7 @@ from ...scope_core.signals.maps import SignalMaps
 from ...scope_core.study.calibration import Circumstances
 from ...scope_core.study.plans import planned, wanted
 from . import calibration, flow, magi, skyreels  # noqa: F401 (families register themselves)
-from .families import HostModel, family_of
+from .families import HostModel, family_of, hosted
 from .latents import UnsuitableError
 from .plans import known_plans
 from .unrolling import Bridge, Unrolling
@@ -52,21 +52,11 @@ class HostRun:
     def segment(self, guider, extra_args: dict, segment: Segment, noise: Tensor, known: Tensor) -> Tensor:
         """Denoise one segment in the model's latent space."""
         run, patcher, schedule = self.run, guider.model_patcher, self.run.schedule
-        family = family_of(patcher)
-        model = family.model(guider, extra_args["model_options"], extra_args.get("seed"), schedule, self.unrolling)
+        options, seed = extra_args["model_options"], extra_args.get("seed")
+        model = family_of(patcher).model(guider, options, seed, schedule, self.unrolling)
         model.progress = self.done / schedule.iterations
-        if run.settings.needs_calibration:
-            circumstances = Circumstances.of(
-                calibration.identity(model, patcher), schedule, family.guidance(patcher, guider.cfg)
-            )
-            run.calibrated(calibration.taught(run.settings, circumstances))
         if not run.trace.segments:
-            warn(run.trace, [*family.caveats(guider.conds), *family.remarks(patcher, run.settings)])
-        if not run.trace.segments:
-            identity = calibration.identity(model, patcher)
-            if self.key:
-                remember(SignalMaps.learn, self.key, model, schedule, identity)
-            self.find_plan(identity)
+            self.prepare(model, guider)
         start = self.unrolling.start
         if start is not None:
             start = guider.inner_model.process_latent_in(
@@ -77,6 +67,19 @@ class HostRun:
         self.segments.append(kept(made, segment.prefix if segment.index else 0, segment.prefix + segment.free))
         self.units.clear()
         return made
+
+    def prepare(self, model: HostModel, guider: Any) -> None:
+        """Before the first step: what earlier runs taught, what a user should know, and what later plans can learn.
+        Raises CalibrationError, PlanError."""
+        run, patcher = self.run, guider.model_patcher
+        family, identity = hosted(run.schedule.family), calibration.identity(model, patcher)
+        if run.settings.needs_calibration:
+            circumstances = Circumstances.of(identity, run.schedule, family.guidance(patcher, guider.cfg))
+            run.calibrated(calibration.taught(run.settings, circumstances))
+        warn(run.trace, [*family.caveats(guider.conds), *family.remarks(patcher, run.settings)])
+        if self.key:
+            remember(SignalMaps.learn, self.key, model, run.schedule, identity)
+        self.find_plan(identity)
 
     def find_plan(self, model: str) -> None:
         """Go on with the steps that a plan of this model has, where they are to be planned. Raises PlanError."""

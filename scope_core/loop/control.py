@@ -99,9 +99,12 @@ class Control:
         for unit in step.active:
             decision = decisions[unit.index]
             if decision.mode is not Mode.RECOMPUTE and self.method.depth:
-                state, history = self.states[unit.index], self.memory.of(unit.index)
-                v[:, :, unit.frames] = self.method.value(state, unit, decision, history, x[:, :, unit.frames])
+                v[:, :, unit.frames] = self.value(unit, decision, self.memory, x[:, :, unit.frames])
         return v
+
+    def value(self, unit: Unit, decision: Decision, memory: Memory, x: Tensor) -> Tensor:
+        """Velocity of a unit that is reused or predicted, at its latents x, from what a memory has of it."""
+        return self.method.value(self.states[unit.index], unit, decision, memory.of(unit.index), x)
 
     def observe(
         self,

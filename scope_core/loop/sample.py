@@ -16,6 +16,7 @@ from .control import Control, make_control
 from .correct import Corrected
 from .rollout import Field, compose, join, rollout, unroll
 from .solver import SOLVERS, Solver
+from .stepwise import Stepwise
 from .trace import SegmentTrace, Trace
 
 OnStep = Callable[[Segment, Step, Tensor, SegmentTrace], None]
@@ -101,6 +102,12 @@ class Run:
             self.trace.forwards += model.forwards - before
             kept = corrected.nbytes if corrected else 0
             self.trace.memory = max(self.trace.memory, control.peak_bytes + kept)
+
+    def stepwise(self, model: Features, segment: Segment) -> Stepwise:
+        """Go through one segment, which is one unit, in the steps of somebody else's sampler."""
+        control = make_control(self.settings, self.schedule, segment, model)
+        self.controls.append(control)
+        return Stepwise(control, segment, self.trace)
 
 
 class Sampled(NamedTuple):

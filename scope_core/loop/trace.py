@@ -134,6 +134,8 @@ class Trace:
         return Cost(len(fresh), len(sizes), sum(fresh), sum(size for _, size in sizes))
 
     def why_nothing_was_skipped(self, steps: int, made: int) -> str:
+        if told := self.run.get("nothing_skipped"):
+            return str(told)
         if made < steps or not steps:
             return ""
         if self.run.get("method") == "off":

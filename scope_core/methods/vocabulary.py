@@ -34,6 +34,7 @@ RULES = {
     "max_skip": ("h", "the longest allowed run of skipped steps was reached"),
     "planned": ("s", "the plan computes this step"),
     "forecast": ("f", "the plan forecasts this step"),
+    "probe": ("x", "the sampler is not a known one: its first steps show how it goes"),
     "joint": ("j", "computed because another chunk needed it"),
 }
 """Rule -> letter in the trace, sentence for people."""

@@ -95,6 +95,22 @@ describe("promptOf", () => {
     expect(nodes.map(({ id }) => id).sort()).toEqual([1, 2, 3]);
   });
 
+  it("finds samplers anywhere behind a node, each with what tells it its steps", () => {
+    const graph = graphOf([
+      MODEL,
+      { id: 2, type: "SCOPE_Accelerate", inputs: [["model", "MODEL", 1, 0]], widgets: { preset: "fast" } },
+      { id: 3, type: "CFGGuider", inputs: [["model", "MODEL", 2, 0]] },
+      { id: 4, type: "BasicScheduler", inputs: [["model", "MODEL", 1, 0]], widgets: { steps: 24 } },
+      { id: 5, type: "SamplerCustomAdvanced", inputs: [["guider", "GUIDER", 3, 0], ["sigmas", "SIGMAS", 4, 0]] },
+      { id: 6, type: "KSampler", inputs: [["model", "MODEL", 1, 0]] },
+      { id: 7, type: "KSampler", mode: 2, inputs: [["model", "MODEL", 2, 0]] },
+    ]);
+    const node = graph.getNodeById(2);
+    const { prompt } = promptOf(graph, node, "", ["KSampler", "SamplerCustomAdvanced"]);
+    expect(Object.keys(prompt)).toEqual(["1", "2", "3", "4", "5"]);
+    expect(Object.keys(promptOf(graph, node, "KSampler").prompt)).toEqual(["1", "2"]);
+  });
+
   it("keeps the dotted names of DynamicCombo and Autogrow", () => {
     const graph = graphOf([
       { id: 1, type: "SCOPE_Settings", widgets: { method: "scope", "method.preset": "fast", "method.threshold": 1 } },

@@ -32,17 +32,20 @@ function executionId({ node, path }) {
  * @param {any} graph The root graph.
  * @param {any} node
  * @param {string} [readerClass] Nodes of this class that read an output of the node are added, each with everything upstream.
+ * @param {string[]} [endClasses] So are nodes of these classes anywhere downstream.
  * @returns {{node: string, prompt: Prompt, nodes: any[]}} `nodes` are those of the prompt.
  */
-export function promptOf(graph, node, readerClass) {
+export function promptOf(graph, node, readerClass, endClasses = []) {
   const places = placesOf(graph);
   const own = places.find((place) => place.node === node);
   if (!own) throw new Error(`Node ${node.id} is not in the graph.`);
   const { id, prompt, nodes } = upstreamOf(own);
   for (const place of places) {
-    if (place.node.type !== readerClass || !runs(place.node)) continue;
+    const isEnd = endClasses.includes(place.node.type);
+    if ((place.node.type !== readerClass && !isEnd) || !runs(place.node)) continue;
     const branch = upstreamOf(place);
-    if (!Object.values(branch.prompt[branch.id].inputs).some((input) => Array.isArray(input) && input[0] === id)) continue;
+    const isReader = Object.values(branch.prompt[branch.id].inputs).some((input) => Array.isArray(input) && input[0] === id);
+    if (isEnd ? !(id in branch.prompt) : !isReader) continue;
     nodes.push(...branch.nodes);
     Object.assign(prompt, branch.prompt);
   }
