@@ -1,7 +1,9 @@
 """Any flow MODEL as one chunk, beside the host's own sampler: bit for bit when nothing is skipped."""
 
+import importlib.util
 import json
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 from typing import ClassVar
 
@@ -36,6 +38,10 @@ from scope_pack.scope_core.methods import Scope, TaylorSeer, TeaCache
 from scope_pack.scope_core.settings import PRESETS, Settings, read
 from scope_pack.scope_core.signals.maps import SignalMaps
 
+spec = importlib.util.spec_from_file_location("tiny_wan", Path(__file__).parents[1] / "tiny_wan.py")
+tiny_wan = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(tiny_wan)
+
 STEPS, SHIFT, SEED = 10, 5.0, 3
 SIZE = (1, 16, 5, 8, 8)
 NODE = SimpleNamespace(unique_id="1", dynprompt=SimpleNamespace(get_node=lambda name: {"class_type": "", "inputs": {}}))
@@ -48,46 +54,8 @@ def no_server(monkeypatch):
 
 
 def wan(kind="t2v"):
-    """A tiny random Wan model as the host loads its files: text to video, image to video (with `c_concat`), or the 5B
-    of Wan 2.2, whose masked frames are told that they are clean."""
-    shapes = {
-        "patch_embedding.weight": (256, {"t2v": 16, "i2v": 36, "5b": 48}[kind], 1, 2, 2),
-        "patch_embedding.bias": (256,),
-        "text_embedding.0.weight": (256, 64),
-        "text_embedding.0.bias": (256,),
-        "text_embedding.2.weight": (256, 256),
-        "text_embedding.2.bias": (256,),
-        "time_embedding.0.weight": (256, 256),
-        "time_embedding.0.bias": (256,),
-        "time_embedding.2.weight": (256, 256),
-        "time_embedding.2.bias": (256,),
-        "time_projection.1.weight": (6 * 256, 256),
-        "time_projection.1.bias": (6 * 256,),
-        "head.modulation": (1, 2, 256),
-        "head.head.weight": (4 * (48 if kind == "5b" else 16), 256),
-        "head.head.bias": (4 * (48 if kind == "5b" else 16),),
-    }
-    for i in range(2):
-        shapes |= {f"blocks.{i}.modulation": (1, 6, 256)}
-        shapes |= {f"blocks.{i}.norm3.{what}": (256,) for what in ("weight", "bias")}
-        shapes |= {f"blocks.{i}.ffn.0.weight": (512, 256), f"blocks.{i}.ffn.0.bias": (512,)}
-        shapes |= {f"blocks.{i}.ffn.2.weight": (256, 512), f"blocks.{i}.ffn.2.bias": (256,)}
-        for attention in ("self_attn", "cross_attn"):
-            for part in "qkvo":
-                shapes |= {f"blocks.{i}.{attention}.{part}.weight": (256, 256)}
-                shapes |= {f"blocks.{i}.{attention}.{part}.bias": (256,)}
-            shapes |= {f"blocks.{i}.{attention}.norm_{part}.weight": (256,) for part in "qk"}
-        if kind == "i2v":
-            shapes |= {f"blocks.{i}.cross_attn.{part}_img.weight": (256, 256) for part in "kv"}
-            shapes |= {f"blocks.{i}.cross_attn.{part}_img.bias": (256,) for part in "kv"}
-            shapes |= {f"blocks.{i}.cross_attn.norm_k_img.weight": (256,)}
-    if kind == "i2v":
-        for layer, shape in (0, (1280,)), (1, (1280, 1280)), (3, (256, 1280)), (4, (256,)):
-            shapes |= {f"img_emb.proj.{layer}.weight": shape, f"img_emb.proj.{layer}.bias": shape[:1]}
-    generator = torch.Generator().manual_seed(1)
-    state = {key: torch.randn(shape, generator=generator) * 0.06 for key, shape in shapes.items()}
-    told = {"config": json.dumps({"transformer": {"text_dim": 64}})}
-    return comfy.sd.load_diffusion_model_state_dict(state, {"dtype": torch.float32}, told)
+    """As the host loads it."""
+    return comfy.sd.load_diffusion_model_state_dict(tiny_wan.weights(kind), {"dtype": torch.float32}, tiny_wan.METADATA)
 
 
 @pytest.fixture(scope="module")
