@@ -47,8 +47,9 @@ class Unrolling(ABC):
     def check_size(self, latent: Tensor) -> None:
         """Raises ScheduleError where the video or the given frames have a size that the model cannot take."""
 
-    def guesses(self, shift: float) -> list[str]:
-        """What a plan at this shift has to assume, in sentences."""
+    def guesses(self, shift: float, changing: bool) -> list[str]:
+        """What a plan at this shift has to assume, in sentences. `changing`: prompts, LoRAs or controls that hold for a
+        part of the steps."""
         return []
 
     def bridge(self) -> Bridge | None:
