@@ -16,6 +16,7 @@ import comfy.samplers
 import numpy as np
 import torch
 from comfy.ldm.wan.model import WanModel, sinusoidal_embedding_1d
+from comfy.model_base import WAN21
 from torch import Tensor
 
 from ...scope_core.families.skyreels import (
@@ -296,7 +297,7 @@ class HostSkyReels(HostFamily):
     unrolling = Windows
 
     def owns(self, patcher: Any) -> bool:
-        is_wan = isinstance(patcher.model.diffusion_model, WanModel)
+        is_wan = isinstance(patcher.model, WAN21)
         return is_wan and (is_prepared(patcher) or patcher.get_attachment(MODEL_NAME) is not None)
 
     def model_sampling(self, patcher: Any, shift: float) -> FrameSampling:

@@ -2,9 +2,10 @@
 
 from ..schedule import Family
 from .flow import FLOW
+from .helios import HELIOS
 from .magi import MAGI
 from .skyreels import SKYREELS
 
-FAMILIES: dict[str, Family] = {family.name: family for family in (SKYREELS, MAGI, FLOW)}
+FAMILIES: dict[str, Family] = {family.name: family for family in (SKYREELS, MAGI, FLOW, HELIOS)}
 
-__all__ = ["FAMILIES", "FLOW", "MAGI", "SKYREELS"]
+__all__ = ["FAMILIES", "FLOW", "HELIOS", "MAGI", "SKYREELS"]

@@ -26,6 +26,10 @@ class WanConfig:
     freq_dim: int = 256
 
 
+Rotation = tuple[Tensor, Tensor]
+"""Cosines and sines of the rotary angles of every token, [tokens, head_dim / 2] each."""
+
+
 class WanAttention(nn.Module):
     attend: ClassVar[Callable[..., Tensor]] = staticmethod(F.scaled_dot_product_attention)
 
@@ -35,11 +39,11 @@ class WanAttention(nn.Module):
         self.q, self.k, self.v, self.o = (nn.Linear(dim, dim) for _ in range(4))
         self.norm_q, self.norm_k = nn.RMSNorm(dim, eps=1e-6), nn.RMSNorm(dim, eps=1e-6)
 
-    def forward(self, x: Tensor, context: Tensor, rope: Tensor | None = None, mask: Tensor | None = None) -> Tensor:
+    def forward(self, x: Tensor, context: Tensor, rope: Rotation | None = None, mask: Tensor | None = None) -> Tensor:
         q, k, v = self.norm_q(self.q(x)), self.norm_k(self.k(context)), self.v(context)
         q, k, v = (y.unflatten(2, (self.heads, -1)).transpose(1, 2) for y in (q, k, v))
         if rope is not None:
-            q, k = rotate(q, rope).to(v.dtype), rotate(k, rope).to(v.dtype)
+            q, k = rotate(q, *rope).to(v.dtype), rotate(k, *rope).to(v.dtype)
         return self.o(self.attend(q, k, v, attn_mask=mask).transpose(1, 2).flatten(2))
 
 
@@ -54,7 +58,7 @@ class WanBlock(nn.Module):
         self.ffn = nn.Sequential(nn.Linear(c.dim, c.ffn_dim), nn.GELU("tanh"), nn.Linear(c.ffn_dim, c.dim))
         self.modulation = nn.Parameter(torch.randn(1, 6, c.dim) / c.dim**0.5)
 
-    def forward(self, x: Tensor, e: Tensor, context: Tensor, rope: Tensor, mask: Tensor | None) -> Tensor:
+    def forward(self, x: Tensor, e: Tensor, context: Tensor, rope: Rotation, mask: Tensor | None) -> Tensor:
         m = (self.modulation[:, None] + e).repeat_interleave(x.shape[1] // e.shape[1], dim=1).unbind(2)
         y = self.norm1(x) * (1 + m[1]) + m[0]
         x = x + self.self_attn(y, y, rope, mask) * m[2]
@@ -118,7 +122,8 @@ class WanTransformer(nn.Module):
         e = self.time_embed(t)
         e0 = self.time_projection(e).unflatten(-1, (6, -1))
         context = self.text_embedding(context)
-        rope = rope_angles(grid, self.config.dim // self.config.num_heads, x.device)
+        angles = rope_angles(grid, self.config.dim // self.config.num_heads, x.device)
+        rope = angles.cos(), angles.sin()
         if mask is not None:
             mask = mask.repeat_interleave(grid[1] * grid[2], 0).repeat_interleave(grid[1] * grid[2], 1)
         x = tokens.flatten(2).transpose(1, 2)
@@ -142,8 +147,7 @@ def rope_angles(grid: tuple[int, int, int], head_dim: int, device: torch.device)
     return torch.cat(angles, -1).flatten(0, 2).float()
 
 
-def rotate(x: Tensor, angles: Tensor) -> Tensor:
+def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     """Rotate neighbouring pairs of channels of x [B, heads, tokens, head_dim]."""
     even, odd = x.unflatten(-1, (-1, 2)).float().unbind(-1)
-    cos, sin = angles.cos(), angles.sin()
     return torch.stack([even * cos - odd * sin, even * sin + odd * cos], -1).flatten(-2).type_as(x)
