@@ -222,6 +222,8 @@ def render(hidden: Any, asked: Request, settings: Settings) -> tuple[dict[str, A
     run.trace.run["warnings"] += [unrolling.note] if unrolling.note else []
     if overridden:
         sampling.warn(run.trace, [overridden])
+    if unusual := schedule.family.unusual(asked.cfg, asked.shift):
+        sampling.warn(run.trace, [f"{unusual}."])
     if asked.cfg < 1 and family.guidance(model, asked.cfg) == 1:
         sampling.warn(run.trace, [f"cfg is {asked.cfg:g}; below 1 there is no guidance, as at 1."])
     preview = FilmstripPreview(model, schedule, unrolling.preview_vae())

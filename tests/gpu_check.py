@@ -31,7 +31,8 @@ from scope_core.loop.residuals import BlockPass
 from scope_core.loop.sample import Model, sample
 from scope_core.methods import Decision, Entry, Gate, Method, Mode, Skip
 from scope_core.methods.predict import extrapolate
-from scope_core.networks.magi import MAGI_4_5B, ChunkCache, MagiConfig, MagiTransformer
+from scope_core.networks.chunk_cache import ChunkCache
+from scope_core.networks.magi import MAGI_4_5B, MagiConfig, MagiTransformer
 from scope_core.networks.wan import WanConfig, WanTransformer
 from scope_core.schedule import ARSchedule, Step, Unit
 from scope_core.settings import PRESETS, Settings

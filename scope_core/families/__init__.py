@@ -1,10 +1,11 @@
 """Families of models: one file each, a registry by name. How to add one: docs/adding-a-family.md."""
 
 from ..schedule import Family
+from .causal_wan import CAUSAL_WAN
 from .flow import FLOW
 from .magi import MAGI
 from .skyreels import SKYREELS
 
-FAMILIES: dict[str, Family] = {family.name: family for family in (SKYREELS, MAGI, FLOW)}
+FAMILIES: dict[str, Family] = {family.name: family for family in (SKYREELS, MAGI, FLOW, CAUSAL_WAN)}
 
-__all__ = ["FAMILIES", "FLOW", "MAGI", "SKYREELS"]
+__all__ = ["CAUSAL_WAN", "FAMILIES", "FLOW", "MAGI", "SKYREELS"]
