@@ -92,7 +92,7 @@ def sampling_inputs(**link: bool) -> list[io.Input]:
             round=0.01,
             tooltip=(
                 "Guidance. SkyReels: 6, image to video 5; 1 and below is none. Its demo: 2.5. MAGI-1 base: 7.5;"
-                " distilled models have none and ignore it."
+                " distilled models have none and ignore it. Causal Wan: 3."
             ),
         ),
         io.Float.Input(

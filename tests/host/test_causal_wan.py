@@ -120,7 +120,6 @@ def test_off_equals_a_loop_of_two_caches(folder, chunk, frames, solver):
     assert type(model.model.diffusion_model) is WanModel
     made, trace = run(model, noise, unrolling_of(model, None), solver=solver)
     expected = two_caches(noise, chunk, solver)
-    print("error", float((made - expected).abs().max()), "of", float(expected.abs().max()))
     assert (made - expected).abs().max() <= TOLERANCE
     count = frames // chunk
     assert trace.totals["computed"] == count * STEPS and trace.forwards == 2 * (count * STEPS + count - 1)
@@ -225,10 +224,14 @@ def test_workers_outside_inference_mode_write_keys_and_values(folder):
     devices = [torch.device("cpu"), torch.device("cpu", 0)]
     patcher.model_options["multigpu_clones"] = dict(zip(devices, (patcher, second)))
     pool = patcher.model_options["multigpu_thread_pool"] = MultiGPUThreadPool(devices)
+    modes = []
+    for network in (patcher.model.diffusion_model, other.model.diffusion_model):
+        network.register_forward_pre_hook(lambda module, args: modes.append(torch.is_inference_mode_enabled()))
     try:
         made, trace = run(patcher, noise, unrolling_of(patcher, None))
     finally:
         pool.shutdown()
+    assert modes == [False] * int(trace.forwards)
     assert trace.forwards == 2 * (2 * STEPS + 1) and (made - expected).abs().max() <= TOLERANCE
 
 
