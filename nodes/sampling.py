@@ -61,8 +61,9 @@ def sampling_inputs(**link: bool) -> list[io.Input]:
             **link,
             extra_dict={"defaults": USUAL},
             tooltip=(
-                "From AR Schedule, for MAGI-1 from MAGI-1 Schedule. Without it SkyReels denoises all frames together, "
-                "long videos in windows of 97 frames, and MAGI-1 four chunks at a time. Other models take none."
+                "From AR Schedule, for MAGI-1 from MAGI-1 Schedule. Without it SkyReels denoises all frames together,"
+                " long videos in windows of 97 frames, MAGI-1 four chunks at a time, and causal Wan makes chunk after"
+                " chunk. Other models take none."
             ),
         ),
         io.Int.Input(
@@ -102,8 +103,8 @@ def sampling_inputs(**link: bool) -> list[io.Input]:
             max=100.0,
             step=0.1,
             tooltip=(
-                "How much of the steps is spent at high noise. SkyReels: 8, image to video 5. MAGI-1: 3. Any other"
-                " model: as ModelSamplingSD3 sets it, and 0 leaves the MODEL's own."
+                "How much of the steps is spent at high noise. SkyReels: 8, image to video 5. MAGI-1: 3. Causal Wan: 5. Any"
+                " other model: as ModelSamplingSD3 sets it, and 0 leaves the MODEL's own."
             ),
         ),
     ]
@@ -268,7 +269,8 @@ class ScopeSamplerSelect(io.ComfyNode):
                     optional=True,
                     tooltip=(
                         "From AR Schedule, for MAGI-1 from MAGI-1 Schedule. Without it SkyReels denoises all frames"
-                        " together, long videos in windows of 97 frames, and MAGI-1 four chunks at a time."
+                        " together, long videos in windows of 97 frames, MAGI-1 four chunks at a time, and causal Wan"
+                        " makes chunk after chunk."
                     ),
                 ),
                 SettingsType.Input("settings", optional=True, tooltip="From SCOPE Settings; replaces the preset."),

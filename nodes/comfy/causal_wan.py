@@ -66,7 +66,7 @@ def identify(shapes: Mapping[str, tuple[int, ...]], name: str, trained: Trained)
     for key in ("patch_embedding.weight", "head.modulation"):
         if key not in shapes:
             raise NotARVideoModelError(
-                f"the metadata of {name} say that it is causal Wan, but it lacks {key}. Convert or download it again"
+                f"{name} is causal Wan by the metadata of its file, but lacks {key}. Convert or download it again"
             )
     return title(shapes["head.modulation"][-1], trained)
 

@@ -264,14 +264,15 @@ def complete_model(patcher, paths: list[str] | None, fps: int):
     the file that the loader remembers."""
     patcher = patcher.clone()
     model = patcher.model.diffusion_model
-    trained = causal_wan.trained_of(paths) if paths else None
-    if trained is not None:
-        causal_wan.prepare_causal(patcher, causal_wan.title(model.dim, trained), trained)
-        return patcher
     shapes = {
         key.removeprefix("diffusion_model."): tuple(value.shape)
         for key, value in patcher.model_state_dict("diffusion_model.").items()
     }
+    trained = causal_wan.trained_of(paths) if paths else None
+    if trained is not None:
+        model_name = causal_wan.identify(shapes, "the connected model", trained)
+        causal_wan.prepare_causal(patcher, model_name, trained)
+        return patcher
     made_by = patcher.cached_patcher_init
     remembered = made_by[1][0] if made_by and made_by[1] else None
     if paths is None and isinstance(remembered, str) and remembered.endswith((".safetensors", ".sft")):

@@ -27,6 +27,8 @@ from ..signals import Features, SignalError
 
 STRIDE = 4
 """Pixel frames per latent frame of the Wan VAE, except the first, which holds one."""
+EXACT_POSITIONS = 256
+"""Latent frames whose numbers bf16 holds, in which hosts may compute the rotary embedding."""
 
 
 @dataclass(frozen=True)
@@ -171,6 +173,16 @@ class CausalWan(Family):
 
     def place(self, schedule: ARSchedule) -> tuple[np.ndarray, bool]:
         return timesteps(schedule.sigmas[:-1]).astype(int), True
+
+    def warnings(self, schedule: ARSchedule, selective: str, solver: str) -> list[str]:
+        if schedule.frames <= EXACT_POSITIONS:
+            return []
+        return [
+            (
+                f"the video has {schedule.frames} latent frames; positions above {EXACT_POSITIONS} are rounded where the"
+                " model runs in bf16, so motion there may stutter."
+            )
+        ]
 
     def unusual(self, cfg: float, shift: float) -> str:
         """Where neither is its own, the widgets stand where those of another family do."""

@@ -19,6 +19,7 @@ TOLERANCE = 2e-5
 SKIPPING = [
     Settings(Scope(tau_c=9, tau_p=20, decay_mode="none"), Gate(3, 1, 1)),
     Settings(TaylorSeer(2), Gate(2, 1, 1)),
+    Settings(TaylorSeer(3), Gate(3, 1, 1), correct=True),
     Settings(TeaCache(9), Gate(2, 1, 1)),
 ]
 
@@ -172,6 +173,11 @@ def test_lengths_and_levels():
     assert exact and where[:2].tolist() == [999, int(1000 * schedule.sigmas[1])]
     with pytest.raises(ScheduleError, match="start has 20 latent frames and the video 20"):
         CAUSAL_WAN.schedule(20, prefix=20)
+
+
+def test_positions_that_bf16_cannot_hold_are_told():
+    assert not CAUSAL_WAN.warnings(CAUSAL_WAN.schedule(255), "auto", "unipc")
+    assert "above 256" in CAUSAL_WAN.warnings(CAUSAL_WAN.schedule(258), "auto", "unipc")[0]
 
 
 def test_what_a_file_tells():

@@ -3,6 +3,7 @@ network, and against the window rollout that keeps none."""
 
 import json
 import logging
+from types import SimpleNamespace
 
 import comfy.ops
 import comfy.samplers
@@ -12,12 +13,15 @@ import torch
 from comfy.ldm.wan.ar_model import CausalWanModel
 from comfy.ldm.wan.model import WanModel
 from safetensors.torch import save_file
+from scope_pack.nodes.comfy import events
 from scope_pack.nodes.comfy.causal_wan import Chunks, HostChunks, NotByChunksError, chunks, identify, kv_bytes, reserve
 from scope_pack.nodes.comfy.graph import Graph
 from scope_pack.nodes.comfy.loading import complete_model, load_ar_model
-from scope_pack.nodes.comfy.sampling import begin_trace, sample_video, unrolling_of
+from scope_pack.nodes.comfy.sampling import VideoSampler, begin_trace, empty_latent, sample_video, unrolling_of
 from scope_pack.nodes.comfy.skyreels import Windows, frame_sampling, prepare
 from scope_pack.nodes.planning import plan_node
+from scope_pack.nodes.sampling import Request, render
+from scope_pack.nodes.schedule import ARScheduleNode, Sigmas
 from scope_pack.scope_core import CAUSAL_WAN, SKYREELS
 from scope_pack.scope_core.families.causal_wan import Trained
 from scope_pack.scope_core.loop.rollout import join
@@ -403,3 +407,44 @@ def test_the_plan_of_a_graph_is_that_of_the_model_in_the_file(folder, tmp_path, 
         made = plan_node("sampler", Graph.of(graph(other, {})), SignalMaps(tmp_path))
         assert len(made["trace"]["segments"][0]["steps"]) == 10, "as before: a window that is forwarded as a whole"
     folder_paths.filename_list_cache.clear()
+
+
+def test_a_graph_runs_as_planned_and_gives_the_length_asked_for(folder, tmp_path, monkeypatch):
+    """SCOPE Sampler on AR Schedule's latent of 25 frames, of which whole chunks are sampled; the plan is the run, and
+    settings of another family are named."""
+    import folder_paths
+
+    monkeypatch.setattr(events, "send_step", lambda *step: None)
+    monkeypatch.setitem(folder_paths.folder_names_and_paths, "diffusion_models", ([str(folder)], {".safetensors"}))
+    folder_paths.filename_list_cache.clear()
+    model = model_of(folder, "causal_wan chunk 3")
+    nodes = graph("causal_wan_chunk_3_16.safetensors", {"length": 25, "chunk": 3, "window": 25})
+    nodes["sampler"]["inputs"] |= {"preset": "balanced", "steps": 20}
+    given = Graph.of(nodes)
+    planned = plan_node("sampler", given, SignalMaps(tmp_path))["trace"]
+    widgets = {"length": 25, "window": 25, "overlap": 17, "chunk": 3, "ar_step": 0, "causal": False}
+    unrolling, frames = ARScheduleNode.unroll({**widgets, "condition_noise": 20.0, "width": 64, "height": 64}, None, None)
+    positive, negative = ([[text, {}]] for text in contexts())
+    asked = Request(model, positive, negative, empty_latent(1, frames, 64, 64), unrolling, 0, 20, 6.0, 8.0, "unipc")
+    hidden = SimpleNamespace(unique_id="sampler", dynprompt=SimpleNamespace(get_node=given.node))
+    latent, made = render(hidden, asked, PRESETS["balanced"])
+    assert latent["samples"].shape == (1, 16, 7, 8, 8) and made.trace.segments[0].header["frames"] == 9
+    assert [s["modes"] for s in planned["segments"][0]["steps"]] == [s["modes"] for s in made.trace.segments[0].steps]
+    assert made.trace.totals["computed"] < made.trace.totals["iterations"] == 60
+    assert any("released with cfg 3 and shift 5" in said for said in made.trace.run["warnings"])
+    folder_paths.filename_list_cache.clear()
+
+
+def test_the_advanced_sampler_on_ar_sigmas_is_the_same(folder):
+    noise, model = random(1, 16, 6, H, W), model_of(folder, "causal_wan chunk 3")
+    expected, _ = run(model, noise, unrolling_of(model, None))
+    guider = comfy.samplers.CFGGuider(model)
+    guider.set_conds(*([[text, {}]] for text in contexts()))
+    guider.set_cfg(CFG)
+    (sigmas,) = Sigmas.execute(STEPS, 5.0, "Causal Wan").args
+    traces = []
+    sampler = VideoSampler(None, PRESETS["off"], "unipc", traces.append)
+    made = guider.sample(noise, torch.zeros_like(noise), sampler, sigmas, disable_pbar=True, seed=0)
+    assert (model.model.process_latent_in(made) - expected).abs().max() <= TOLERANCE and len(traces) == 1
+    with pytest.raises(ScheduleError, match="chunks of 3; give it an empty latent of 6"):
+        guider.sample(noise[:, :, :5], torch.zeros_like(noise[:, :, :5]), sampler, sigmas, disable_pbar=True, seed=0)
