@@ -39,6 +39,7 @@ class HostFamily(ABC):
     def name_of(self, patcher: Any) -> str | None:
         """What traces and reports call a MODEL."""
         return patcher.get_attachment(MODEL_NAME)
+
     def unrolled(self, patcher: Any, given: Any) -> Unrolling:
         """How a video of a MODEL is unrolled, by what its schedule node gave where one is connected. Raises
         ScheduleError."""

@@ -179,8 +179,8 @@ class CausalWan(Family):
             return []
         return [
             (
-                f"the video has {schedule.frames} latent frames; positions above {EXACT_POSITIONS} are rounded where the"
-                " model runs in bf16, so motion there may stutter."
+                f"the video has {schedule.frames} latent frames; positions above {EXACT_POSITIONS} are rounded where"
+                " the model runs in bf16, so motion there may stutter."
             )
         ]
 

@@ -423,7 +423,9 @@ def test_a_graph_runs_as_planned_and_gives_the_length_asked_for(folder, tmp_path
     given = Graph.of(nodes)
     planned = plan_node("sampler", given, SignalMaps(tmp_path))["trace"]
     widgets = {"length": 25, "window": 25, "overlap": 17, "chunk": 3, "ar_step": 0, "causal": False}
-    unrolling, frames = ARScheduleNode.unroll({**widgets, "condition_noise": 20.0, "width": 64, "height": 64}, None, None)
+    unrolling, frames = ARScheduleNode.unroll(
+        {**widgets, "condition_noise": 20.0, "width": 64, "height": 64}, None, None
+    )
     positive, negative = ([[text, {}]] for text in contexts())
     asked = Request(model, positive, negative, empty_latent(1, frames, 64, 64), unrolling, 0, 20, 6.0, 8.0, "unipc")
     hidden = SimpleNamespace(unique_id="sampler", dynprompt=SimpleNamespace(get_node=given.node))
