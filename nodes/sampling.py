@@ -103,8 +103,8 @@ def sampling_inputs(**link: bool) -> list[io.Input]:
             max=100.0,
             step=0.1,
             tooltip=(
-                "How much of the steps is spent at high noise. SkyReels: 8, image to video 5. MAGI-1: 3. Causal Wan: 5. Any"
-                " other model: as ModelSamplingSD3 sets it, and 0 leaves the MODEL's own."
+                "How much of the steps is spent at high noise. SkyReels: 8, image to video 5. MAGI-1: 3. Causal Wan: 5."
+                " Any other model: as ModelSamplingSD3 sets it, and 0 leaves the MODEL's own."
             ),
         ),
     ]
