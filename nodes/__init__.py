@@ -8,6 +8,7 @@ from .accelerate import Accelerate
 from .calibrate import Calibrate
 from .comfy import routes
 from .decode import DecodeSegments
+from .helios import HeliosScheduleNode
 from .loaders import LoadARModel, LoadDemo, LoadMagiVAE
 from .magi import MagiScheduleNode
 from .methods import ScopeSettings
@@ -47,6 +48,7 @@ class ScopeExtension(ComfyExtension):
             LoadMagiVAE,
             ARScheduleNode,
             MagiScheduleNode,
+            HeliosScheduleNode,
             MagiPrompt,
             ScopeSettings,
             ScopeSampler,

@@ -180,7 +180,7 @@ class Planner:
         latent = self.graph.source(node, "latent")
         if latent != source or frames is None:
             frames = self.latent_length(latent, frames, unrolling)
-        self.guesses += unrolling.guesses(widgets["shift"])
+        self.guesses += unrolling.guesses(widgets["shift"], self.changes_on_the_way())
         schedule = unrolling.schedule(frames, widgets["steps"], widgets["shift"])
         self.notes += filter(None, [schedule.family.unusual(widgets["cfg"], widgets["shift"])])
         return schedule
@@ -205,6 +205,13 @@ class Planner:
         paths = loading.paths_of(name) if isinstance(name, str) else []
         found = (family.unrolled_of(paths, given) for family in FAMILIES)
         return next((unrolling for unrolling in found if unrolling is not None), None) if paths else None
+
+    def changes_on_the_way(self) -> bool:
+        """Whether the graph has prompts or controls within a range of the steps, or LoRAs with keyframes."""
+        nodes = [self.graph.node(name) for name in self.graph.ids]
+        ranges = [(node["inputs"].get("start_percent", 0), node["inputs"].get("end_percent", 1)) for node in nodes]
+        keyframes = [node for node in nodes if "HookKeyframe" in node["class_type"]]
+        return bool(keyframes) or any(span != (0, 1) for span in ranges)
 
     def usual(self, node: str) -> Unrolling:
         """How the model that feeds a sampler is unrolled where no schedule node says so."""

@@ -19,13 +19,14 @@ from .comfy.graph import Graph
 from .comfy.preview import FilmstripPreview
 from .comfy.reports import report_path
 from .comfy.unrolling import Unrolling
+from .helios import HeliosScheduleNode
 from .magi import MagiScheduleNode
 from .methods import OURS, SettingsType, inputs
 from .schedule import ARScheduleNode, ScheduleNode, ScheduleType
 from .timeline import TraceType
 
 SCHEDULES: dict[str, type[ScheduleNode]] = {
-    node.define_schema().node_id: node for node in (ARScheduleNode, MagiScheduleNode)
+    node.define_schema().node_id: node for node in (ARScheduleNode, MagiScheduleNode, HeliosScheduleNode)
 }
 """Nodes that give a schedule."""
 USUAL = {name: node.family.defaults._asdict() for name, node in SCHEDULES.items()}
@@ -53,7 +54,7 @@ def sampling_inputs(**link: bool) -> list[io.Input]:
         io.Latent.Input(
             "latent",
             **link,
-            tooltip="Empty latent that sets size and length, from AR Schedule or an empty video latent node.",
+            tooltip="Empty latent that sets size and length, from the schedule node or an empty video latent node.",
         ),
         ScheduleType.Input(
             "schedule",
@@ -61,9 +62,10 @@ def sampling_inputs(**link: bool) -> list[io.Input]:
             **link,
             extra_dict={"defaults": USUAL},
             tooltip=(
-                "From AR Schedule, for MAGI-1 from MAGI-1 Schedule. Without it SkyReels denoises all frames together,"
-                " long videos in windows of 97 frames, MAGI-1 four chunks at a time, and causal Wan makes chunk after"
-                " chunk. Other models take none."
+                "From AR Schedule, for MAGI-1 from MAGI-1 Schedule, for Helios from Helios Schedule. Without it"
+                " SkyReels denoises all frames together, long videos in windows of 97 frames, MAGI-1 four chunks at a"
+                " time, Helios starts from the prompt alone, and causal Wan makes chunk after chunk."
+                " Other models take none."
             ),
         ),
         io.Int.Input(
@@ -80,8 +82,8 @@ def sampling_inputs(**link: bool) -> list[io.Input]:
             min=2,
             max=1000,
             tooltip=(
-                "Denoising steps of each chunk, 30 to 50; MAGI-1: 64 for 4.5B, 32 for 24B base, 16 for 24B distilled, a"
-                " multiple of its window. Every one is taken; SCOPE decides which are computed."
+                "Denoising steps of each chunk, 30 to 50; Helios: 50; MAGI-1: 64 for 4.5B, 32 for 24B base, 16 for 24B"
+                " distilled, a multiple of its window. Every one is taken; SCOPE decides which are computed."
             ),
         ),
         io.Float.Input(
@@ -92,8 +94,8 @@ def sampling_inputs(**link: bool) -> list[io.Input]:
             step=0.1,
             round=0.01,
             tooltip=(
-                "Guidance. SkyReels: 6, image to video 5; 1 and below is none. Its demo: 2.5. MAGI-1 base: 7.5;"
-                " distilled models have none and ignore it. Causal Wan: 3."
+                "Guidance. SkyReels: 6, image to video 5; 1 and below is none. Its demo: 2.5. Helios: 5. MAGI-1 base:"
+                " 7.5; distilled models have none and ignore it. Causal Wan: 3."
             ),
         ),
         io.Float.Input(
@@ -103,8 +105,9 @@ def sampling_inputs(**link: bool) -> list[io.Input]:
             max=100.0,
             step=0.1,
             tooltip=(
-                "How much of the steps is spent at high noise. SkyReels: 8, image to video 5. MAGI-1: 3. Causal Wan: 5."
-                " Any other model: as ModelSamplingSD3 sets it, and 0 leaves the MODEL's own."
+                "How much of the steps is spent at high noise. SkyReels: 8, image to video 5. MAGI-1: 3. Helios: 0,"
+                " which follows the size of the video. Any other model: as ModelSamplingSD3 sets it, and 0 leaves the"
+                " MODEL's own. Causal Wan: 5."
             ),
         ),
     ]
@@ -117,8 +120,8 @@ def solver_input() -> io.Input:
         default="unipc",
         advanced=True,
         tooltip=(
-            "unipc: second order, SkyReels' own. euler: first order, MAGI-1's own. ab2, cab: second order by Adams and"
-            " Bashforth, for runs of few steps."
+            "unipc: second order, SkyReels' and Helios' own. euler: first order, MAGI-1's own. ab2, cab: second order"
+            " by Adams and Bashforth, for runs of few steps."
         ),
     )
 
@@ -214,6 +217,7 @@ def render(hidden: Any, asked: Request, settings: Settings) -> tuple[dict[str, A
     unrolling = sampling.unrolling_of(model, asked.schedule)
     noise = sampling.start_noise(model, asked.latent, asked.seed, unrolling)
     unrolling.check_size(noise)
+    unrolling = unrolling.sized(noise)
     family = family_of(model)
     schedule = family.schedule(model, unrolling, family.frames(noise), asked.steps, asked.shift)
     overridden = family.set_shift(model, asked.shift or schedule.shift)
@@ -268,9 +272,10 @@ class ScopeSamplerSelect(io.ComfyNode):
                     "schedule",
                     optional=True,
                     tooltip=(
-                        "From AR Schedule, for MAGI-1 from MAGI-1 Schedule. Without it SkyReels denoises all frames"
-                        " together, long videos in windows of 97 frames, MAGI-1 four chunks at a time, and causal Wan"
-                        " makes chunk after chunk."
+                        "From AR Schedule, for MAGI-1 from MAGI-1 Schedule, for Helios from Helios Schedule. Without it"
+                        " SkyReels denoises all frames together, long videos in windows of 97 frames, MAGI-1 four"
+                        " chunks at a time, Helios starts from the prompt alone, and causal Wan makes chunk after"
+                        " chunk."
                     ),
                 ),
                 SettingsType.Input("settings", optional=True, tooltip="From SCOPE Settings; replaces the preset."),

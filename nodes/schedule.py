@@ -262,8 +262,8 @@ class Sigmas(io.ComfyNode):
                     min=2,
                     max=1000,
                     tooltip=(
-                        "Denoising steps. SkyReels: 30 to 50. Causal Wan: 50. MAGI-1: 64 for 4.5B, 32 for 24B, 16 for"
-                        " 24B distilled."
+                        "Denoising steps. SkyReels: 30 to 50. Helios and causal Wan: 50. MAGI-1: 64 for 4.5B, 32 for"
+                        " 24B, 16 for 24B distilled."
                     ),
                 ),
                 io.Float.Input(
@@ -273,8 +273,8 @@ class Sigmas(io.ComfyNode):
                     max=100.0,
                     step=0.1,
                     tooltip=(
-                        "How much of the steps is spent at high noise. SkyReels: 8, image to video 5. Causal Wan: 5."
-                        " MAGI-1: 3."
+                        "How much of the steps is spent at high noise. SkyReels: 8, image to video 5. MAGI-1: 3."
+                        " Helios: 6.8 for 640x384. Causal Wan: 5."
                     ),
                 ),
                 io.Combo.Input(

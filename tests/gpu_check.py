@@ -2,11 +2,12 @@
 ComfyUI's.
 
 SkyReels-V2 DF 1.3B (257 frames of 544x960), MAGI-1 4.5B (240 frames of 480x480), Wan 2.1 T2V 1.3B as one chunk and
-causal Wan 1.3B (81 frames of 480x832) in bf16, of full size but with random weights and captions, which cost the same
-as the released ones. Every way of skipping follows the same script, two of three iterations skipped, so that only its
-own cost differs; what matters is the speed-up by the clock over that in floating-point operations. Of the SkyReels
-video the first of three windows is made: the others forward the same 25 latent frames. Neither text encoder nor
-autoencoder runs. Prints, and writes gpu_check.json and gpu_check.md.
+causal Wan 1.3B (81 frames of 480x832), and Helios-Base 14B (132 frames of 384x640) in bf16, of full size but with
+random weights and captions, which cost the same as the released ones. Every way of skipping follows the same script,
+two of three iterations skipped, so that only its own cost differs; what matters is the speed-up by the clock over that
+in floating-point operations. Of the SkyReels video the first of three windows is made: the others forward the same 25
+latent frames; of the Helios video the first of four chunks. Neither text encoder nor autoencoder runs. Prints, and
+writes gpu_check.json and gpu_check.md.
 """
 
 import argparse
@@ -23,7 +24,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from scope_core import CAUSAL_WAN, FLOW, MAGI, SKYREELS, __version__
+from scope_core import CAUSAL_WAN, FLOW, HELIOS, MAGI, SKYREELS, __version__
+from scope_core.families import helios
 from scope_core.families.causal_wan import GuidedChunks
 from scope_core.families.flow import FlowModel
 from scope_core.families.magi import ChunkModel, Reach
@@ -33,6 +35,7 @@ from scope_core.loop.sample import Model, sample
 from scope_core.methods import Decision, Entry, Gate, Method, Mode, Skip
 from scope_core.methods.predict import extrapolate
 from scope_core.networks.chunk_cache import ChunkCache
+from scope_core.networks.helios import HeliosTransformer
 from scope_core.networks.magi import MAGI_4_5B, MagiConfig, MagiTransformer
 from scope_core.networks.wan import WanConfig, WanTransformer
 from scope_core.schedule import ARSchedule, Step, Unit
@@ -330,11 +333,51 @@ class Magi(Counted, ChunkModel):
         return self
 
 
-MODELS = {"skyreels": SkyReels, "magi": Magi, "wan": Wan, "causal_wan": CausalWan}
+class Helios(Counted):
+    """A chunk of Helios with guidance, and its history."""
+
+    title, steps = "Helios-Base 14B", 12
+    measured = "the first of four chunks, 9 latent frames of 48x80 and a history of 20; guidance 5"
+
+    def __init__(self, device: torch.device, dtype: torch.dtype, tiny: bool):
+        super().__init__()
+        self.device, self.dtype = device, dtype
+        config = (
+            WanConfig(96, 192, 2, 4, text_dim=16)
+            if tiny
+            else WanConfig(dim=5120, ffn_dim=13824, num_heads=40, num_layers=40)
+        )
+        self.frames, self.size, self.text = (helios.CHUNK, (4, 6), 8) if tiny else (helios.CHUNK, (48, 80), 512)
+        torch.set_default_dtype(dtype)
+        with device:
+            self.model = HeliosTransformer(config).requires_grad_(False)
+            self.captions = torch.randn(2, 1, self.text, config.text_dim)
+        torch.set_default_dtype(torch.float32)
+
+    def __call__(self, x: Tensor, t: Tensor, context: Tensor, history: helios.History, around: Callable | None):
+        return self.model(x.to(self.dtype), t, context, history, self.counting(tuple(x.shape), around))
+
+    def blank(self, shape: tuple, around: Callable) -> Tensor:
+        x = torch.zeros(shape, device=self.device, dtype=self.dtype)
+        history = helios.History.of(x[:, :, :1], x[:, :, :0])
+        return self.model(x, torch.zeros(1, device=self.device), self.captions[0], history, around)
+
+    def schedule(self, steps: int) -> ARSchedule:
+        return HELIOS.schedule(self.frames, steps)
+
+    @property
+    def warm_up(self) -> ARSchedule:
+        return self.schedule(2)
+
+    def prompted(self) -> Model:
+        return helios.Guided(self, len(self.model.blocks), *self.captions, cfg=HELIOS.defaults.cfg)
+
+
+MODELS = {"skyreels": SkyReels, "magi": Magi, "wan": Wan, "helios": Helios, "causal_wan": CausalWan}
 
 
 @torch.inference_mode()
-def run(network: SkyReels | Magi | CausalWan, schedule: ARSchedule, way: str) -> dict[str, Any]:
+def run(network: SkyReels | Magi | Helios | CausalWan, schedule: ARSchedule, way: str) -> dict[str, Any]:
     """Sample and measure; the network has counted the operations."""
     cuda = network.device.type == "cuda"
     noise = torch.randn(1, 16, schedule.frames, *network.size, generator=torch.Generator().manual_seed(0)).to(
@@ -360,7 +403,7 @@ def run(network: SkyReels | Magi | CausalWan, schedule: ARSchedule, way: str) ->
     }
 
 
-def measure(network: SkyReels | Magi | CausalWan, steps: int) -> Iterator[dict[str, Any]]:
+def measure(network: SkyReels | Magi | Helios | CausalWan, steps: int) -> Iterator[dict[str, Any]]:
     """Rows of the table: the original, then every way."""
     run(network, network.warm_up, "original")  # kernels are loaded and chosen, memory is reserved
     network.take_flops()
@@ -418,7 +461,7 @@ def main() -> int:
         "--steps",
         type=int,
         metavar="N",
-        help="denoising steps, a multiple of 4 (default: SkyReels 12, MAGI-1 16; released: 50 and 64)",
+        help="denoising steps, a multiple of 4 (default: SkyReels and Helios 12, MAGI-1 16; released: 50, 50 and 64)",
     )
     parser.add_argument("--tiny", action="store_true", help="small models in fp32 on the CPU, to test this script")
     parser.add_argument("--out", type=Path, default=Path("scope-output"), metavar="FOLDER")

@@ -41,7 +41,7 @@ const DISPLAYS = {
   SCOPE_Calibrate: { create: () => new Note(CALIBRATE_TEXT), output: "text", minHeight: 180, size: [330, 0] },
   SCOPE_SaveReport: { create: () => new Report({ viewUrl }), output: "scope_report", minHeight: 150, size: [420, 360] },
 };
-const SCHEDULES = ["SCOPE_ARSchedule", "SCOPE_MagiSchedule"];
+const SCHEDULES = ["SCOPE_ARSchedule", "SCOPE_MagiSchedule", "SCOPE_HeliosSchedule"];
 const STOCK_SAMPLERS = ["KSampler", "KSamplerAdvanced", "SamplerCustom", "SamplerCustomAdvanced"];
 const WITH_PLAN = ["SCOPE_Sampler", "SCOPE_Accelerate", ...SCHEDULES];
 const WITH_PRESETS = ["SCOPE_Sampler", "SCOPE_Accelerate", "SCOPE_Settings"];

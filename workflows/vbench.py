@@ -79,16 +79,21 @@ MAGI_ROWS = {
     "SCOPE-fast": {"preset": "paper_magi_fast"},
     **OURS,
 }
-CAUSAL_ROWS = {name: MAGI_ROWS[name] for name in ("Original", "Delta-DiT", "TaylorSeer-slow", "TaylorSeer-fast", *OURS)}
-"""Of the methods whose points do not belong to one model."""
+HELIOS_ROWS = {
+    "Original": {"preset": "off"},
+    "TaylorSeer-slow": {"settings": {"method": "taylorseer", "method.interval": 3, "method.site": "residual"}},
+    "TaylorSeer-fast": {"settings": {"method": "taylorseer", "method.preset": "Wan, every 5"}},
+    **OURS,
+}
 ROWS: dict[str, dict[str, dict[str, Any]]] = {
     "skyreels": SKYREELS_ROWS,
     "magi": MAGI_ROWS,
-    "causal_wan": CAUSAL_ROWS,
+    "helios": HELIOS_ROWS,
+    "causal_wan": HELIOS_ROWS,
     "demo": SKYREELS_ROWS,
 }
-"""The paper's Table 1 by model, as far as it goes, and our presets: `preset` of SCOPE Sampler, or the inputs of a SCOPE
-Settings node that are not at their defaults."""
+"""The paper's Table 1 by model, of Helios and causal Wan, which it does not have, the methods without thresholds, and
+our presets: `preset` of SCOPE Sampler, or the inputs of a SCOPE Settings node that are not at their defaults."""
 
 NEGATIVE = (
     "色调艳丽，过曝，静态，细节模糊不清，字幕，风格，作品，画作，画面，静止，整体发灰，最差质量，低质量，JPEG压缩残留，"
@@ -96,6 +101,13 @@ NEGATIVE = (
     "画得不好的脸部，畸形的，毁容的，形态畸形的肢体，手指融合，静止不动的画面，杂乱的背景，三条腿，背景人很多，倒着走"
 )
 """That of the SkyReels-V2 release."""
+HELIOS_NEGATIVE = (
+    "Bright tones, overexposed, static, blurred details, subtitles, style, works, paintings, images, static, overall"
+    " gray, worst quality, low quality, JPEG compression residue, ugly, incomplete, extra fingers, poorly drawn hands,"
+    " poorly drawn faces, deformed, disfigured, misshapen limbs, fused fingers, still picture, messy background, three"
+    " legs, many people in the background, walking backwards"
+)
+"""That of the Helios release."""
 UNFIT = '<>:"/\\|?*' if os.name == "nt" else "/"
 """Characters that a file name cannot hold here."""
 
@@ -185,6 +197,31 @@ def magi(text: str, files: Files) -> Graph:
     }
 
 
+def helios(text: str, files: Files) -> Graph:
+    """Helios-Base 14B as released: 132 frames of 384x640 in four chunks, each decoded alone."""
+    return {
+        "model": ("SCOPE_LoadModel", {"model_name": files.model}),
+        "clip": ("CLIPLoader", {"clip_name": files.text_encoder, "type": "wan"}),
+        "vae": ("VAELoader", {"vae_name": files.vae}),
+        "positive": ("CLIPTextEncode", {"clip": ["clip", 0], "text": text}),
+        "negative": ("CLIPTextEncode", {"clip": ["clip", 0], "text": HELIOS_NEGATIVE}),
+        "schedule": ("SCOPE_HeliosSchedule", {"width": 640, "height": 384, "length": 132}),
+        "sampler": (
+            "SCOPE_Sampler",
+            {
+                "model": ["model", 0],
+                "positive": ["positive", 0],
+                "negative": ["negative", 0],
+                "steps": 50,
+                "cfg": 5.0,
+                "shift": 0.0,
+                "solver": "unipc",
+            },
+        ),
+        "decode": ("SCOPE_DecodeSegments", {"vae": ["vae", 0]}),
+    }
+
+
 def demo(text: str, files: None) -> Graph:
     """The demo model of SkyReels-V2's kind, 61 frames of 128x128."""
     return {
@@ -242,6 +279,13 @@ MODELS = {
             "MAGI-1/4.5B_distill/model-00001-of-00002.safetensors", "t5xxl_fp16.safetensors", "magi_1_vae.safetensors"
         ),
         "10_magi_text_to_video",
+    ),
+    "helios": Model(
+        helios,
+        Files(
+            "choose the first file of Helios-Base", "umt5_xxl_fp8_e4m3fn_scaled.safetensors", "wan_2.1_vae.safetensors"
+        ),
+        "16_helios_text_to_video",
     ),
 }
 

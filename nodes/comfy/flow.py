@@ -70,8 +70,11 @@ class Whole(Unrolling):
     def whole(self, frames: int) -> int:
         return frames
 
-    def guesses(self, shift: float) -> list[str]:
-        return [] if shift else [f"shift 0 is the MODEL's own, not known yet; {FLOW.defaults.shift:g} is assumed"]
+    def guesses(self, shift: float, changing: bool) -> list[str]:
+        found = [] if shift else [f"shift 0 is the MODEL's own, not known yet; {FLOW.defaults.shift:g} is assumed"]
+        if changing:
+            found.append("where prompts, LoRAs or controls change, the run computes a step that a plan cannot know")
+        return found
 
     def check_size(self, latent: Any) -> None:
         """Every size that the host knows will do."""

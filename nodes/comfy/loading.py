@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
+import comfy.ops
 import comfy.quant_ops
 import comfy.sd
 import comfy.utils
@@ -16,6 +17,7 @@ from safetensors import SafetensorError, safe_open
 
 from ...scope_core.families.causal_wan import few_steps
 from ...scope_core.networks import magi as magi_network
+from ...scope_core.networks.helios import is_helios, refuse_few_steps
 from ...scope_core.networks.skyreels_keys import (
     BLOCK_MATRIX,
     FPS_KEYS,
@@ -29,7 +31,7 @@ from ...scope_core.networks.skyreels_keys import (
     suspicion,
     to_official,
 )
-from . import causal_wan, magi
+from . import causal_wan, helios, magi
 from .families import MODEL_NAME
 from .skyreels import prepare
 
@@ -131,7 +133,7 @@ def check_shapes(shapes: Mapping[str, tuple[int, ...]], network: torch.nn.Module
 
 
 def load_ar_model(paths: list[str], fps: int, model_options: dict, kind: str = "auto", disable_dynamic: bool = False):
-    """A prepared ModelPatcher of the files at `paths`. `kind` (see KINDS) matters to MAGI-1. Raises
+    """A prepared ModelPatcher of the files at `paths`. `kind` (see KINDS) matters to MAGI-1 alone. Raises
     NotARVideoModelError, ModelFileError."""
     name = Path(paths[0]).name
     shapes = read_header(paths)
@@ -139,6 +141,8 @@ def load_ar_model(paths: list[str], fps: int, model_options: dict, kind: str = "
         with torch.device("meta"):
             check_shapes(shapes, magi_network.MagiTransformer(config), name, "MAGI-1")
         return load_magi(paths, config, model_options, kind, disable_dynamic)
+    if is_helios(shapes):
+        return load_helios(paths, shapes, model_options, kind, disable_dynamic)
     trained = causal_wan.trained_of(paths)
     distilled = few_steps(paths[0])
     try:
@@ -231,8 +235,38 @@ def load_magi(
     return patcher
 
 
+def load_helios(
+    paths: list[str],
+    shapes: Mapping[str, tuple[int, ...]],
+    model_options: dict,
+    kind: str,
+    disable_dynamic: bool = False,
+):
+    """ModelPatcher of a Helios file. Raises NotARVideoModelError, ModelFileError."""
+    name = Path(paths[0]).name
+    if kind != "auto":
+        raise ModelFileError(f"kind is {kind!r}, but {name} is Helios, which has no such kinds; set it to auto")
+    refuse_few_steps(named(paths[0]))
+    try:
+        config = helios.config_of(shapes)
+    except (KeyError, IndexError) as error:
+        raise ModelFileError(
+            f"{name} is only a part of Helios. Choose the first file of the complete set, or download it again"
+        ) from error
+    with torch.device("meta"):
+        network = helios.HeliosTransformer(operations=comfy.ops.disable_weight_init, **config)
+    check_shapes(shapes, network, name, "Helios")
+    state = with_quantised_layers(*read_state(paths))
+    patcher = helios.make_patcher(config, state, model_options.get("dtype"), disable_dynamic)
+    keep_precision(patcher.model.diffusion_model, state)
+    size = "14B" if config["dim"] == 5120 else f"of width {config['dim']}"
+    patcher.set_attachments(MODEL_NAME, f"Helios-Base {size}")
+    patcher.cached_patcher_init = (load_ar_model, (paths, 24, model_options, kind))
+    return patcher
+
+
 def named(path: str) -> str:
-    """The names of a file and of the folders that a MAGI-1 release puts it in."""
+    """The names of a file and of the folders that a release puts it in."""
     return " ".join(Path(path).parts[-4:]).lower()
 
 

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import comfy.model_management
-import comfy.sample
 import comfy.samplers
 import comfy.utils
 import comfyui_version
@@ -19,7 +18,7 @@ from torch import Tensor
 
 from ...scope_core import disk
 from ...scope_core.loop.rollout import join
-from ...scope_core.loop.sample import OnStep, Run
+from ...scope_core.loop.sample import OnStep, Run, kept
 from ...scope_core.loop.trace import SegmentTrace, Trace
 from ...scope_core.schedule import ARSchedule, Segment, Step
 from ...scope_core.settings import Settings
@@ -27,7 +26,7 @@ from ...scope_core.signals import ContentSignal, NotFiniteSignalError
 from ...scope_core.signals.maps import SignalMaps
 from ...scope_core.study.calibration import Circumstances
 from ...scope_core.study.plans import planned, wanted
-from . import calibration, causal_wan, flow, magi, skyreels  # noqa: F401 (families register themselves)
+from . import calibration, causal_wan, flow, helios, magi, skyreels  # noqa: F401 (families register themselves)
 from .families import HostModel, family_of, hosted
 from .latents import UnsuitableError
 from .plans import known_plans
@@ -44,8 +43,6 @@ class HostRun:
         self.run, self.unrolling, self.on_step, self.key = run, unrolling, on_step, key
         self.done = 0
         """Iterations done, over all segments."""
-        self.segments: list[Tensor] = []
-        """Latents of the finished segments, without overlap, in the model's latent space."""
         self.units: list[Tensor] = []
         """Those of the finished units of the segment in work."""
 
@@ -64,7 +61,6 @@ class HostRun:
             )
         self.units.clear()
         made = run.segment(model, segment, noise, known, start, self.follow(model))
-        self.segments.append(kept(made, segment.prefix if segment.index else 0, segment.prefix + segment.free))
         self.units.clear()
         return made
 
@@ -117,15 +113,10 @@ class HostRun:
             yield
         except BaseException:
             try:
-                keep_finished(patcher, [*self.segments, *self.units])
+                keep_finished(patcher, [*self.run.made, *self.units])
             except Exception as another:  # noqa: BLE001 - it must not hide the first one
                 logging.warning("SCOPE: the frames that were finished could not be kept: %s", another)
             raise
-
-
-def kept(latents: Tensor, start: int, stop: int) -> Tensor:
-    """Some frames, where memory does not run out."""
-    return latents[:, :, start:stop].to("cpu", torch.float32, copy=True)
 
 
 class SegmentSampler(comfy.samplers.Sampler):
@@ -158,6 +149,7 @@ class VideoSampler(comfy.samplers.Sampler):
         family.check_noise(noise, denoise_mask)
         unrolling = unrolling_of(patcher, self.unrolling)
         unrolling.check_size(noise)
+        unrolling = unrolling.sized(noise)
         levels = family.levels(patcher, sigmas)
         schedule = unrolling.schedule(family.frames(noise), len(levels) - 1, levels=levels)
         start, end = (
@@ -219,7 +211,7 @@ def start_noise(model, latent: dict[str, Any], seed: int, unrolling: Unrolling) 
     """Noise for a LATENT, adapted to the model and to whole chunks: [B, C, L, H, W] of a video. Raises UnsuitableError
     for latents that cannot be sampled from."""
     samples = family_of(model).samples(model, latent, unrolling)
-    return comfy.sample.prepare_noise(samples, seed, latent.get("batch_index"))
+    return unrolling.noise(samples, seed, latent.get("batch_index"))
 
 
 def sample_video(

@@ -20,7 +20,7 @@ class GivenVideoError(ValueError):
 
 class Segments(NamedTuple):
     latents: list[Tensor]
-    """As they were sampled [B, C, F, H, W], with their known first frames."""
+    """As they were sampled [B, C, F, H, W], with their known first frames. The video may have fewer frames."""
     schedule: ARSchedule
 
 
@@ -35,7 +35,10 @@ def as_latent(latents: list[Tensor], schedule: ARSchedule, frames: int) -> dict[
 def segments_of(latent: dict[str, Any]) -> Segments | None:
     """The segments of a LATENT, or None where it has none, or is no longer the video that they were joined to."""
     segments = latent.get(KEY)
-    if segments is None or torch.equal(join(segments.latents, segments.schedule.overlap), latent["samples"]):
+    if segments is None:
+        return None
+    made = latent["samples"]
+    if torch.equal(join(segments.latents, segments.schedule.overlap)[:, :, : made.shape[2]], made):
         return segments
     logging.warning(
         "SCOPE: the latent was changed after it was sampled, so it is decoded as a whole and not segment by segment."
@@ -56,6 +59,7 @@ def decode(vae, latent: dict[str, Any], given: Tensor | None = None) -> Tensor:
         return quality.decode(vae, latent["samples"])
     schedule = segments.schedule
     start, overlap = (schedule.family.pixel_frames(frames) for frames in (schedule.prefix, schedule.overlap))
+    cut = schedule.family.pixel_frames(schedule.frames) - schedule.family.pixel_frames(latent["samples"].shape[2])
     clips: list[Tensor] = []
     for index, made in enumerate(segments.latents):
         clip = vae.decode(made)
@@ -66,7 +70,8 @@ def decode(vae, latent: dict[str, Any], given: Tensor | None = None) -> Tensor:
             clips.append(given[..., :3].to(clip).expand(len(clip), -1, -1, -1, -1))
             clip = clip[:, start:]
         clips.append(clip)
-    return torch.cat(clips, dim=1).flatten(0, 1)
+    video = torch.cat(clips, dim=1)
+    return video[:, : video.shape[1] - cut].flatten(0, 1)
 
 
 def check_given(given: Tensor, segments: Segments | None) -> None:

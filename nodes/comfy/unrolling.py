@@ -5,6 +5,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any
 
+import comfy.sample
 from torch import Tensor
 
 from ...scope_core.schedule import ARSchedule, Family, ScheduleError
@@ -47,9 +48,19 @@ class Unrolling(ABC):
     def check_size(self, latent: Tensor) -> None:
         """Raises ScheduleError where the video or the given frames have a size that the model cannot take."""
 
-    def guesses(self, shift: float) -> list[str]:
-        """What a plan at this shift has to assume, in sentences."""
+    def guesses(self, shift: float, changing: bool) -> list[str]:
+        """What a plan at this shift has to assume, in sentences. `changing`: prompts, LoRAs or controls that hold for a
+        part of the steps."""
         return []
+
+    def sized(self, latent: Tensor) -> "Unrolling":
+        """The same for a video of this size."""
+        return self
+
+    def noise(self, samples: Tensor, seed: int, indices: Any) -> Tensor:
+        """Noise for empty latents [B, C, L, H, W], in the model's own order where it has one. `indices`: of videos of a
+        larger batch, or None."""
+        return comfy.sample.prepare_noise(samples, seed, indices)
 
     def bridge(self) -> Bridge | None:
         """What turns a segment, as it was sampled, into the prefix of the next one in this run; None takes over the

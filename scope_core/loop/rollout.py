@@ -137,7 +137,7 @@ def unroll(
     segments: list[Tensor] = []
     prefix, end = nothing if start is None else start, nothing if end is None else end
     for segment in schedule.segments:
-        if segments:
+        if segments and segment.prefix:
             prefix = bridge(segments[-1]) if bridge else join(segments, schedule.overlap)[:, :, -schedule.overlap :]
         part = noise[:, :, segment.start : segment.start + segment.prefix + segment.free]
         if segment.tail:

@@ -33,7 +33,8 @@ class Model(Features, Protocol):
 
     def field(self, segment: Segment, schedule: ARSchedule, seed: int, apart: bool, start: Tensor | None) -> Field:
         """`seed`: of noise that the family mixes in. `apart`: units may be left out of forwards one by one. `start` [B,
-        C, P, H, W]: known first frames of the video, in the model's latent space."""
+        C, P, H, W]: known first frames of the video, in the model's latent space; for a family with a history they
+        stand before the video, and all frames made so far follow."""
         ...
 
 
@@ -62,6 +63,9 @@ class Run:
         self.trace = trace or Trace.of(schedule, settings)
         self.controls: list[Control] = []
         """What decided, segment by segment."""
+        self.made: list[Tensor] = []
+        """Frames of the finished segments, without overlap, in the model's latent space, where memory does not run
+        out."""
 
     def calibrated(self, settings: Settings) -> None:
         """Go on with settings that know what a recorded run of the model showed (`Method.calibrated`), or its plan."""
@@ -86,7 +90,8 @@ class Run:
         (`rollout.compose`)."""
         control = make_control(self.settings, self.schedule, segment, model)
         self.controls.append(control)
-        field = model.field(segment, self.schedule, self.seed, not control.joint, start)
+        known_frames = self.past(start, noise) if self.schedule.family.history else start
+        field = model.field(segment, self.schedule, self.seed, not control.joint, known_frames)
         solver = self.make_solver(self.schedule.sigmas)
         corrected = Corrected(solver, self.schedule.sigmas) if self.settings.correct and control.method.depth else None
         self.corrected = corrected
@@ -97,17 +102,29 @@ class Run:
                 on_step(segment, step, x0, record)
 
         try:
-            return rollout(field, compose(segment, noise, known), segment, control, corrected or solver, record, told)
+            made = rollout(field, compose(segment, noise, known), segment, control, corrected or solver, record, told)
+            self.made.append(kept(made, segment.prefix if segment.index else 0, segment.prefix + segment.free))
+            return made
         finally:
             self.trace.forwards += model.forwards - before
-            kept = corrected.nbytes if corrected else 0
-            self.trace.memory = max(self.trace.memory, control.peak_bytes + kept)
+            extra = corrected.nbytes if corrected else 0
+            self.trace.memory = max(self.trace.memory, control.peak_bytes + extra)
+
+    def past(self, start: Tensor | None, noise: Tensor) -> Tensor | None:
+        """All frames before the next segment, None where there are none."""
+        frames = [*([] if start is None else [start]), *(made.to(noise) for made in self.made)]
+        return torch.cat(frames, 2) if frames else None
 
     def stepwise(self, model: Features, segment: Segment) -> Stepwise:
         """Go through one segment, which is one unit, in the steps of somebody else's sampler."""
         control = make_control(self.settings, self.schedule, segment, model)
         self.controls.append(control)
         return Stepwise(control, segment, self.trace)
+
+
+def kept(latents: Tensor, first: int, stop: int) -> Tensor:
+    """Some frames, where memory does not run out."""
+    return latents[:, :, first:stop].to("cpu", torch.float32, copy=True)
 
 
 class Sampled(NamedTuple):
@@ -143,7 +160,8 @@ def sample(
         solver: 'unipc', 'euler', 'ab2' or 'cab', or what makes a solver of noise levels [S + 1]; by default the
             family's.
         seed: of noise that the family mixes in (conditioning noise of SkyReels-V2).
-        start: known first frames [B, C, P, H, W], as many as the schedule was told.
+        start: known first frames [B, C, P, H, W], as many as the schedule was told; for a family with a history those
+            before the video.
         end: clean frames [B, C, T, H, W] that the video leads to; not part of the result.
         bridge: turns a segment, as it was sampled, into the prefix of the next one; by default that is the last frames
             of the video so far.

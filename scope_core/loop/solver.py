@@ -21,6 +21,7 @@ class Steps(Protocol):
 
     def forget(self) -> None:
         """The field becomes another one; a step that was taken is not taken again."""
+        return
 
 
 class Solver(Steps, Protocol):
@@ -105,7 +106,7 @@ class UniPC(Solver):
     from the already updated sample.
     """
 
-    reach = 3
+    reach: float = 3
 
     def __init__(self, sigmas: np.ndarray, match_reference: bool = True):
         self.table = UniPCTable.build(sigmas)

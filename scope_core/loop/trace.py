@@ -161,11 +161,15 @@ def pixel_chunks(trace: dict[str, Any] | None, frames: int) -> list[list[int]]:
     no trace.
 
     An autoencoder that makes four frames of every latent one, as MAGI-1's, gives a length that is a multiple of four.
+    Others make one frame of the first one; of segments that take over nothing each has a first one.
     """
-    units = [
-        segment["start"] + start for segment in (trace["segments"] if trace else []) for start, _ in segment["units"]
+    segments = trace["segments"] if trace else []
+    apart = len(segments) > 1 and not segments[1]["prefix"]
+    lacking = 0 if frames % PIXELS_PER_LATENT == 0 and not apart else PIXELS_PER_LATENT - 1
+    firsts = [
+        max(0, (segment["start"] + start) * PIXELS_PER_LATENT - lacking * (segment["index"] if apart else 1))
+        for segment in segments
+        for start, _ in segment["units"]
     ]
-    lacking = 0 if frames % PIXELS_PER_LATENT == 0 else PIXELS_PER_LATENT - 1
-    firsts = [max(0, unit * PIXELS_PER_LATENT - lacking) for unit in units]
     edges = sorted({0, frames, *(first for first in firsts if first < frames)})
     return [list(pair) for pair in itertools.pairwise(edges)]

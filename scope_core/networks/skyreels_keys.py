@@ -50,7 +50,7 @@ DIFFUSERS_NAMES = [
         (r"^(blocks\.\d+)\.ffn\.net\.2\.", r"\1.ffn.2."),
         (r"^(blocks\.\d+)\.scale_shift_table$", r"\1.modulation"),
         (r"^(blocks\.\d+)\.norm2\.", r"\1.norm3."),
-        (r"^scale_shift_table$", "head.modulation"),
+        (r"^(norm_out\.)?scale_shift_table$", "head.modulation"),
         (r"^proj_out\.", "head.head."),
         (r"^fps_projection\.net\.0\.proj\.", "fps_projection.0."),
         (r"^fps_projection\.net\.2\.", "fps_projection.2."),
@@ -97,7 +97,8 @@ def identify(shapes: Mapping[str, tuple[int, ...]], name: str) -> str:
             )
         raise NotARVideoModelError(
             f"{name} is neither a SkyReels-V2 diffusion-forcing model, for it lacks the Wan transformer's keys "
-            "(patch_embedding, head.modulation), nor MAGI-1. Choose a SkyReels-V2-DF or MAGI-1 file"
+            "(patch_embedding, head.modulation), nor MAGI-1 nor Helios. Choose a SkyReels-V2-DF, MAGI-1 or Helios-Base"
+            " file"
         )
     others = {
         "img_emb.proj.0.weight": "an image-to-video Wan model",

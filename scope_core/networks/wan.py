@@ -30,6 +30,9 @@ Extend = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 """Turns keys and values [B, tokens, dim] of self-attention, after norm and rotation, into those that are attended
 to."""
 
+Rotation = tuple[Tensor, Tensor]
+"""Cosines and sines of the rotary angles of every token, [tokens, head_dim / 2] each."""
+
 
 class WanAttention(nn.Module):
     attend: ClassVar[Callable[..., Tensor]] = staticmethod(F.scaled_dot_product_attention)
@@ -44,14 +47,14 @@ class WanAttention(nn.Module):
         self,
         x: Tensor,
         context: Tensor,
-        rope: Tensor | None = None,
+        rope: Rotation | None = None,
         mask: Tensor | None = None,
         extend: Extend | None = None,
     ) -> Tensor:
         q, k, v = self.norm_q(self.q(x)), self.norm_k(self.k(context)), self.v(context)
         q, k, v = (y.unflatten(2, (self.heads, -1)).transpose(1, 2) for y in (q, k, v))
         if rope is not None:
-            q, k = rotate(q, rope).to(v.dtype), rotate(k, rope).to(v.dtype)
+            q, k = rotate(q, *rope).to(v.dtype), rotate(k, *rope).to(v.dtype)
         if extend is not None:
             more = extend(*(y.transpose(1, 2).flatten(2) for y in (k, v)))
             k, v = (y.unflatten(2, (self.heads, -1)).transpose(1, 2) for y in more)
@@ -70,7 +73,7 @@ class WanBlock(nn.Module):
         self.modulation = nn.Parameter(torch.randn(1, 6, c.dim) / c.dim**0.5)
 
     def forward(
-        self, x: Tensor, e: Tensor, context: Tensor, rope: Tensor, mask: Tensor | None, extend: Extend | None = None
+        self, x: Tensor, e: Tensor, context: Tensor, rope: Rotation, mask: Tensor | None, extend: Extend | None = None
     ) -> Tensor:
         m = (self.modulation[:, None] + e).repeat_interleave(x.shape[1] // e.shape[1], dim=1).unbind(2)
         y = self.norm1(x) * (1 + m[1]) + m[0]
@@ -143,7 +146,8 @@ class WanTransformer(nn.Module):
         e = self.time_embed(t)
         e0 = self.time_projection(e).unflatten(-1, (6, -1))
         context = self.text_embedding(context)
-        rope = rope_angles(grid, self.config.dim // self.config.num_heads, x.device, first)
+        angles = rope_angles(grid, self.config.dim // self.config.num_heads, x.device, first)
+        rope = angles.cos(), angles.sin()
         if mask is not None:
             mask = mask.repeat_interleave(grid[1] * grid[2], 0).repeat_interleave(grid[1] * grid[2], 1)
         x = tokens.flatten(2).transpose(1, 2)
@@ -169,8 +173,7 @@ def rope_angles(grid: tuple[int, int, int], head_dim: int, device: torch.device,
     return torch.cat(angles, -1).flatten(0, 2).float()
 
 
-def rotate(x: Tensor, angles: Tensor) -> Tensor:
+def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     """Rotate neighbouring pairs of channels of x [B, heads, tokens, head_dim]."""
     even, odd = x.unflatten(-1, (-1, 2)).float().unbind(-1)
-    cos, sin = angles.cos(), angles.sin()
     return torch.stack([even * cos - odd * sin, even * sin + odd * cos], -1).flatten(-2).type_as(x)

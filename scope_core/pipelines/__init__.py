@@ -14,12 +14,13 @@ from diffusers.utils import BaseOutput
 
 from ..loop.trace import Trace
 from ..settings import PRESETS, Settings
-from . import skyreels
+from . import helios, skyreels
 
 SERVED: dict[str, Callable[[Any, dict[str, Any], Settings], tuple[Any, Trace]]] = {
     "SkyReelsV2DiffusionForcingPipeline": skyreels.run,
     "SkyReelsV2DiffusionForcingImageToVideoPipeline": skyreels.run,
     "SkyReelsV2DiffusionForcingVideoToVideoPipeline": skyreels.run,
+    "HeliosPipeline": helios.run,
 }
 """How pipelines are run, by the name of their class."""
 

@@ -64,7 +64,7 @@ class Defaults(NamedTuple):
     cfg: float
     """Scale of classifier-free guidance; 1 is none."""
     shift: float
-    """Of the noise levels towards 1."""
+    """Of the noise levels towards 1; 0 where it follows the size of the video."""
     solver: str
     """Key of `loop.solver.SOLVERS`."""
 
@@ -86,6 +86,9 @@ class Family(ABC):
     by_chunk: ClassVar[bool] = False
     """Units go through the network on their own, so that each may decide for itself and counts as an evaluation;
     otherwise an iteration forwards its whole interval, for which all decide together."""
+    history: ClassVar[int] = 0
+    """Latent frames before a window that the network looks back on. They are no part of the window, so that windows
+    need not overlap."""
     tables: ClassVar[tuple[str, ...]]
     """Names of its tables of noise levels, the usual one first."""
     features: ClassVar[tuple[str, ...]] = ("modulation", "embedding")
@@ -264,7 +267,7 @@ class ARSchedule:
         )
         if self.levels is not None:
             self.family.check_given(self.levels, self.steps)
-        if self.frames > self.window:
+        if self.frames > self.window and not self.family.history:
             pixels = self.family.pixel_frames
             check(
                 1 <= self.overlap < self.window,

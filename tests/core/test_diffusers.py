@@ -14,6 +14,8 @@ import tiny_pipelines
 import torch
 from diffusers import (
     EulerDiscreteScheduler,
+    HeliosPipeline,
+    HeliosScheduler,
     PyramidAttentionBroadcastConfig,
     SkyReelsV2DiffusionForcingImageToVideoPipeline,
     SkyReelsV2DiffusionForcingPipeline,
@@ -37,6 +39,7 @@ TEXT, IMAGE, VIDEO = (
     SkyReelsV2DiffusionForcingImageToVideoPipeline,
     SkyReelsV2DiffusionForcingVideoToVideoPipeline,
 )
+HELIOS = HeliosPipeline
 USUAL = {
     "prompt": "a red ball rolls",
     "negative_prompt": "bad",
@@ -47,6 +50,7 @@ USUAL = {
     "max_sequence_length": 8,
 }
 LONG = {"num_frames": 29, "base_num_frames": 17, "overlap_history": 5}
+CHUNKS = {"num_frames": 66, "height": 16, "width": 32}
 LATENT = {"output_type": "latent"}
 
 
@@ -55,6 +59,10 @@ def picture(seed):
 
 
 FIRST, LAST, CLIP = {"image": picture(0)}, {"last_image": picture(1)}, {"video": [picture(i) for i in range(9)]}
+
+
+def build(pipeline):
+    return tiny_pipelines.helios() if pipeline is HELIOS else tiny_pipelines.skyreels(pipeline)
 
 
 def called(pipe, settings=None, seed=3, **arguments):
@@ -94,10 +102,17 @@ def rms(a, b):
         (IMAGE, {**FIRST, "latents": torch.randn(1, 16, 5, 4, 6, generator=torch.Generator().manual_seed(0))} | LATENT),
         (VIDEO, {**CLIP, **LONG, "addnoise_condition": 20}),
         (VIDEO, {**CLIP, **LONG, "ar_step": 2} | LATENT),
+        (HELIOS, CHUNKS),
+        (HELIOS, {**CHUNKS, "num_frames": 99, "num_inference_steps": 4, "guidance_scale": 1.0} | LATENT),
+        (HELIOS, {**CHUNKS, "sigmas": np.array([0.999, 0.7, 0.3]), "num_inference_steps": 3} | LATENT),
+        (HELIOS, FIRST | CHUNKS),
+        (HELIOS, {**FIRST, **CHUNKS, "add_noise_to_image_latents": False, "is_skip_first_chunk": True} | LATENT),
+        (HELIOS, {**CHUNKS, "video": [picture(i) for i in range(40)]}),
+        (HELIOS, {**CHUNKS, "num_frames": 99, "video": [picture(i) for i in range(70)]} | LATENT),
     ],
 )
 def test_off_is_the_pipeline(pipeline, arguments):
-    pipe = tiny_pipelines.skyreels(pipeline)
+    pipe = build(pipeline)
     made = called(pipe, "off", **arguments)
     assert apart(called(pipe, **arguments), made) <= TOLERANCE
     totals = made.trace.totals
@@ -171,12 +186,13 @@ def counted(pipe):
         (TEXT, {"ar_step": 2}),
         (TEXT, LONG),
         (TEXT, {"num_frames": 29, "ar_step": 2, "causal_block_size": 4}),
+        (HELIOS, {"num_frames": 33}),
     ],
-    ids=["synchronous", "asynchronous", "long", "block-causal"],
+    ids=["synchronous", "asynchronous", "long", "block-causal", "Helios"],
 )
 @pytest.mark.parametrize("preset", ["quality", "balanced", "fast"])
 def test_presets_skip_what_the_trace_says(preset, pipeline, arguments):
-    pipe = tiny_pipelines.skyreels(pipeline)
+    pipe = build(pipeline)
     counts = counted(pipe)
     arguments = {**arguments, "num_inference_steps": 12, **LATENT}
     first, second = (called(pipe, preset, **arguments) for _ in range(2))
@@ -228,9 +244,9 @@ def test_methods_decide_as_in_the_library(method, saves):
 NAMES = ["latents", "prompt_embeds", "negative_prompt_embeds"]
 
 
-@pytest.mark.parametrize("pipeline, arguments", [(TEXT, LONG | {"ar_step": 1})])
+@pytest.mark.parametrize("pipeline, arguments", [(TEXT, LONG | {"ar_step": 1}), (HELIOS, CHUNKS)])
 def test_callbacks_see_what_they_see_in_the_pipeline(pipeline, arguments):
-    pipe, arguments = tiny_pipelines.skyreels(pipeline), {**arguments, "num_inference_steps": 4, **LATENT}
+    pipe, arguments = build(pipeline), {**arguments, "num_inference_steps": 4, **LATENT}
     seen = {None: [], "off": [], "fast": []}
     for how, calls in seen.items():
 
@@ -262,9 +278,9 @@ def answer(i, given):
     ],
     ids=["changes", "interrupts", "ends guidance"],
 )
-@pytest.mark.parametrize("pipeline, lengths", [(TEXT, [{}, LONG])], ids=["SkyReels-V2"])
+@pytest.mark.parametrize("pipeline, lengths", [(TEXT, [{}, LONG]), (HELIOS, [CHUNKS])], ids=["SkyReels-V2", "Helios"])
 def test_callbacks_act_as_in_the_pipeline(pipeline, lengths, callback):
-    pipe = tiny_pipelines.skyreels(pipeline)
+    pipe = build(pipeline)
     arguments = {"callback_on_step_end": callback, "callback_on_step_end_tensor_inputs": NAMES, **LATENT}
     plain = called(pipe, **lengths[0], **LATENT)
     for length in lengths:
@@ -344,10 +360,14 @@ def test_lengths_are_rounded_as_in_the_pipeline(caplog):
         (VIDEO, CLIP, "overlap_history is None; give the number of frames"),
         (VIDEO, {**CLIP, "overlap_history": 13}, "video has 9 frames, fewer than overlap_history = 13"),
         (TEXT, {"settings": Settings(METHODS["magcache"]())}, "numbers of a recorded run"),
+        (HELIOS, {"keep_first_frame": False}, "keep_first_frame is False; only True is served"),
+        (HELIOS, {"history_sizes": [4, 2, 1]}, r"history_sizes is .4, 2, 1.; only .16, 2, 1. is served"),
+        (HELIOS, {"latents": torch.zeros(1)}, "HeliosPipeline ignores latents; give a generator"),
+        (HELIOS, {"settings": Settings(METHODS["bwcache"]())}, "'bwcache' watches the hidden states of single frames"),
     ],
 )
 def test_bad_input_is_answered(pipeline, arguments, words):
-    pipe = tiny_pipelines.skyreels(pipeline)
+    pipe = build(pipeline)
     with pytest.raises(ValueError, match=words):
         called(pipe, **{"settings": "balanced", **arguments})
     assert pipe.transformer.config.get("num_frame_per_block", 1) == 1
@@ -366,11 +386,28 @@ def test_other_pipelines_schedulers_and_caches_are_answered():
         use_flow_sigmas=True, prediction_type="flow_prediction", flow_shift=5.0, solver_order=2
     )
     assert apart(called(pipe, **LATENT), called(pipe, "off", **LATENT)) <= TOLERANCE
+    helios = tiny_pipelines.helios()
+    helios.scheduler = HeliosScheduler(stages=1, stage_range=[0, 1], use_dynamic_shifting=True, scheduler_type="dmd")
+    with pytest.raises(ValueError, match=r"scheduler_type='dmd'.*Distilled models leave no step to skip"):
+        called(helios, "off")
     pipe.transformer.enable_cache(PyramidAttentionBroadcastConfig(current_timestep_callback=lambda: 500))
     with pytest.raises(ValueError, match=r"has a cache of diffusers.*disable_cache"):
         called(pipe, "balanced")
     pipe.transformer.disable_cache()
     assert called(pipe, "balanced").trace.totals["computed"] < 6
+
+
+@pytest.mark.parametrize(
+    "method",
+    [METHODS["teacache"](threshold=0.5), METHODS["fbcache"](threshold=0.3), METHODS["taylorseer"](3)],
+    ids=lambda method: method.name,
+)
+def test_methods_run_on_helios(method):
+    pipe = tiny_pipelines.helios()
+    counts = counted(pipe)
+    made = called(pipe, Settings(method), num_inference_steps=12, num_frames=33, **LATENT)
+    assert counts["last block"] < 2 * made.trace.totals["iterations"] == 24
+    assert torch.isfinite(made.frames).all()
 
 
 def test_the_example_runs(tmp_path, capsys):

@@ -3,7 +3,14 @@
 import functools
 
 import torch
-from diffusers import AutoencoderKLWan, SkyReelsV2Transformer3DModel, UniPCMultistepScheduler
+from diffusers import (
+    AutoencoderKLWan,
+    HeliosPipeline,
+    HeliosScheduler,
+    HeliosTransformer3DModel,
+    SkyReelsV2Transformer3DModel,
+    UniPCMultistepScheduler,
+)
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast, UMT5Config, UMT5EncoderModel
 
@@ -57,5 +64,24 @@ def skyreels(pipeline, fps=True):
     )
     scheduler = UniPCMultistepScheduler(use_flow_sigmas=True, prediction_type="flow_prediction", flow_shift=8.0)
     pipe = pipeline(transformer=shaken(transformer), scheduler=scheduler, **shared)
+    pipe.set_progress_bar_config(disable=True)
+    return pipe
+
+
+def helios():
+    tokenizer, text_encoder = text()
+    shared = {"tokenizer": tokenizer, "text_encoder": text_encoder, "vae": vae()}
+    torch.manual_seed(0)
+    transformer = HeliosTransformer3DModel(
+        num_attention_heads=2,
+        attention_head_dim=24,
+        rope_dim=(8, 8, 8),
+        text_dim=TEXT_DIM,
+        freq_dim=32,
+        ffn_dim=64,
+        num_layers=2,
+    )
+    scheduler = HeliosScheduler(stages=1, stage_range=[0, 1], use_dynamic_shifting=True)
+    pipe = HeliosPipeline(transformer=shaken(transformer), scheduler=scheduler, **shared)
     pipe.set_progress_bar_config(disable=True)
     return pipe

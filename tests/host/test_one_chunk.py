@@ -503,7 +503,7 @@ def test_runs_do_not_know_each_other(t2v):
     assert json.dumps(model.model_options, default=str) == options
 
 
-def graph(**sampler):
+def graph(more=None, **sampler):
     """Load Diffusion Model, a LoRA, an empty latent and SCOPE Sampler, as the browser sends them."""
     links = {"model": ["lora", 0], "positive": ["text", 0], "negative": ["text", 0], "latent": ["empty", 0]}
     widgets = {"steps": STEPS, "shift": SHIFT, "cfg": 4.0, "preset": "custom", "seed": SEED, "solver": "euler"}
@@ -515,6 +515,7 @@ def graph(**sampler):
             "empty": {"class_type": "EmptyHunyuanLatentVideo", "inputs": {"length": 17, "width": 64, "height": 64}},
             "sampler": {"class_type": "SCOPE_Sampler", "inputs": {**links, **widgets, **sampler}},
             "sweep": {"class_type": "SCOPE_Sweep", "inputs": {**links, **widgets, "spread": 2}},
+            **(more or {}),
         }
     )
 
@@ -549,6 +550,9 @@ def test_thresholds_are_planned_exactly_after_a_run_and_estimated_before(t2v):
 def test_a_sweep_of_it_is_planned_and_a_shift_of_the_model_is_assumed(tmp_path):
     known = SignalMaps(tmp_path)
     assert len(planned(known, "sweep")["points"]) == 3
+    span = {"class_type": "ConditioningSetTimestepRange", "inputs": {"start_percent": 0.4, "end_percent": 1.0}}
+    made = plan_node("sampler", graph({"range": span}, preset="fast"), known)
+    assert not made["exact"] and "cannot know" in made["note"]
     assert "Shift 0 is the MODEL's own" in planned(known, shift=0.0, preset="fast")["note"]
 
 

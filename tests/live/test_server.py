@@ -455,6 +455,7 @@ def test_every_node_has_tooltips_and_a_help_page(server):
         "SCOPE_MagiPrompt",
         "SCOPE_ARSchedule",
         "SCOPE_MagiSchedule",
+        "SCOPE_HeliosSchedule",
         "SCOPE_Settings",
         "SCOPE_Sampler",
         "SCOPE_SamplerSelect",
