@@ -17,8 +17,8 @@ class LoadARModel(io.ComfyNode):
             display_name="Load AR Video Model",
             category="SCOPE",
             description=(
-                "Loads a SkyReels-V2 diffusion-forcing model, MAGI-1, Helios-Base or causal Wan as a standard MODEL, ready"
-                " for the SCOPE samplers. LoRA, fp8 and offload nodes work on it as on any other."
+                "Loads a SkyReels-V2 diffusion-forcing model, MAGI-1, Helios-Base or causal Wan as a standard MODEL,"
+                " ready for the SCOPE samplers. LoRA, fp8 and offload nodes work on it as on any other."
             ),
             search_aliases=[
                 "skyreels",
