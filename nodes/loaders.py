@@ -17,8 +17,8 @@ class LoadARModel(io.ComfyNode):
             display_name="Load AR Video Model",
             category="SCOPE",
             description=(
-                "Loads a SkyReels-V2 diffusion-forcing model, MAGI-1 or Helios-Base as a standard MODEL, ready for the"
-                " SCOPE samplers. LoRA, fp8 and offload nodes work on it as on any other."
+                "Loads a SkyReels-V2 diffusion-forcing model, MAGI-1, Helios-Base or causal Wan as a standard MODEL,"
+                " ready for the SCOPE samplers. LoRA, fp8 and offload nodes work on it as on any other."
             ),
             search_aliases=[
                 "skyreels",
@@ -26,6 +26,8 @@ class LoadARModel(io.ComfyNode):
                 "magi-1",
                 "helios",
                 "diffusion forcing",
+                "causal forcing",
+                "longlive",
                 "long video",
                 "wan",
                 "load diffusion model",
@@ -38,7 +40,7 @@ class LoadARModel(io.ComfyNode):
                     tooltip=(
                         "A SkyReels-V2-DF, MAGI-1 or Helios-Base file in models/diffusion_models: official (of a"
                         " sharded model choose the first file), Kijai's single files, or the diffusers layout. The"
-                        " model is told from the weights."
+                        " model is told from the weights. Causal Wan: a file made by python -m workflows.convert."
                     ),
                 ),
                 io.Combo.Input(

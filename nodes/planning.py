@@ -21,9 +21,9 @@ from ..scope_core.study import plans
 from ..scope_core.study.calibration import Circumstances
 from ..scope_core.study.plans import Plan
 from .accelerate import Accelerate
-from .comfy import calibration
+from .comfy import calibration, loading
 from .comfy.accelerate import objection
-from .comfy.families import hosted
+from .comfy.families import FAMILIES, hosted
 from .comfy.flow import Whole
 from .comfy.graph import Graph, GraphError
 from .comfy.plans import known_plans
@@ -176,11 +176,35 @@ class Planner:
         """Schedule of a sampler with `steps` and `shift`."""
         source = self.graph.source(node, "schedule")
         unrolling, frames = self.unrolling(source) if source else (self.usual(node), None)
+        unrolling = self.told(node, unrolling if source else None) or unrolling
         latent = self.graph.source(node, "latent")
         if latent != source or frames is None:
             frames = self.latent_length(latent, frames, unrolling)
         self.guesses += unrolling.guesses(widgets["shift"], self.changes_on_the_way())
-        return unrolling.schedule(frames, widgets["steps"], widgets["shift"])
+        schedule = unrolling.schedule(frames, widgets["steps"], widgets["shift"])
+        self.notes += filter(None, [schedule.family.unusual(widgets["cfg"], widgets["shift"])])
+        return schedule
+
+    def upstream(self, node: str) -> Iterator[str]:
+        """The nodes that the model of a sampler comes through, the nearest first."""
+        source = self.graph.source(node, "model")
+        for _ in self.graph.ids:  # a graph may go in circles
+            if source is not None:
+                yield source
+                source = self.graph.source(source, "model")
+
+    def loader(self, node: str) -> str | None:
+        """The Load AR Video Model that feeds a sampler, if one does."""
+        kind = LoadARModel.define_schema().node_id
+        return next((source for source in self.upstream(node) if self.graph.node(source)["class_type"] == kind), None)
+
+    def told(self, node: str, given: Unrolling | None) -> Unrolling | None:
+        """How the model that feeds a sampler is unrolled, where its file tells."""
+        loader = self.loader(node)
+        name = None if loader is None else self.graph.inputs(loader).get("model_name")
+        paths = loading.paths_of(name) if isinstance(name, str) else []
+        found = (family.unrolled_of(paths, given) for family in FAMILIES)
+        return next((unrolling for unrolling in found if unrolling is not None), None) if paths else None
 
     def changes_on_the_way(self) -> bool:
         """Whether the graph has prompts or controls within a range of the steps, or LoRAs with keyframes."""
@@ -193,15 +217,8 @@ class Planner:
         """How the model that feeds a sampler is unrolled where no schedule node says so."""
         if demo := self.demo(node):
             return hosted(demo).unrolling()
-        source = self.graph.source(node, "model")
-        for _ in self.graph.ids:
-            if source is None or self.graph.node(source)["class_type"] == LoadARModel.define_schema().node_id:
-                return Windows()
-            given = self.graph.source(source, "model")
-            if given is None:
-                return Whole()
-            source = given
-        return Windows()
+        known = not any(self.upstream(node)) or self.loader(node) is not None
+        return Windows() if known else Whole()
 
     def sweep(self, node: str) -> list[Trace]:
         """The baseline and the points of a sweep, as many as MOST_OF_SWEEP has room for."""

@@ -64,7 +64,8 @@ def sampling_inputs(**link: bool) -> list[io.Input]:
             tooltip=(
                 "From AR Schedule, for MAGI-1 from MAGI-1 Schedule, for Helios from Helios Schedule. Without it"
                 " SkyReels denoises all frames together, long videos in windows of 97 frames, MAGI-1 four chunks at a"
-                " time, and Helios starts from the prompt alone. Other models take none."
+                " time, Helios starts from the prompt alone, and causal Wan makes chunk after chunk."
+                " Other models take none."
             ),
         ),
         io.Int.Input(
@@ -94,7 +95,7 @@ def sampling_inputs(**link: bool) -> list[io.Input]:
             round=0.01,
             tooltip=(
                 "Guidance. SkyReels: 6, image to video 5; 1 and below is none. Its demo: 2.5. Helios: 5. MAGI-1 base:"
-                " 7.5; distilled models have none and ignore it."
+                " 7.5; distilled models have none and ignore it. Causal Wan: 3."
             ),
         ),
         io.Float.Input(
@@ -106,7 +107,7 @@ def sampling_inputs(**link: bool) -> list[io.Input]:
             tooltip=(
                 "How much of the steps is spent at high noise. SkyReels: 8, image to video 5. MAGI-1: 3. Helios: 0,"
                 " which follows the size of the video. Any other model: as ModelSamplingSD3 sets it, and 0 leaves the"
-                " MODEL's own."
+                " MODEL's own. Causal Wan: 5."
             ),
         ),
     ]
@@ -226,6 +227,8 @@ def render(hidden: Any, asked: Request, settings: Settings) -> tuple[dict[str, A
     run.trace.run["warnings"] += [unrolling.note] if unrolling.note else []
     if overridden:
         sampling.warn(run.trace, [overridden])
+    if unusual := schedule.family.unusual(asked.cfg, asked.shift):
+        sampling.warn(run.trace, [f"{unusual}."])
     if asked.cfg < 1 and family.guidance(model, asked.cfg) == 1:
         sampling.warn(run.trace, [f"cfg is {asked.cfg:g}; below 1 there is no guidance, as at 1."])
     preview = FilmstripPreview(model, schedule, unrolling.preview_vae())
@@ -271,7 +274,8 @@ class ScopeSamplerSelect(io.ComfyNode):
                     tooltip=(
                         "From AR Schedule, for MAGI-1 from MAGI-1 Schedule, for Helios from Helios Schedule. Without it"
                         " SkyReels denoises all frames together, long videos in windows of 97 frames, MAGI-1 four"
-                        " chunks at a time, and Helios starts from the prompt alone."
+                        " chunks at a time, Helios starts from the prompt alone, and causal Wan makes chunk after"
+                        " chunk."
                     ),
                 ),
                 SettingsType.Input("settings", optional=True, tooltip="From SCOPE Settings; replaces the preset."),

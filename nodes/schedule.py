@@ -62,6 +62,8 @@ class ARScheduleNode(ScheduleNode):
                 "image to video",
                 "video extend",
                 "last frame",
+                "causal forcing",
+                "longlive",
             ],
             inputs=[
                 io.Int.Input(
@@ -102,7 +104,8 @@ class ARScheduleNode(ScheduleNode):
                     step=4,
                     tooltip=(
                         "Frames the model sees at once: 97 for the 540P models, 121 for 720P (with ar_step and chunk 5:"
-                        " 117, which is whole chunks), 61 for the demo."
+                        " 117, which is whole chunks), 61 for the demo. Causal Wan: how far a chunk looks back, itself"
+                        " and the sink included; 81 for Causal-Forcing, 125 for LongLive-2.0."
                     ),
                 ),
                 io.Int.Input(
@@ -122,7 +125,7 @@ class ARScheduleNode(ScheduleNode):
                     max=256,
                     tooltip=(
                         "Latent frames (4 frames each) that are denoised together. Only matters when ar_step is above 0"
-                        " or attention is causal."
+                        " or attention is causal. Causal Wan: what the model was trained with, 3, 1 (framewise) or 8."
                     ),
                 ),
                 io.Int.Input(
@@ -142,7 +145,8 @@ class ARScheduleNode(ScheduleNode):
                     advanced=True,
                     tooltip=(
                         "Block-causal attention: a chunk sees itself and what lies before it. Makes selective"
-                        " computation exact. The released models were run without it."
+                        " computation exact. The released models were run without it. Causal Wan is always causal, and"
+                        " ar_step, overlap, condition_noise and vae do not matter to it."
                     ),
                 ),
                 io.Float.Input(
@@ -182,6 +186,18 @@ class ARScheduleNode(ScheduleNode):
                         " model was trained on."
                     ),
                 ),
+                io.Int.Input(
+                    "sink",
+                    default=0,
+                    min=0,
+                    max=64,
+                    optional=True,
+                    advanced=True,
+                    tooltip=(
+                        "Causal Wan only: latent frames from the start that stay in view when a long video leaves the"
+                        " window. 8 for LongLive-2.0, 0 as Causal-Forcing was trained."
+                    ),
+                ),
             ],
             outputs=[
                 ScheduleType.Output(display_name="schedule", tooltip="For the SCOPE samplers."),
@@ -196,7 +212,9 @@ class ARScheduleNode(ScheduleNode):
         cls, widgets: dict[str, Any], start: Tensor | None, end: Tensor | None, vae: Any = None
     ) -> tuple[Windows, int]:
         names = ("length", "window", "overlap", "chunk", "ar_step", "causal", "condition_noise")
-        plan, frames = unroll(**{name: widgets[name] for name in names}, start=start, end=end, vae=vae)
+        plan, frames = unroll(
+            **{name: widgets[name] for name in names}, start=start, end=end, vae=vae, sink=widgets.get("sink", 0)
+        )
         advice = window_advice(
             frames,
             widgets["width"] * widgets["height"],
@@ -207,10 +225,10 @@ class ARScheduleNode(ScheduleNode):
 
     @classmethod
     def execute(
-        cls, width: int, height: int, batch_size: int, start=None, end=None, vae=None, **widgets
+        cls, width: int, height: int, batch_size: int, start=None, end=None, vae=None, sink: int = 0, **widgets
     ) -> io.NodeOutput:
         start, end = (None if known is None else known["samples"] for known in (start, end))
-        plan, frames = cls.unroll({**widgets, "width": width, "height": height}, start, end, vae)
+        plan, frames = cls.unroll({**widgets, "sink": sink, "width": width, "height": height}, start, end, vae)
         graph = Graph(cls.hidden.dynprompt.get_node)
         for name, known in (("start", start), ("end", end)):
             if known is not None:
@@ -244,8 +262,8 @@ class Sigmas(io.ComfyNode):
                     min=2,
                     max=1000,
                     tooltip=(
-                        "Denoising steps. SkyReels: 30 to 50. Helios: 50. MAGI-1: 64 for 4.5B, 32 for 24B, 16 for 24B"
-                        " distilled."
+                        "Denoising steps. SkyReels: 30 to 50. Helios and causal Wan: 50. MAGI-1: 64 for 4.5B, 32 for"
+                        " 24B, 16 for 24B distilled."
                     ),
                 ),
                 io.Float.Input(
@@ -256,7 +274,7 @@ class Sigmas(io.ComfyNode):
                     step=0.1,
                     tooltip=(
                         "How much of the steps is spent at high noise. SkyReels: 8, image to video 5. MAGI-1: 3."
-                        " Helios: 6.8 for 640x384."
+                        " Helios: 6.8 for 640x384. Causal Wan: 5."
                     ),
                 ),
                 io.Combo.Input(

@@ -4,10 +4,10 @@ The names in `__all__` are the library's surface and stay; what is not there may
 
 >>> import scope_core
 >>> sorted(scope_core.FAMILIES), "scope" in scope_core.METHODS, "balanced" in scope_core.PRESETS
-(['flow', 'helios', 'magi', 'skyreels'], True, True)
+(['causal_wan', 'flow', 'helios', 'magi', 'skyreels'], True, True)
 """
 
-from .families import FAMILIES, FLOW, HELIOS, MAGI, SKYREELS
+from .families import CAUSAL_WAN, FAMILIES, FLOW, HELIOS, MAGI, SKYREELS
 from .loop.plan import plan
 from .loop.sample import Sampled, sample
 from .loop.trace import Trace
@@ -18,6 +18,7 @@ from .settings import PRESETS, Settings
 __version__ = "0.4.0"
 
 __all__ = [
+    "CAUSAL_WAN",
     "FAMILIES",
     "FLOW",
     "HELIOS",

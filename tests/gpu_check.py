@@ -1,11 +1,11 @@
 """What skipping gains by the clock on a GPU: `python -m tests.gpu_check`, with a Python that has torch, such as
 ComfyUI's.
 
-SkyReels-V2 DF 1.3B (257 frames of 544x960), MAGI-1 4.5B (240 frames of 480x480), Wan 2.1 T2V 1.3B as one chunk (81
-frames of 480x832) and Helios-Base 14B (132 frames of 384x640) in bf16, of full size but with random weights and
-captions, which cost the same as the released ones. Every way of skipping follows the same script, two of three
-iterations skipped, so that only its own cost differs; what matters is the speed-up by the clock over that in
-floating-point operations. Of the SkyReels video the first of three windows is made: the others forward the same 25
+SkyReels-V2 DF 1.3B (257 frames of 544x960), MAGI-1 4.5B (240 frames of 480x480), Wan 2.1 T2V 1.3B as one chunk and
+causal Wan 1.3B (81 frames of 480x832), and Helios-Base 14B (132 frames of 384x640) in bf16, of full size but with
+random weights and captions, which cost the same as the released ones. Every way of skipping follows the same script,
+two of three iterations skipped, so that only its own cost differs; what matters is the speed-up by the clock over that
+in floating-point operations. Of the SkyReels video the first of three windows is made: the others forward the same 25
 latent frames; of the Helios video the first of four chunks. Neither text encoder nor autoencoder runs. Prints, and
 writes gpu_check.json and gpu_check.md.
 """
@@ -24,8 +24,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from scope_core import FLOW, HELIOS, MAGI, SKYREELS, __version__
+from scope_core import CAUSAL_WAN, FLOW, HELIOS, MAGI, SKYREELS, __version__
 from scope_core.families import helios
+from scope_core.families.causal_wan import GuidedChunks
 from scope_core.families.flow import FlowModel
 from scope_core.families.magi import ChunkModel, Reach
 from scope_core.families.skyreels import Guided
@@ -33,8 +34,9 @@ from scope_core.loop.residuals import BlockPass
 from scope_core.loop.sample import Model, sample
 from scope_core.methods import Decision, Entry, Gate, Method, Mode, Skip
 from scope_core.methods.predict import extrapolate
+from scope_core.networks.chunk_cache import ChunkCache
 from scope_core.networks.helios import HeliosTransformer
-from scope_core.networks.magi import MAGI_4_5B, ChunkCache, MagiConfig, MagiTransformer
+from scope_core.networks.magi import MAGI_4_5B, MagiConfig, MagiTransformer
 from scope_core.networks.wan import WanConfig, WanTransformer
 from scope_core.schedule import ARSchedule, Step, Unit
 from scope_core.settings import PRESETS, Settings
@@ -200,6 +202,54 @@ class AtOnce(FlowModel):
         return x - step.active[0].sigma * v
 
 
+class CausalWan(Counted):
+    """A video of causal Wan with guidance: each chunk goes through all its steps and reads the keys and values of those
+    before it, which a further call for each leaves."""
+
+    title, steps = "Causal Wan 1.3B", 12
+    measured = "the whole video, 7 chunks of 3 latent frames of 60x104; guidance 3"
+
+    def __init__(self, device: torch.device, dtype: torch.dtype, tiny: bool):
+        super().__init__()
+        self.device, self.dtype = device, dtype
+        self.config = (
+            WanConfig(96, 192, 2, 4, text_dim=16)
+            if tiny
+            else WanConfig(dim=1536, ffn_dim=8960, num_heads=12, num_layers=30)
+        )
+        self.frames, self.size, self.text = (9, (4, 6), 8) if tiny else (21, (60, 104), 512)
+        with device:
+            self.model = WanTransformer(self.config).to(dtype).requires_grad_(False)
+            self.captions = torch.randn(2, 1, self.text, self.config.text_dim, dtype=dtype)
+        self.blocks = self.model.blocks
+
+    def __call__(self, x: Tensor, t: Tensor, context: Tensor, around: Callable | None, first: int, extend: Callable):
+        hook = self.counting((*x.shape, first), around)
+        return self.model(x.to(self.dtype), t, context, around=hook, first=first, extend=extend)
+
+    def blank(self, shape: tuple, around: Callable) -> Tensor:
+        *shape, first = shape
+        x = torch.zeros(shape, device=self.device, dtype=self.dtype)
+        tokens = first * shape[3] * shape[4] // 4
+        kept = torch.zeros(1, tokens, self.config.dim, device=self.device, dtype=self.dtype)
+
+        def extend(layer: int, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
+            return torch.cat([kept, key], 1), torch.cat([kept, value], 1)
+
+        t = torch.zeros(1, shape[2], device=self.device)
+        return self.model(x, t, self.captions[0], around=around, first=first, extend=extend)
+
+    def schedule(self, steps: int) -> ARSchedule:
+        return CAUSAL_WAN.schedule(self.frames, steps)
+
+    @property
+    def warm_up(self) -> ARSchedule:
+        return self.schedule(2)
+
+    def prompted(self) -> Model:
+        return GuidedChunks(self, *self.captions, cfg=CAUSAL_WAN.defaults.cfg)
+
+
 class Magi(Counted, ChunkModel):
     """MAGI-1 distilled, four chunks at a time, each attending to all before it."""
 
@@ -323,11 +373,11 @@ class Helios(Counted):
         return helios.Guided(self, len(self.model.blocks), *self.captions, cfg=HELIOS.defaults.cfg)
 
 
-MODELS = {"skyreels": SkyReels, "magi": Magi, "wan": Wan, "helios": Helios}
+MODELS = {"skyreels": SkyReels, "magi": Magi, "wan": Wan, "helios": Helios, "causal_wan": CausalWan}
 
 
 @torch.inference_mode()
-def run(network: SkyReels | Magi | Helios, schedule: ARSchedule, way: str) -> dict[str, Any]:
+def run(network: SkyReels | Magi | Helios | CausalWan, schedule: ARSchedule, way: str) -> dict[str, Any]:
     """Sample and measure; the network has counted the operations."""
     cuda = network.device.type == "cuda"
     noise = torch.randn(1, 16, schedule.frames, *network.size, generator=torch.Generator().manual_seed(0)).to(
@@ -353,7 +403,7 @@ def run(network: SkyReels | Magi | Helios, schedule: ARSchedule, way: str) -> di
     }
 
 
-def measure(network: SkyReels | Magi | Helios, steps: int) -> Iterator[dict[str, Any]]:
+def measure(network: SkyReels | Magi | Helios | CausalWan, steps: int) -> Iterator[dict[str, Any]]:
     """Rows of the table: the original, then every way."""
     run(network, network.warm_up, "original")  # kernels are loaded and chosen, memory is reserved
     network.take_flops()

@@ -89,10 +89,11 @@ ROWS: dict[str, dict[str, dict[str, Any]]] = {
     "skyreels": SKYREELS_ROWS,
     "magi": MAGI_ROWS,
     "helios": HELIOS_ROWS,
+    "causal_wan": HELIOS_ROWS,
     "demo": SKYREELS_ROWS,
 }
-"""The paper's Table 1 by model, of Helios, which it does not have, the methods without thresholds, and our presets:
-`preset` of SCOPE Sampler, or the inputs of a SCOPE Settings node that are not at their defaults."""
+"""The paper's Table 1 by model, of Helios and causal Wan, which it does not have, the methods without thresholds, and
+our presets: `preset` of SCOPE Sampler, or the inputs of a SCOPE Settings node that are not at their defaults."""
 
 NEGATIVE = (
     "色调艳丽，过曝，静态，细节模糊不清，字幕，风格，作品，画作，画面，静止，整体发灰，最差质量，低质量，JPEG压缩残留，"
@@ -153,6 +154,18 @@ def skyreels(text: str, files: Files) -> Graph:
             },
         ),
         "decode": ("VAEDecode", {"vae": ["vae", 0]}),
+    }
+
+
+def causal_wan(text: str, files: Files) -> Graph:
+    """Causal-Forcing's chunkwise model of many steps: 81 frames of 480x832, in chunks of three latent frames."""
+    graph = skyreels(text, files)
+    kind, sampling = graph["sampler"]
+    size = {"width": 832, "height": 480, "length": 81, "window": 81, "chunk": 3}
+    return graph | {
+        "schedule": ("SCOPE_ARSchedule", size),
+        "sampler": (kind, {**sampling, "cfg": 3.0, "shift": 5.0}),
+        "video": ("CreateVideo", {"fps": 16.0}),
     }
 
 
@@ -252,6 +265,13 @@ MODELS = {
             "wan_2.1_vae.safetensors",
         ),
         "02_skyreels_text_to_video",
+    ),
+    "causal_wan": Model(
+        causal_wan,
+        Files(
+            "causal_wan_1.3b_chunk3.safetensors", "umt5_xxl_fp8_e4m3fn_scaled.safetensors", "wan_2.1_vae.safetensors"
+        ),
+        "15_causal_wan_text_to_video",
     ),
     "magi": Model(
         magi,
@@ -473,6 +493,7 @@ def complete(graph: Graph, row: dict[str, Any], seed: int) -> Graph:
         settings["settings"] = ("SCOPE_Settings", row["settings"])
         inputs["settings"] = ["settings", 0]
     kind_of_decode, decode = graph["decode"]
+    _, video = graph.get("video", ("CreateVideo", {"fps": 24.0}))
     return (
         graph
         | settings
@@ -480,7 +501,7 @@ def complete(graph: Graph, row: dict[str, Any], seed: int) -> Graph:
             "sampler": (kind, inputs),
             "timeline": ("SCOPE_Timeline", {"trace": ["sampler", 1]}),
             "decode": (kind_of_decode, decode | {"samples": ["sampler", 0]}),
-            "video": ("CreateVideo", {"images": ["decode", 0], "fps": 24.0}),
+            "video": ("CreateVideo", video | {"images": ["decode", 0]}),
             "save": ("SaveVideo", {"video": ["video", 0], "filename_prefix": "video", "format": "mp4"}),
         }
     )

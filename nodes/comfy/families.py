@@ -19,6 +19,8 @@ from .unrolling import Bridge, Unrolling
 
 MODEL_NAME = "scope_model"
 """Attachment of a MODEL: what its loader calls it."""
+MODEL_FAMILY = "scope_family"
+"""Attachment of a MODEL whose network does not tell its family."""
 
 
 class NotPreparedError(ValueError):
@@ -37,6 +39,16 @@ class HostFamily(ABC):
     def name_of(self, patcher: Any) -> str | None:
         """What traces and reports call a MODEL."""
         return patcher.get_attachment(MODEL_NAME)
+
+    def unrolled(self, patcher: Any, given: Any) -> Unrolling:
+        """How a video of a MODEL is unrolled, by what its schedule node gave where one is connected. Raises
+        ScheduleError."""
+        return self.unrolling() if given is None else given
+
+    def unrolled_of(self, paths: list[str], given: Any) -> Unrolling | None:
+        """The same for the model in some files, before it is loaded; None where they do not tell that it is one of this
+        family. Raises ScheduleError."""
+        return None
 
     def check(self, patcher: Any) -> None:
         """Raises NotPreparedError for a MODEL of this family that cannot be sampled as it is."""

@@ -15,12 +15,14 @@ import torch
 from comfy.ldm.wan.model import WanModel
 from safetensors import SafetensorError, safe_open
 
+from ...scope_core.families.causal_wan import few_steps
 from ...scope_core.networks import magi as magi_network
 from ...scope_core.networks.helios import is_helios, refuse_few_steps
 from ...scope_core.networks.skyreels_keys import (
     BLOCK_MATRIX,
     FPS_KEYS,
     FPS_TARGET,
+    NotARVideoModelError,
     check_weights,
     fold_fps,
     fps_offset,
@@ -29,7 +31,7 @@ from ...scope_core.networks.skyreels_keys import (
     suspicion,
     to_official,
 )
-from . import helios, magi
+from . import causal_wan, helios, magi
 from .families import MODEL_NAME
 from .skyreels import prepare
 
@@ -63,8 +65,9 @@ def model_paths(name: str) -> list[str]:
     if not path.endswith((".safetensors", ".sft")):
         raise ModelFileError(
             f"{name} is not a safetensors file. A {Path(path).suffix} file may run code when it is opened, so it is not"
-            " read; download the .safetensors version of the model. GGUF files: load them with their own loader and"
-            " connect its MODEL to this node's `model` input."
+            " read; download the .safetensors version of the model. Of causal Wan there is none: convert it with"
+            " `python -m workflows.convert`. GGUF files: load them with their own loader and connect its MODEL to this"
+            " node's `model` input."
         )
     shard = SHARD.match(path)
     if shard is None or not 1 <= int(shard[2]) <= int(shard[3]):
@@ -78,6 +81,14 @@ def model_paths(name: str) -> list[str]:
             f" {', '.join(missing[:4])}{' ...' if len(missing) > 4 else ''}. Download them into the same folder."
         )
     return shards
+
+
+def paths_of(name: str) -> list[str]:
+    """The same for a file that may not be there, or not be one that is read: then none."""
+    try:
+        return model_paths(name)
+    except (ModelFileError, FileNotFoundError):
+        return []
 
 
 def read_header(paths: list[str]) -> dict[str, tuple[int, ...]]:
@@ -132,11 +143,20 @@ def load_ar_model(paths: list[str], fps: int, model_options: dict, kind: str = "
         return load_magi(paths, config, model_options, kind, disable_dynamic)
     if is_helios(shapes):
         return load_helios(paths, shapes, model_options, kind, disable_dynamic)
-    model_name = identify(shapes, name)
+    trained = causal_wan.trained_of(paths)
+    distilled = few_steps(paths[0])
+    try:
+        model_name = causal_wan.identify(shapes, name, trained) if trained else identify(shapes, name)
+    except NotARVideoModelError as error:
+        raise NotARVideoModelError(distilled or str(error)) from error
     if kind != "auto":
         raise ModelFileError(f"kind is {kind!r}, but {name} is {model_name}, which has no such kinds; set it to auto")
     state, metadata = read_state(paths)
-    check_weights(with_quantised_layers(state, metadata), name, told_of(metadata, name))
+    told = told_of(metadata, name)
+    check_weights(with_quantised_layers(state, metadata), name, told)
+    if trained:
+        told.pop("causal_ar", None)  # core's own causal network is for distilled models and takes no guidance
+        metadata = {**(metadata or {}), "config": json.dumps({"transformer": told})}
     state = fold_fps(state, fps)
     stored = dict(state)
     patcher = comfy.sd.load_diffusion_model_state_dict(state, model_options, metadata, disable_dynamic)
@@ -146,9 +166,12 @@ def load_ar_model(paths: list[str], fps: int, model_options: dict, kind: str = "
             " architecture?"
         )
     keep_precision(patcher.model.diffusion_model, stored)
-    if warning := suspicion(model_name, paths[0]):
+    if warning := distilled if trained else suspicion(model_name, paths[0]):
         logging.warning("SCOPE: %s", warning)
-    prepare(patcher, model_name)
+    if trained:
+        causal_wan.prepare_causal(patcher, model_name, trained)
+    else:
+        prepare(patcher, model_name)
     patcher.cached_patcher_init = (load_ar_model, (paths, fps, model_options, kind))
     return patcher
 
@@ -279,6 +302,11 @@ def complete_model(patcher, paths: list[str] | None, fps: int):
         key.removeprefix("diffusion_model."): tuple(value.shape)
         for key, value in patcher.model_state_dict("diffusion_model.").items()
     }
+    trained = causal_wan.trained_of(paths) if paths else None
+    if trained is not None:
+        model_name = causal_wan.identify(shapes, "the connected model", trained)
+        causal_wan.prepare_causal(patcher, model_name, trained)
+        return patcher
     made_by = patcher.cached_patcher_init
     remembered = made_by[1][0] if made_by and made_by[1] else None
     if paths is None and isinstance(remembered, str) and remembered.endswith((".safetensors", ".sft")):

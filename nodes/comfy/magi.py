@@ -27,8 +27,9 @@ import torch
 from torch import Tensor
 
 from ...scope_core.families.magi import CHUNK, MAGI, MAPPED_STEPS, STRIDE, ChunkModel, Reach, step_size
+from ...scope_core.networks.chunk_cache import ChunkCache
 from ...scope_core.networks.compression import Compression
-from ...scope_core.networks.magi import ChunkCache, Fp8Linear, MagiConfig, MagiTransformer, forward_bytes, kv_bytes
+from ...scope_core.networks.magi import Fp8Linear, MagiConfig, MagiTransformer, forward_bytes, kv_bytes
 from ...scope_core.schedule import ARSchedule, ScheduleError
 from .families import HostFamily, register
 from .unrolling import Unrolling, check_frames

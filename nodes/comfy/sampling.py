@@ -26,7 +26,7 @@ from ...scope_core.signals import ContentSignal, NotFiniteSignalError
 from ...scope_core.signals.maps import SignalMaps
 from ...scope_core.study.calibration import Circumstances
 from ...scope_core.study.plans import planned, wanted
-from . import calibration, flow, helios, magi, skyreels  # noqa: F401 (families register themselves)
+from . import calibration, causal_wan, flow, helios, magi, skyreels  # noqa: F401 (families register themselves)
 from .families import HostModel, family_of, hosted
 from .latents import UnsuitableError
 from .plans import known_plans
@@ -290,12 +290,11 @@ def keep_finished(patcher: Any, finished: list[Tensor]) -> None:
 
 def unrolling_of(model, given: Unrolling | None) -> Unrolling:
     """How a video of this model is unrolled. Raises UnsuitableError for a schedule of another family of models."""
-    wants = family_of(model).unrolling
-    if given is None:
-        return wants()
-    if not isinstance(given, wants):
+    family = family_of(model)
+    wants = family.unrolling
+    if given is not None and not isinstance(given, wants):
         raise UnsuitableError(f"the schedule comes from {given.node}, but {wants.wanted()}")
-    return given
+    return family.unrolled(model, given)
 
 
 def check_model(model, settings: Settings) -> None:

@@ -16,7 +16,6 @@ import comfy.samplers
 import numpy as np
 import torch
 from comfy.ldm.wan.model import WanModel, sinusoidal_embedding_1d
-from comfy.model_base import WAN21
 from torch import Tensor
 
 from ...scope_core.families.skyreels import (
@@ -31,8 +30,8 @@ from ...scope_core.families.skyreels import (
 )
 from ...scope_core.loop.residuals import BlockPass
 from ...scope_core.networks.attention import block_causal
-from ...scope_core.schedule import ARSchedule, ScheduleError
-from .families import MODEL_NAME, HostFamily, check_flow, register
+from ...scope_core.schedule import ARSchedule, Family, ScheduleError
+from .families import MODEL_FAMILY, MODEL_NAME, HostFamily, check_flow, register
 from .unrolling import Bridge, Unrolling, check_frames
 
 KEY = "scope"
@@ -59,8 +58,8 @@ def frame_sampling(patcher, shift: float) -> FrameSampling:
     return sampling
 
 
-def prepare(patcher, model_name: str) -> None:
-    """Teach a model patcher noise levels per frame. Raises NotPreparedError."""
+def prepare(patcher, model_name: str, family: Family = SKYREELS) -> None:
+    """Teach a model patcher noise levels per frame, as a model of a family. Raises NotPreparedError."""
     check_flow(patcher)
     shift = patcher.get_model_object("model_sampling").shift
     patcher.add_object_patch("model_sampling", frame_sampling(patcher, shift))
@@ -69,6 +68,7 @@ def prepare(patcher, model_name: str) -> None:
         patcher.remove_wrappers_with_key(kind, KEY)
         patcher.add_wrapper_with_key(kind, KEY, wrapper)
     patcher.set_attachments(MODEL_NAME, model_name)
+    patcher.set_attachments(MODEL_FAMILY, family)
 
 
 def is_prepared(patcher) -> bool:
@@ -102,8 +102,15 @@ def apply_frame_levels(
     return executor(x, t, c_concat, c_crossattn, control, transformer_options, **kwargs)
 
 
-class HostTerm(Term):
-    """The guider as the term of the sampling loop."""
+SelfAttention = Callable[[Callable[[Tensor, Tensor, Tensor], Tensor], Tensor, Tensor, Tensor, dict], Tensor]
+"""Stands in for self-attention: called with the attention itself, q, k and v [B, tokens, channels] after norm and
+rotation, and the transformer options."""
+
+
+class HostWan:
+    """The guider over a WanModel of the host whose frames stand at their own noise levels."""
+
+    forwards: float
 
     def __init__(self, guider, model_options: dict, seed: int | None):
         self.guider, self.model_options, self.seed = guider, model_options, seed
@@ -112,9 +119,17 @@ class HostTerm(Term):
         self.layers = len(self.network.blocks)
         self.progress = 0.0
 
-    def velocity(
-        self, x: Tensor, timestep: np.ndarray, attended: tuple[slice, ...] | None, around: BlockPass | None
+    def evaluate(
+        self,
+        x: Tensor,
+        timestep: np.ndarray,
+        around: BlockPass | None,
+        attention: SelfAttention | None = None,
+        first: int = 0,
     ) -> Tensor:
+        """Velocity after guidance [B, C, F, H, W] of latents x at `timestep` [F] (1000 sigma, truncated), which begin
+        at frame `first` of the video."""
+
         def count(branches: int) -> None:
             self.forwards += branches if around is None else 0
 
@@ -122,11 +137,15 @@ class HostTerm(Term):
         options = comfy.model_patcher.create_model_options_clone(self.model_options)
         transformer_options = options["transformer_options"]
         transformer_options[KEY] = {"levels": levels, "count": count}
-        if attended is not None:
+        if attention is not None:
             chained = transformer_options.get("optimized_attention_override")
-            transformer_options["optimized_attention_override"] = block_causal_override(attended, x.shape[2], chained)
+            transformer_options["optimized_attention_override"] = self_attention_override(attention, chained)
         if around is not None:
             wrap_blocks(transformer_options, self.layers, around)
+        if first:
+            rope = transformer_options.get("rope_options") or {}
+            shift = rope.get("shift_t", 0.0) + first * rope.get("scale_t", 1.0)
+            transformer_options["rope_options"] = {**rope, "shift_t": shift}
         proxy = float(self.model.model_sampling.percent_to_sigma(self.progress))
         sigma = torch.full((x.shape[0],), proxy, device=x.device, dtype=torch.float32)
         x0 = self.guider(x, sigma, model_options=options, seed=self.seed)
@@ -146,9 +165,21 @@ class HostTerm(Term):
             return self.network.patch_embedding(x.float())
 
 
-def block_causal_override(blocks: tuple[slice, ...], frames: int, chained: Callable | None) -> Callable:
-    """An attention override that makes self-attention block-causal and leaves cross-attention and other packs'
-    overrides alone."""
+class HostTerm(HostWan, Term):
+    """The guider as the term of the sampling loop."""
+
+    def velocity(
+        self, x: Tensor, timestep: np.ndarray, attended: tuple[slice, ...] | None, around: BlockPass | None
+    ) -> Tensor:
+        if attended is None:
+            return self.evaluate(x, timestep, around)
+        return self.evaluate(
+            x, timestep, around, lambda attend, q, k, v, options: block_causal(attend, q, k, v, attended, x.shape[2])
+        )
+
+
+def self_attention_override(attention: SelfAttention, chained: Callable | None) -> Callable:
+    """An attention override that changes self-attention and leaves cross-attention and other packs' overrides alone."""
 
     def override(attend: Callable, q: Tensor, k: Tensor, v: Tensor, *args, **kwargs) -> Tensor:
         def call(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
@@ -158,7 +189,7 @@ def block_causal_override(blocks: tuple[slice, ...], frames: int, chained: Calla
         first_in_block = options.get("scope_attended") != options["block_index"]
         options["scope_attended"] = options["block_index"]
         if first_in_block and q.shape[1] == k.shape[1]:
-            return block_causal(call, q, k, v, blocks, frames)
+            return attention(call, q, k, v, options)
         return call(q, k, v)
 
     return override
@@ -200,6 +231,8 @@ class Windows(Unrolling):
     vae: Any = None
     """Decodes and re-encodes the overlap between segments; without it the overlap stays latent."""
     note: str = ""
+    sink: int = 0
+    """First frames that stay in view where a family looks back a window only."""
 
     def schedule(
         self, frames: int, steps: int, shift: float | None = None, levels: tuple[float, ...] | None = None
@@ -261,6 +294,7 @@ def unroll(
     start: Tensor | None,
     end: Tensor | None,
     vae: Any = None,
+    sink: int = 0,
 ) -> tuple[Windows, int]:
     """What the widgets of AR Schedule stand for, and the length in latent frames that fits. Raises ScheduleError."""
     for name, value in (("window", window), ("overlap", overlap)):
@@ -280,6 +314,7 @@ def unroll(
         start,
         end,
         vae,
+        sink=sink,
     )
     unrolling.schedule(SKYREELS.latent_frames(length), max(ar_step, 2))
     frames, why = snap_length(
@@ -297,8 +332,7 @@ class HostSkyReels(HostFamily):
     unrolling = Windows
 
     def owns(self, patcher: Any) -> bool:
-        is_wan = isinstance(patcher.model, WAN21)
-        return is_wan and (is_prepared(patcher) or patcher.get_attachment(MODEL_NAME) is not None)
+        return patcher.get_attachment(MODEL_FAMILY) is self.family
 
     def model_sampling(self, patcher: Any, shift: float) -> FrameSampling:
         return frame_sampling(patcher, shift)

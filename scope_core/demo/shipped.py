@@ -16,8 +16,9 @@ from torch import Tensor, nn
 from ..families.magi import CHUNK, MAGI, ChunkModel, Reach, step_size
 from ..families.skyreels import SKYREELS, Guided
 from ..loop.sample import Model, Sampled, sample
+from ..networks.chunk_cache import ChunkCache
 from ..networks.demo_vae import DemoVAE
-from ..networks.magi import ChunkCache, MagiTransformer, config_of
+from ..networks.magi import MagiTransformer, config_of
 from ..networks.wan import WanConfig, WanTransformer
 from ..schedule import ARSchedule, Family
 from ..settings import Settings

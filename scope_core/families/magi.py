@@ -18,8 +18,8 @@ from torch import Tensor
 
 from ..loop.residuals import BlockPass
 from ..loop.rollout import Field
+from ..networks.chunk_cache import ChunkCache
 from ..networks.compression import Compression
-from ..networks.magi import ChunkCache
 from ..schedule import ARSchedule, Defaults, Family, ScheduleError, Segment, Step, Unit
 from ..schedule.columns import active_columns
 from ..signals import Features, SignalError

@@ -15,6 +15,7 @@ from ..loop.residuals import BlockPass
 from ..loop.rollout import Field
 from ..schedule import ARSchedule, Defaults, Family, ScheduleError, Segment, Step, Unit
 from ..schedule.columns import window_columns
+from ..schedule.levels import LEVELS, below_one, shifted, single, timesteps
 from ..signals import Features, SignalError
 
 STRIDE = 4
@@ -25,7 +26,6 @@ WINDOW_720P, SIZE_720P = 31, 1280 * 720
 """Latent frames that the 720P models see at once, and pixels of a frame from which a video is one for them."""
 CONDITION_NOISE = 20.0
 """Mixed into clean prefix frames, as a timestep."""
-LEVELS = 1000
 SEED_STEP = 7919
 """Between the seeds of the conditioning noise of segments."""
 
@@ -76,24 +76,19 @@ class SkyReels(Family):
         Their arithmetic is followed, because a last digit decides where `timesteps` cuts."""
         if table not in self.tables:
             raise ScheduleError(f"sigma table {table!r} is unknown; use {' or '.join(map(repr, self.tables))}")
-        low, high = (0.0, float(np.float32(0.999))) if table == "official" else (0.001, 1.0)
-        sigma = np.linspace(high, low, steps + 1)[:-1]
-        sigma = shift * sigma / (1 + (shift - 1) * sigma)
-        if table == "diffusers":
-            sigma[0] = np.float32(min(sigma[0], 1 - 1e-6))
+        if table == "official":
+            return np.append(shifted(steps, shift), 0.0)
+        sigma = shifted(steps, shift, 1.0, 0.001)
+        sigma[0] = np.float32(min(sigma[0], 1 - 1e-6))
         return np.append(sigma, 0.0)
 
     def given(self, levels: np.ndarray) -> np.ndarray:
         """The network knows timesteps below 1000, so levels below 1."""
-        if levels[0] > 1 - 1e-6:
-            levels[0] = max(1 - 1e-4, (1 + levels[1]) / 2)
-        return levels
+        return below_one(levels)
 
     def single(self, levels: np.ndarray) -> np.ndarray:
         """By a last digit more or less where plain rounding would cross a whole timestep."""
-        rounded = super().single(levels)
-        moved = np.floor(LEVELS * rounded.astype(float)) - np.floor(LEVELS * levels)
-        return np.where(moved == 0, rounded, np.nextafter(rounded, -np.sign(moved).astype(np.float32)))
+        return single(levels)
 
     def columns(self, segment: Segment, selective: str, *, causal: bool) -> list[slice]:
         return window_columns(segment, selective, causal=causal)
@@ -165,11 +160,6 @@ def window_advice(frames: int, size: int, *, window: int, block: int) -> list[st
             f" {pixels(window - short)} frames all are whole"
         )
     return found
-
-
-def timesteps(sigma: np.ndarray) -> np.ndarray:
-    """Model timesteps of noise levels; the release truncates them to whole numbers, with 999 for not-started frames."""
-    return np.minimum(np.floor(LEVELS * sigma), LEVELS - 1)
 
 
 class Term(Features, ABC):

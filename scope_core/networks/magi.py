@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .compression import Compression
+from .chunk_cache import ChunkCache
 
 MERGE_GROUPS = 8
 """linear_proj reads self- and cross-attention alternately in this many parts of the heads, whatever the model's size.
@@ -112,62 +112,6 @@ def config_of(shapes: Mapping[str, Sequence[int]]) -> MagiConfig | None:
         gated=shapes[block + "mlp.linear_fc1.weight"][0] == 2 * ffn,
         quantised=any(key.endswith(".weight_scale") for key in shapes),
     )
-
-
-class ChunkCache:
-    """Keys and values of self-attention, after norm and rotation, by layer and chunk: [B, tokens, groups * head_dim]
-    each.
-
-    They stay on the device that made them up to `budget` bytes; the rest waits in the CPU's memory (KV offload) and
-    `get` brings it to the device that asks. What is not here is looked for in the cache `behind` this one. With
-    `compress`, finished chunks lose tokens.
-    """
-
-    def __init__(
-        self, budget: float = math.inf, behind: "ChunkCache | None" = None, compress: Compression | None = None
-    ):
-        self.budget, self.behind, self.compress = budget, behind, compress
-        self.stored: dict[tuple[int, int], tuple[Tensor, Tensor]] = {}
-        self.finished = 0
-        """Chunks before this one are finished."""
-
-    def put(self, layer: int, chunk: int, key: Tensor, value: Tensor) -> None:
-        self.stored.pop((layer, chunk), None)
-        fits = self.bytes(key.device) + key.nbytes + value.nbytes <= self.budget
-        device = key.device if fits else torch.device("cpu")
-        self.stored[layer, chunk] = key.to(device, copy=True), value.to(device, copy=True)
-
-    def get(self, layer: int, chunk: int, device: torch.device) -> tuple[Tensor, Tensor]:
-        """Raises KeyError where the chunk was never kept."""
-        if (layer, chunk) not in self.stored and self.behind:
-            return self.behind.get(layer, chunk, device)
-        key, value = self.stored[layer, chunk]
-        return key.to(device), value.to(device)
-
-    def shrink(self, layer: int, tokens: int, query: Tensor, groups: int) -> None:
-        """Compress the finished chunks of a layer to what the buffer leaves beside those in the works, a chunk's worth
-        of `tokens` at least. `query` [B, q, heads * head_dim] tells what matters. The tokens kept move to the newest
-        finished chunk, which all later ones read: how many are left of each chunk differs from head to head."""
-        if self.compress is None:
-            return
-        chunks = sorted(chunk for at, chunk in self.stored if at == layer)
-        finished = [chunk for chunk in chunks if chunk < self.finished]
-        count = tokens * max(1, self.compress.buffer - (len(chunks) - len(finished)))
-        if sum(self.stored[layer, chunk][0].shape[1] for chunk in finished) <= count:
-            return
-        key, value = (
-            torch.cat(parts, 1) for parts in zip(*(self.get(layer, chunk, query.device) for chunk in finished))
-        )
-        for chunk in finished[:-1]:
-            self.put(layer, chunk, key[:, :0], value[:, :0])
-        self.put(layer, finished[-1], *self.compress.keep(count, query, key, value, groups))
-
-    def drop(self, chunk: int) -> None:
-        self.stored = {at: pair for at, pair in self.stored.items() if at[1] != chunk}
-
-    def bytes(self, device: torch.device | None = None) -> int:
-        """Bytes held, on one device or on all."""
-        return sum(x.nbytes for pair in self.stored.values() for x in pair if device in (None, x.device))
 
 
 class Fp8Linear(nn.Module):

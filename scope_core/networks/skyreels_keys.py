@@ -26,6 +26,10 @@ BLOCK_MATRIX = re.compile(r"blocks\.\d+\.(self_attn|cross_attn|ffn)\.\w+\.weight
 HEAD_WIDTH = 128
 DIFFUSION_FORCING = re.compile(r"(?<![a-z0-9])df(?![a-z0-9])|diffusion.?forcing", re.IGNORECASE)
 TEXT_TO_VIDEO = re.compile(r"(?<![a-z0-9])t2v(?![a-z0-9])", re.IGNORECASE)
+CAUSAL = (
+    "If these are weights of a causal Wan, which only the metadata of a file can tell, convert the published file with"
+    " `python -m workflows.convert`"
+)
 PREFIXES = ("model.diffusion_model.", "diffusion_model.", "model.", "transformer.")
 
 DIFFUSERS_NAMES = [
@@ -115,20 +119,21 @@ def identify(shapes: Mapping[str, tuple[int, ...]], name: str) -> str:
             )
     if shapes["patch_embedding.weight"][1] != 16:
         raise NotARVideoModelError(
-            f"{name} takes {shapes['patch_embedding.weight'][1]} latent channels; SkyReels-V2-DF takes 16"
+            f"{name} takes {shapes['patch_embedding.weight'][1]} latent channels; SkyReels-V2-DF takes 16. {CAUSAL}"
         )
     dim = shapes["head.modulation"][-1]
     if dim == 1536 and FPS_KEYS[0] not in shapes:
         raise NotARVideoModelError(
             f"{name} is Wan2.1 T2V 1.3B: SkyReels-V2-DF 1.3B has an fps branch ({FPS_KEYS[0]}), this file has none. "
-            "Choose a SkyReels-V2-DF file"
+            f"Choose a SkyReels-V2-DF file. {CAUSAL}"
         )
     return {1536: "SkyReels-V2 DF 1.3B", 5120: "SkyReels-V2 DF 14B"}.get(dim, f"diffusion-forcing Wan, width {dim}")
 
 
-def check_weights(state: Mapping[str, Tensor], name: str, told: Mapping[str, int] = {}) -> None:
-    """Raises NotARVideoModelError for a checkpoint in the official layout, one that `identify` knows, whose weights are
-    not all there, or not of the shapes and types that fit together.
+def check_weights(state: Mapping[str, Tensor], name: str, told: Mapping[str, int] = {}) -> dict[str, tuple[int, ...]]:
+    """Shapes by key of the model that a checkpoint is. Raises NotARVideoModelError for a checkpoint in the official
+    layout, one that `identify` knows, whose weights are not all there, or not of the shapes and types that fit
+    together.
 
     `told` are what the file itself says of its architecture, in ComfyUI's names. Layers in one of the host's quantised
     formats, which have a `comfy_quant` beside them, may have shapes and types of their own.
@@ -159,16 +164,18 @@ def check_weights(state: Mapping[str, Tensor], name: str, told: Mapping[str, int
             f"{name} stores {len(whole)} weights as {dtype}, such as {whole[0]}, without the scales that ComfyUI needs"
             " to read them. Choose a file in bf16, fp16 or fp8, or in one of ComfyUI's own quantised formats"
         )
+    return expected
 
 
 def shapes_of(state: Mapping[str, Tensor], dim: int, heads: int, text_dim: int) -> dict[str, tuple[int, ...]]:
     """Shapes by key of a model of this width that is as deep as a checkpoint, with a frame-rate branch if that has
     one."""
+    channels = state["patch_embedding.weight"].shape[1]
     depth = 1 + max((int(key.split(".")[1]) for key in state if re.match(r"blocks\.\d+\.", key)), default=0)
     inner = state.get("blocks.0.ffn.0.weight", torch.empty(0))
     ffn = inner.shape[0] if inner.ndim == 2 else dim
     with torch.device("meta"):
-        model = WanTransformer(WanConfig(dim, ffn, heads, depth, text_dim))
+        model = WanTransformer(WanConfig(dim, ffn, heads, depth, text_dim, channels, channels))
     branch = ((2, dim), (dim, dim), (dim,), (6 * dim, dim), (6 * dim,)) if FPS_KEYS[0] in state else ()
     return {key: tuple(value.shape) for key, value in model.state_dict().items()} | dict(zip(FPS_KEYS, branch))
 

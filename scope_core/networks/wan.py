@@ -26,6 +26,10 @@ class WanConfig:
     freq_dim: int = 256
 
 
+Extend = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+"""Turns keys and values [B, tokens, dim] of self-attention, after norm and rotation, into those that are attended
+to."""
+
 Rotation = tuple[Tensor, Tensor]
 """Cosines and sines of the rotary angles of every token, [tokens, head_dim / 2] each."""
 
@@ -39,11 +43,21 @@ class WanAttention(nn.Module):
         self.q, self.k, self.v, self.o = (nn.Linear(dim, dim) for _ in range(4))
         self.norm_q, self.norm_k = nn.RMSNorm(dim, eps=1e-6), nn.RMSNorm(dim, eps=1e-6)
 
-    def forward(self, x: Tensor, context: Tensor, rope: Rotation | None = None, mask: Tensor | None = None) -> Tensor:
+    def forward(
+        self,
+        x: Tensor,
+        context: Tensor,
+        rope: Rotation | None = None,
+        mask: Tensor | None = None,
+        extend: Extend | None = None,
+    ) -> Tensor:
         q, k, v = self.norm_q(self.q(x)), self.norm_k(self.k(context)), self.v(context)
         q, k, v = (y.unflatten(2, (self.heads, -1)).transpose(1, 2) for y in (q, k, v))
         if rope is not None:
             q, k = rotate(q, *rope).to(v.dtype), rotate(k, *rope).to(v.dtype)
+        if extend is not None:
+            more = extend(*(y.transpose(1, 2).flatten(2) for y in (k, v)))
+            k, v = (y.unflatten(2, (self.heads, -1)).transpose(1, 2) for y in more)
         return self.o(self.attend(q, k, v, attn_mask=mask).transpose(1, 2).flatten(2))
 
 
@@ -58,10 +72,12 @@ class WanBlock(nn.Module):
         self.ffn = nn.Sequential(nn.Linear(c.dim, c.ffn_dim), nn.GELU("tanh"), nn.Linear(c.ffn_dim, c.dim))
         self.modulation = nn.Parameter(torch.randn(1, 6, c.dim) / c.dim**0.5)
 
-    def forward(self, x: Tensor, e: Tensor, context: Tensor, rope: Rotation, mask: Tensor | None) -> Tensor:
+    def forward(
+        self, x: Tensor, e: Tensor, context: Tensor, rope: Rotation, mask: Tensor | None, extend: Extend | None = None
+    ) -> Tensor:
         m = (self.modulation[:, None] + e).repeat_interleave(x.shape[1] // e.shape[1], dim=1).unbind(2)
         y = self.norm1(x) * (1 + m[1]) + m[0]
-        x = x + self.self_attn(y, y, rope, mask) * m[2]
+        x = x + self.self_attn(y, y, rope, mask, extend) * m[2]
         x = x + self.cross_attn(self.norm3(x), context)
         return x + self.ffn(self.norm2(x) * (1 + m[4]) + m[3]) * m[5]
 
@@ -113,36 +129,46 @@ class WanTransformer(nn.Module):
         return self.time_embedding(torch.cat([angles.cos(), angles.sin()], -1).to(self.head.head.weight.dtype))
 
     def forward(
-        self, x: Tensor, t: Tensor, context: Tensor, mask: Tensor | None = None, around: Callable | None = None
+        self,
+        x: Tensor,
+        t: Tensor,
+        context: Tensor,
+        mask: Tensor | None = None,
+        around: Callable | None = None,
+        first: int = 0,
+        extend: Callable[[int, Tensor, Tensor], tuple[Tensor, Tensor]] | None = None,
     ) -> Tensor:
         """`mask` [F, F] bool, True where the frame of a row may attend to the frame of a column; `around(i, x, block)`,
-        where given, is called in place of block i."""
+        where given, is called in place of block i. The latents begin at frame `first` of the video; `extend(i, keys,
+        values)`, where given, tells what block i attends to (`Extend`)."""
         tokens = self.patch_embedding(x)
         grid = x.shape[2], x.shape[3] // 2, x.shape[4] // 2
         e = self.time_embed(t)
         e0 = self.time_projection(e).unflatten(-1, (6, -1))
         context = self.text_embedding(context)
-        angles = rope_angles(grid, self.config.dim // self.config.num_heads, x.device)
+        angles = rope_angles(grid, self.config.dim // self.config.num_heads, x.device, first)
         rope = angles.cos(), angles.sin()
         if mask is not None:
             mask = mask.repeat_interleave(grid[1] * grid[2], 0).repeat_interleave(grid[1] * grid[2], 1)
         x = tokens.flatten(2).transpose(1, 2)
         for i, block in enumerate(self.blocks):
-            run = partial(block, e=e0, context=context, rope=rope, mask=mask)
+            more = None if extend is None else partial(extend, i)
+            run = partial(block, e=e0, context=context, rope=rope, mask=mask, extend=more)
             x = run(x) if around is None else around(i, x, run)
         x = self.head(x, e).unflatten(1, grid).unflatten(-1, (2, 2, self.config.out_dim))
         return x.permute(0, 6, 1, 2, 4, 3, 5).flatten(5, 6).flatten(3, 4)
 
 
-def rope_angles(grid: tuple[int, int, int], head_dim: int, device: torch.device) -> Tensor:
-    """Rotary angles of every token of a (frames, rows, columns) grid: [tokens, head_dim / 2]."""
+def rope_angles(grid: tuple[int, int, int], head_dim: int, device: torch.device, first: int = 0) -> Tensor:
+    """Rotary angles of every token of a (frames, rows, columns) grid that begins at frame `first`: [tokens, head_dim /
+    2]."""
     spatial = 2 * (head_dim // 6)
     angles = []
     for axis, dim in enumerate((head_dim - 2 * spatial, spatial, spatial)):
         frequency = 10000 ** -(torch.arange(0, dim, 2, device=device, dtype=torch.float64) / dim)
         shape = [1, 1, 1, -1]
         shape[axis] = grid[axis]
-        position = torch.arange(grid[axis], device=device).double()
+        position = torch.arange(grid[axis], device=device).double() + (0 if axis else first)
         angles.append((position[:, None] * frequency).view(shape).expand(*grid, -1))
     return torch.cat(angles, -1).flatten(0, 2).float()
 

@@ -164,6 +164,11 @@ class Family(ABC):
         """What a user should know of these choices before trusting a result, in sentences."""
         return []
 
+    def unusual(self, cfg: float, shift: float) -> str:
+        """What to tell somebody who samples with settings that are surely not meant for its models; empty for
+        others."""
+        return ""
+
     def describe(self, schedule: ARSchedule) -> dict[str, Any]:
         """A schedule for the head of a trace."""
         names = (

@@ -10,7 +10,8 @@ from scope_core import METHODS, PRESETS
 from scope_core.demo.shipped import DEMOS
 from scope_core.demo.words import tokenize
 from scope_core.loop.sample import sample
-from scope_core.networks.magi import ChunkCache, Fp8Linear
+from scope_core.networks.chunk_cache import ChunkCache
+from scope_core.networks.magi import Fp8Linear
 from scope_core.settings import Settings
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")

@@ -108,7 +108,13 @@ def test_only_the_pipelines_import_diffusers():
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_family_is_named_in_its_own_files_only(family):
     """Neither by its registry name nor by asking an object which family it is."""
-    own = {"skyreels": ("skyreels",), "magi": ("magi",), "flow": ("flow",), "helios": ("helios",)}[family]
+    own = {
+        "skyreels": ("skyreels",),
+        "magi": ("magi",),
+        "flow": ("flow",),
+        "helios": ("helios",),
+        "causal_wan": ("causal",),
+    }[family]
     for path in SOURCES:
         text = path.read_text()
         if not any(part.startswith(own) for part in path.stem.split("_")) and "vbench" not in path.stem:

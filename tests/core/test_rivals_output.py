@@ -38,8 +38,8 @@ from scope_core.methods import (
 )
 from scope_core.methods.taylorseer import forecast
 from scope_core.methods.teacache import POLYNOMIALS
+from scope_core.networks.chunk_cache import ChunkCache
 from scope_core.networks.compression import Compression, importance, redundancy
-from scope_core.networks.magi import ChunkCache
 from scope_core.schedule import Unit
 from scope_core.settings import PRESETS, Settings, knobs
 from scope_core.signals import CONTENT, SIGNALS, change_table, make_signal

@@ -16,7 +16,7 @@ from scope_pack.nodes.comfy.loading import complete_model
 from scope_pack.nodes.comfy.sampling import VideoSampler
 from scope_pack.nodes.comfy.skyreels import Windows
 from scope_pack.nodes.schedule import TABLES, ARScheduleNode, Sigmas
-from scope_pack.scope_core import FLOW, MAGI, SKYREELS, ScheduleError
+from scope_pack.scope_core import MAGI, SKYREELS, ScheduleError
 from scope_pack.scope_core.families.skyreels import timesteps
 from scope_pack.scope_core.settings import PRESETS
 
