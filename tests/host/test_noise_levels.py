@@ -67,7 +67,7 @@ def test_sigmas_are_those_of_the_release_and_of_diffusers(table, reference):
 
 
 def test_sigmas_of_magi_are_its_own():
-    assert [family for family, _ in TABLES.values()][:4] == [SKYREELS, SKYREELS, MAGI, MAGI]
+    assert [family for family, _ in TABLES.values()] == [SKYREELS, SKYREELS, MAGI, MAGI, FLOW, HELIOS]
     for steps in (12, 16, 64):
         for name in ("MAGI-1", "MAGI-1, 16,16,8"):
             (sigmas,) = Sigmas.execute(steps, 3.0, name).args

@@ -459,6 +459,7 @@ def test_every_node_has_tooltips_and_a_help_page(server):
         "SCOPE_Settings",
         "SCOPE_Sampler",
         "SCOPE_SamplerSelect",
+        "SCOPE_Accelerate",
         "SCOPE_DecodeSegments",
         "SCOPE_Sigmas",
         "SCOPE_Calibrate",
