@@ -211,7 +211,7 @@ def test_every_step_is_explained(model):
                     assert rule not in (None, "predict", "forecast", "cache")
                 else:
                     assert mode == letter == "."
-    assert set(RULES) - seen == {"border"}, "which tests/core/test_flow.py has"
+    assert set(RULES) - seen == {"border", "probe"}, "which test_flow.py and host/test_accelerate.py have"
 
 
 def hooked(model):
