@@ -113,7 +113,9 @@ def test_a_damaged_report_is_answered_with_its_name_and_the_way_out(server, outp
     report = output / "scope" / "torn.json"
     report.parent.mkdir(exist_ok=True)
     report.write_text(text)
-    with pytest.raises(WorkflowError, match=rf"scope.torn\.json {words}.*run SCOPE Sampler \(Advanced\)"):
+    with pytest.raises(
+        WorkflowError, match=rf"scope.torn\.json {words}.*run SCOPE Accelerate or SCOPE Sampler \(Advanced\)"
+    ):
         server.run({"timeline": {"class_type": "SCOPE_Timeline", "inputs": {"report_name": "torn"}}})
 
 
