@@ -9,14 +9,20 @@ import folder_paths
 from ...scope_core import disk
 
 
+LONGEST_NAME = 200
+"""Bytes; file systems allow 255, with what is written beside a file until it is whole."""
+
+
 def report_path(name: str) -> Path:
-    """File of a named trace in the output folder. Raises ValueError for names that lead out of it."""
+    """File of a named trace in the output folder. Raises ValueError for names that lead out of it, or are too long."""
     folder = Path(folder_paths.get_output_directory()) / "scope"
     path = (folder / f"{name}.json").resolve()
     if folder.resolve() not in path.parents:
         raise ValueError(
             f"report_name is {name!r}; it has to be a plain name without '..' or a drive, such as 'scope_run'"
         )
+    if any(len(part.encode()) > LONGEST_NAME for part in Path(name).parts):
+        raise ValueError(f"report_name is {len(name)} characters long; use {LONGEST_NAME} at most")
     return path
 
 
