@@ -8,7 +8,6 @@ import folder_paths
 
 from ...scope_core import disk
 
-
 LONGEST_NAME = 200
 """Bytes; file systems allow 255, with what is written beside a file until it is whole."""
 
