@@ -24,7 +24,7 @@ from ...scope_core.loop.sample import Run
 from ...scope_core.loop.stepwise import NothingKeptError
 from ...scope_core.loop.trace import SegmentTrace, Trace
 from ...scope_core.settings import Settings
-from .conds import holding
+from .conds import holding, is_active
 from .families import family_of, hosted
 from .flow import as_video, to_flow
 from .latents import UnsuitableError
@@ -342,8 +342,3 @@ def put_first(options: dict, kind: str, wrapper: Callable) -> None:
     """Outermost, so that what is skipped takes with it what others hang behind."""
     wrappers = options["transformer_options"].setdefault("wrappers", {})
     wrappers[kind] = {KEY: [wrapper], **wrappers.get(kind, {})}
-
-
-def is_active(cond: dict[str, Any], t: Tensor) -> bool:
-    """Whether a conditioning holds at noise level t [B], as the host finds it."""
-    return not (t[0] > cond.get("timestep_start", t[0]) or t[0] < cond.get("timestep_end", t[0]))

@@ -18,7 +18,7 @@ def holding(conds: Conds, t: Tensor, patcher: Any, model_options: dict[str, Any]
     found = []
     for name, parts in conds.items():
         for cond in parts or ():
-            if t[0] > cond.get("timestep_start", t[0]) or t[0] < cond.get("timestep_end", t[0]):
+            if not is_active(cond, t):
                 continue
             hooks = cond.get("hooks")
             if hooks is not None:
@@ -26,6 +26,11 @@ def holding(conds: Conds, t: Tensor, patcher: Any, model_options: dict[str, Any]
             strengths = tuple(hook.strength for hook in hooks.hooks) if hooks is not None else ()
             found.append((name, cond["uuid"], strengths, tuple(controls(cond.get("control"), t))))
     return tuple(found)
+
+
+def is_active(cond: dict[str, Any], t: Tensor) -> bool:
+    """Whether a conditioning holds at noise level t [B], as the host finds it."""
+    return not (t[0] > cond.get("timestep_start", t[0]) or t[0] < cond.get("timestep_end", t[0]))
 
 
 def controls(control: Any, t: Tensor) -> Iterator[bool]:

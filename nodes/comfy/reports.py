@@ -20,8 +20,11 @@ def report_path(name: str) -> Path:
         raise ValueError(
             f"report_name is {name!r}; it has to be a plain name without '..' or a drive, such as 'scope_run'"
         )
-    if any(len(part.encode()) > LONGEST_NAME for part in Path(name).parts):
-        raise ValueError(f"report_name is {len(name)} characters long; use {LONGEST_NAME} at most")
+    longest = max((len(part.encode()) for part in Path(name).parts), default=0)
+    if longest > LONGEST_NAME:
+        raise ValueError(
+            f"report_name takes {longest} bytes; use {LONGEST_NAME} at most, which are as many plain letters"
+        )
     return path
 
 

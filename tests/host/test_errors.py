@@ -7,7 +7,7 @@ import torch
 from comfy.nested_tensor import NestedTensor
 from execution import full_type_name
 from scope_pack.nodes import classes_under
-from scope_pack.nodes.comfy import demo
+from scope_pack.nodes.comfy import demo, reports
 from scope_pack.nodes.comfy.families import NotPreparedError
 from scope_pack.nodes.comfy.latents import UnsuitableError, check_video
 from scope_pack.nodes.comfy.sampling import VideoSampler
@@ -31,3 +31,9 @@ def test_latents_that_are_not_of_a_video_are_refused_by_every_sampler():
     with pytest.raises(UnsuitableError, match="schedule node"):
         check_video(NestedTensor([torch.zeros(1, 16, 3, 8, 8), audio]))
     check_video(torch.zeros(1, 16, 8, 8))
+
+
+@pytest.mark.parametrize("name", ["a" * 300, "影" * 90])
+def test_a_report_name_that_no_file_system_takes_is_answered(name):
+    with pytest.raises(ValueError, match=f"takes {len(name.encode())} bytes; use 200 at most"):
+        reports.report_path(name)
