@@ -24,6 +24,7 @@ from ...scope_core.loop.sample import Run
 from ...scope_core.loop.stepwise import NothingKeptError
 from ...scope_core.loop.trace import SegmentTrace, Trace
 from ...scope_core.settings import Settings
+from .caches import other_cache
 from .conds import holding, is_active
 from .families import family_of, hosted
 from .flow import as_video, to_flow
@@ -77,14 +78,6 @@ ONCE_WITH_NOISE = frozenset(
 )
 """Those that do and add noise after each."""
 OWN_MODULES = "comfy.samplers", "comfy.k_diffusion.sampling", "comfy.extra_samplers.uni_pc"
-OTHER_CACHES = {
-    "easycache": "EasyCache or LazyCache",
-    "rel_l1_thresh": "TeaCache",
-    "teacache": "TeaCache",
-    "magcache_thresh": "MagCache",
-    "spectrum": "Spectrum",
-}
-"""Keys that caches of other packs leave in the transformer options."""
 
 
 ONE_CHUNK = hosted(FLOW)
@@ -93,7 +86,7 @@ ONE_CHUNK = hosted(FLOW)
 def check(patcher: Any, settings: Settings) -> None:
     """Raises UnsuitableError or NotPreparedError for what cannot be combined."""
     owner = family_of(patcher).family
-    if owner.by_chunk:
+    if owner.by_chunk or owner.history:
         raise UnsuitableError(
             f"{owner.title} goes through its network chunk by chunk, which the host's samplers do not know. Use SCOPE"
             " Sampler, which has the same settings"
@@ -101,13 +94,11 @@ def check(patcher: Any, settings: Settings) -> None:
     ONE_CHUNK.check(patcher)
     if settings.off:
         return
-    options = patcher.model_options.get("transformer_options", {})
-    for key, cache in OTHER_CACHES.items():
-        if key in options:
-            raise UnsuitableError(
-                f"{cache} is applied to this MODEL too, and both would skip. Remove it or SCOPE Accelerate, or set the"
-                " preset to off"
-            )
+    if cache := other_cache(patcher):
+        raise UnsuitableError(
+            f"{cache} is applied to this MODEL too, and both would skip. Remove it or SCOPE Accelerate, or set the"
+            " preset to off"
+        )
     if settings.acting.depth == 0:
         raise UnsuitableError(
             f"{settings.acting.title} reuses inside the network, which SCOPE Accelerate leaves alone. Use SCOPE"

@@ -27,6 +27,7 @@ from ...scope_core.signals.maps import SignalMaps
 from ...scope_core.study.calibration import Circumstances
 from ...scope_core.study.plans import planned, wanted
 from . import calibration, causal_wan, flow, helios, magi, skyreels  # noqa: F401 (families register themselves)
+from .caches import other_cache
 from .families import HostModel, family_of, hosted
 from .latents import UnsuitableError
 from .plans import known_plans
@@ -300,10 +301,10 @@ def unrolling_of(model, given: Unrolling | None) -> Unrolling:
 def check_model(model, settings: Settings) -> None:
     """Raises UnsuitableError or NotPreparedError for models that cannot be sampled this way."""
     family_of(model).check(model)
-    if "easycache" in model.model_options.get("transformer_options", {}) and not settings.off:
+    if not settings.off and (cache := other_cache(model)):
         raise UnsuitableError(
-            "EasyCache or LazyCache is applied to this MODEL. They look at the whole window at once and would reuse"
-            " steps behind SCOPE's back; remove the node, or set the preset to off"
+            f"{cache} is applied to this MODEL. It looks at the whole window at once and would reuse steps behind"
+            " SCOPE's back; remove the node, or set the preset to off"
         )
 
 

@@ -436,6 +436,44 @@ def test_what_cannot_be_combined_is_refused():
         Accelerated(model=demo.load_demo_magi())
 
 
+class ApplyFBCacheOnModel:
+    def patch(self):
+        def model_unet_function_wrapper(model_function, kwargs):
+            return model_function(kwargs["input"], kwargs["timestep"], **kwargs["c"])
+
+        return model_unet_function_wrapper
+
+
+LEFT = {
+    "TeaCache": [{"rel_l1_thresh": 0.3, "coefficients": []}, {"tea_cache_attr": {}}, {"teacache": object()}],
+    "MagCache": [{"magcache_thresh": 0.1, "mag_ratios": [], "magcache_K": 2}, {"magcache_state": {}}],
+    "First Block Cache": [
+        {"model_function_wrapper": ApplyFBCacheOnModel().patch()},
+        {"fb_cache_attr": {}},
+        {"wrapper": "minimax_h3_first_block_cache_1"},
+    ],
+    "CacheDiT": [{"cache_dit_turbo": object()}, {"wan_cache": object()}],
+    "Spectrum": [{"spectrum": object()}, {"spectrum_wan_runtime": object()}],
+}
+"""What nodes of other packs leave on a MODEL: TeaCache (welltop-cn, KJNodes; lldacing; Raylight), MagCache (Zehong-Ma,
+and ports of it), First Block Cache (WaveSpeed; lldacing; duckyshell), CacheDiT, Spectrum (judian17; xmarre)."""
+
+
+@pytest.mark.parametrize("cache, left", [(cache, left) for cache, marks in LEFT.items() for left in marks])
+def test_caches_of_other_packs_are_known_by_what_they_leave(cache, left):
+    model = wan().clone()
+    for name, value in left.items():
+        if name == "wrapper":
+            model.add_wrapper_with_key(WrappersMP.OUTER_SAMPLE, value, lambda executor, *what, **more: executor(*what, **more))
+        else:
+            (model.model_options if "function" in name else model.model_options["transformer_options"])[name] = value
+    with pytest.raises(UnsuitableError, match=f"{cache} is applied to this MODEL too"):
+        Accelerated(model=model)
+    with pytest.raises(UnsuitableError, match=f"{cache} is applied to this MODEL. It looks at"):
+        sample(model, VideoSampler(None, FIXED, "euler", lambda trace: None))
+    Accelerated(PRESETS["off"], model)
+
+
 def test_correcting_the_past_is_left_to_scope_sampler():
     accelerated = Accelerated(replace(HALF, correct=True))
     assert torch.equal(sample(accelerated.model), sample(Accelerated(HALF).model))

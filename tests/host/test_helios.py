@@ -11,6 +11,7 @@ from diffusers import AutoencoderKLWan, HeliosPipeline, HeliosScheduler, HeliosT
 from safetensors.torch import save_file
 from scope_pack.nodes import sampling
 from scope_pack.nodes.comfy import segments
+from scope_pack.nodes.comfy.accelerate import Asked, accelerate
 from scope_pack.nodes.comfy.families import MODEL_NAME
 from scope_pack.nodes.comfy.graph import Graph
 from scope_pack.nodes.comfy.helios import Chunks, HeliosTransformer, NotByChunksError, config_of
@@ -279,6 +280,11 @@ def test_other_samplers_and_schedules_are_answered(model):
         Chunks().check_size(torch.zeros(1, 16, 10, H, W))
     with pytest.raises(ScheduleError, match="multiples of 16"):
         Chunks().check_size(torch.zeros(1, 16, CHUNK, 5, W))
+
+
+def test_scope_accelerate_says_at_once_that_it_is_not_for_it(model):
+    with pytest.raises(UnsuitableError, match="Helios goes through its network chunk by chunk.*Use SCOPE Sampler"):
+        accelerate(model, Asked(PRESETS["balanced"]))
 
 
 def test_the_advanced_sampler_on_the_released_levels_is_the_same(model):
