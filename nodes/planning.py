@@ -84,7 +84,7 @@ class Planner:
         if not sampler:
             steps = FLOW.defaults.steps
             self.guesses.append(f"no sampler that is known reads this model; {steps} steps are assumed")
-        settings = self.settings(node, self.widgets(node, Accelerate))
+        settings = replace(self.settings(node, self.widgets(node, Accelerate)), correct=False)
         if sampler and (reason := objection(str(self.graph.inputs(sampler).get("sampler_name")))):
             settings, self.remarks = PRESETS["off"], [f"nothing is skipped, because {reason}"]
         made = self.plan(FLOW.schedule(1, steps), settings, self.graph.identity(node, "model"))
@@ -366,6 +366,11 @@ def bought(settings: Settings, plan: Plan | None, schedule: ARSchedule) -> str:
         return "planned by a rule: no plan is known for this model and schedule"
     if settings.method.expected is None:
         return "planned by a rule: the plan for this model has no choice near this speed"
+    if not settings.correct:
+        return (
+            f"planned by {plan.title!r}, whose dB hold where forecast steps are taken again (`correct`), which they are"
+            " not here"
+        )
     known = f"about {settings.method.expected:.1f} dB to the full run on the plan's {plan.clips} check clips"
     return known if len(plan.levels) == schedule.steps else f"{known} at {len(plan.levels)} steps"
 

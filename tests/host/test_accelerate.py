@@ -27,7 +27,7 @@ from comfy.patcher_extension import WrappersMP
 from comfy_api.latest import io
 from comfy_extras.nodes_easycache import EasyCacheNode
 from scope_pack.nodes.accelerate import Accelerate
-from scope_pack.nodes.comfy import demo, flow
+from scope_pack.nodes.comfy import demo, flow, plans
 from scope_pack.nodes.comfy.accelerate import Asked, accelerate, objection
 from scope_pack.nodes.comfy.families import NotPreparedError
 from scope_pack.nodes.comfy.graph import Graph
@@ -36,9 +36,10 @@ from scope_pack.nodes.comfy.reports import read_report
 from scope_pack.nodes.comfy.sampling import VideoSampler, knowledge
 from scope_pack.nodes.planning import plan_node
 from scope_pack.nodes.timeline import Timeline
-from scope_pack.scope_core import SKYREELS
+from scope_pack.scope_core import FLOW, SKYREELS
 from scope_pack.scope_core.methods import EasyCache, Gate, Planned, Scope, TeaCache
 from scope_pack.scope_core.settings import PRESETS, Settings
+from scope_pack.scope_core.study.plans import Choice, Plan
 
 STEPS, SHAPE = 10, (1, 16, 5, 8, 8)
 PATTERN = (1, 2, 4, 7, 10)
@@ -655,3 +656,23 @@ def test_a_plan_has_the_steps_of_the_sampler_behind_it():
     assert not made["exact"] and "30 steps are assumed" in made["note"]
     made = plan(**{"2": {"class_type": "SCOPE_Accelerate", "inputs": {"model": ["1", 0], "preset": "paper_fast"}}})
     assert not made["exact"] and "simple with shift 8" in made["note"]
+
+
+def test_the_decibels_of_a_plan_are_promised_where_the_past_is_corrected_alone():
+    """They were measured so, which a sampler that takes its own steps cannot have."""
+    steps, choice = 20, Choice((1, 4, 6, 9, 11, 14, 17), 41.3)
+    levels = tuple(FLOW.schedule(1, steps).sigmas[:-1])
+    wan_plan = Plan("for Wan", FLOW.name, "", levels, 0, steps, 16, (choice,))
+    folder = plans.folder()
+    folder.mkdir(parents=True)
+    (folder / "wan.json").write_text(json.dumps(wan_plan.to_json()))
+    note = plan()["note"]
+    assert "Planned by 'for Wan', whose dB hold where forecast steps are taken again" in note and "41.3" not in note
+    empty = {"class_type": "EmptyHunyuanLatentVideo", "inputs": {"length": 17}}
+    links = {"model": ["1", 0], "latent": ["6", 0], "settings": ["8", 0]}
+    sampler = {"class_type": "SCOPE_Sampler", "inputs": {**links, "steps": steps, "shift": 8.0}}
+    for correct in (True, False):
+        wish = {"method": "planned", "method.preset": "custom", "method.speed": 2.5, "method.correct": correct}
+        graph = {**GRAPH, "6": empty, "7": sampler, "8": {"class_type": "SCOPE_Settings", "inputs": wish}}
+        note = plan_node("7", Graph.of(graph), knowledge())["note"]
+        assert ("bout 41.3 dB" in note) == correct and ("not here" in note) != correct

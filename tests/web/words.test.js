@@ -24,6 +24,7 @@ describe("words", () => {
   it.each([
     [{ at_least: 2.5, fidelity: 0, expected: null }, "At least 2.5x fewer wanted."],
     [{ at_least: 2.5, fidelity: 40, expected: 45.06 }, "At least 40 dB wanted, about 45.1 dB promised by its plan."],
+    [{ at_least: 2.5, fidelity: 40, expected: 45.06, correct: false }, "At least 40 dB wanted."],
   ])("tell what planned steps were asked for: %o", (wish, words) => {
     const settings = { method: "planned", ...wish, computed: [], period: 0, lag: 0, last: 0, max_skip: 50, warm_up: 0, tail: 0 };
     const text = describeLabel("balanced", view([baseline(), point("balanced", 20, 4, 40, { method: "planned", settings })]));

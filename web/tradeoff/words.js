@@ -110,9 +110,9 @@ function describeSettings({ method, settings }) {
 }
 
 /** What planned steps were asked for, and what they promise. @param {Record<string, any>} settings */
-function describeWish({ at_least: speed, fidelity, expected }) {
+function describeWish({ at_least: speed, fidelity, expected, correct }) {
   const wish = fidelity ? `At least ${decimal(fidelity)} dB wanted` : `At least ${decimal(speed)}x fewer wanted`;
-  return asSentence(Number.isFinite(expected) ? `${wish}, about ${expected.toFixed(1)} dB promised by its plan` : wish);
+  return asSentence(Number.isFinite(expected) && correct !== false ? `${wish}, about ${expected.toFixed(1)} dB promised by its plan` : wish);
 }
 
 /** @param {[name: string, value: unknown]} setting */
