@@ -46,7 +46,7 @@ class Accelerate(io.ComfyNode):
                 SettingsType.Input(
                     "settings",
                     optional=True,
-                    tooltip="From SCOPE Settings; replaces the preset and the sliders of this node.",
+                    tooltip="From SCOPE Settings or SCOPE Calibrate; replaces the preset and the sliders of this node.",
                 ),
                 *(widget for widget in speed if widget.optional),
             ],

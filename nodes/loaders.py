@@ -40,7 +40,7 @@ class LoadARModel(io.ComfyNode):
                     tooltip=(
                         "A SkyReels-V2-DF, MAGI-1 or Helios-Base file in models/diffusion_models: official (of a"
                         " sharded model choose the first file), Kijai's single files, or the diffusers layout. The"
-                        " model is told from the weights. Causal Wan: a file made by python -m workflows.convert."
+                        " weights tell which model it is. Causal Wan: a file made by python -m workflows.convert."
                     ),
                 ),
                 io.Combo.Input(
@@ -67,8 +67,8 @@ class LoadARModel(io.ComfyNode):
                     advanced=True,
                     optional=True,
                     tooltip=(
-                        "MAGI-1 only: whether the model is distilled. auto tells it from the names of file and folders,"
-                        " because the weights cannot."
+                        "MAGI-1 only: whether the model is distilled. auto reads it from the names of file and folders,"
+                        " because the weights do not show it."
                     ),
                 ),
                 io.Model.Input(

@@ -111,8 +111,8 @@ class MagiScheduleNode(ScheduleNode):
                     optional=True,
                     tooltip=(
                         "FlowCache's compression: of finished chunks keep only the tokens that matter, as many as this"
-                        " number of chunks has; published are 5 and 6. It changes the video, and needs look_back all."
-                        " 0: keep all."
+                        " number of chunks has; published are 5 and 6. It changes the video, and needs `look_back`"
+                        " all. 0: keep all."
                     ),
                 ),
                 io.Latent.Input(

@@ -81,7 +81,7 @@ class MagiPrompt(io.ComfyNode):
                 io.Conditioning.Output(
                     display_name="positive",
                     tooltip=(
-                        "The prompt with its tokens, for a MAGI-1 model. It carries the tokens of avoid_overlays for"
+                        "The prompt with its tokens, for a MAGI-1 model. It carries the tokens of `avoid_overlays` for"
                         " chunks that are shown clean, without a prompt."
                     ),
                 ),
@@ -89,8 +89,8 @@ class MagiPrompt(io.ComfyNode):
                     display_name="negative",
                     tooltip=(
                         "The branch without text, which base models use for guidance. Its null caption comes from the"
-                        " checkpoint; this carries only the tokens of avoid_overlays. Take it from the node that gives"
-                        " `positive`."
+                        " checkpoint; this carries only the tokens of `avoid_overlays`. Take it from the node that"
+                        " gives `positive`."
                     ),
                 ),
             ],

@@ -1,4 +1,4 @@
-"""SCOPE Save Report: a run as JSON and as a page to read, kept on this machine."""
+"""SCOPE Save Report: a run as a page to open, as Markdown and as JSON, kept on this machine."""
 
 import json
 import platform
@@ -7,7 +7,7 @@ from typing import Any
 from comfy_api.latest import io
 
 from ..scope_core import __version__
-from ..scope_core.study.report import markdown
+from ..scope_core.study.report import markdown, page
 from .comfy.reports import save_texts
 from .quality import QualityType
 from .timeline import TraceType
@@ -22,8 +22,9 @@ class SaveReport(io.ComfyNode):
             display_name="SCOPE Save Report",
             category="SCOPE",
             description=(
-                "Writes a run to the output folder as JSON and as a Markdown page: settings, versions, hardware, every"
-                " decision, times, memory and, where connected, fidelity and trade-off. Nothing leaves this machine."
+                "Writes a run to the output folder as a page for the browser, as Markdown and as JSON: settings,"
+                " versions, hardware, every decision, times, memory and, where connected, fidelity and trade-off."
+                " Nothing leaves this machine."
             ),
             search_aliases=["export", "log", "bug report", "benchmark report"],
             is_output_node=True,
@@ -56,6 +57,6 @@ class SaveReport(io.ComfyNode):
             "quality": quality,
             "runs": runs,
         }
-        page = markdown(report)
-        names, files = save_texts(filename_prefix, {".json": json.dumps(report), ".md": page})
-        return io.NodeOutput(ui={"scope_report": [{"markdown": page, "files": names, "urls": files}]})
+        text = markdown(report)
+        names, files = save_texts(filename_prefix, {".html": page(report), ".md": text, ".json": json.dumps(report)})
+        return io.NodeOutput(ui={"scope_report": [{"markdown": text, "files": names, "urls": files}]})

@@ -49,7 +49,7 @@ def sampling_inputs(**link: bool) -> list[io.Input]:
         io.Conditioning.Input(
             "negative",
             **link,
-            tooltip="What it should not. MAGI-1 has a prompt of its own for this; connect that of MAGI-1 Prompt.",
+            tooltip="What the video should not show. MAGI-1 has a prompt of its own for this; connect that of MAGI-1 Prompt.",
         ),
         io.Latent.Input(
             "latent",
@@ -74,7 +74,7 @@ def sampling_inputs(**link: bool) -> list[io.Input]:
             min=0,
             max=0xFFFFFFFFFFFFFFFF,
             control_after_generate=True,
-            tooltip="Start of the random noise.",
+            tooltip="Seed of the random noise.",
         ),
         io.Int.Input(
             "steps",
@@ -83,7 +83,7 @@ def sampling_inputs(**link: bool) -> list[io.Input]:
             max=1000,
             tooltip=(
                 "Denoising steps of each chunk, 30 to 50; Helios: 50; MAGI-1: 64 for 4.5B, 32 for 24B base, 16 for 24B"
-                " distilled, a multiple of its window. Every one is taken; SCOPE decides which are computed."
+                " distilled, a multiple of its `window`. Every one is taken; SCOPE decides which are computed."
             ),
         ),
         io.Float.Input(
@@ -94,7 +94,7 @@ def sampling_inputs(**link: bool) -> list[io.Input]:
             step=0.1,
             round=0.01,
             tooltip=(
-                "Guidance. SkyReels: 6, image to video 5; 1 and below is none. Its demo: 2.5. Helios: 5. MAGI-1 base:"
+                "Guidance; 1 and below is none. SkyReels: 6, image to video 5; its demo: 2.5. Helios: 5. MAGI-1 base:"
                 " 7.5; distilled models have none and ignore it. Causal Wan: 3."
             ),
         ),
@@ -141,7 +141,8 @@ class ScopeSampler(io.ComfyNode):
             search_aliases=[
                 "teacache",
                 "easycache",
-                "speed up",
+                "speed up video",
+                "faster video",
                 "skyreels",
                 "diffusion forcing",
                 "long video",
@@ -152,7 +153,7 @@ class ScopeSampler(io.ComfyNode):
                 SettingsType.Input(
                     "settings",
                     optional=True,
-                    tooltip="From SCOPE Settings; replaces the preset and the sliders of this node.",
+                    tooltip="From SCOPE Settings or SCOPE Calibrate; replaces the preset and the sliders of this node.",
                 ),
                 *(widget for widget in speed if not widget.optional),
                 solver_input(),
@@ -278,12 +279,14 @@ class ScopeSamplerSelect(io.ComfyNode):
                         " chunk."
                     ),
                 ),
-                SettingsType.Input("settings", optional=True, tooltip="From SCOPE Settings; replaces the preset."),
+                SettingsType.Input(
+                    "settings", optional=True, tooltip="From SCOPE Settings or SCOPE Calibrate; replaces the preset."
+                ),
                 io.Combo.Input(
                     "preset",
                     options=list(PRESETS),
                     default="balanced",
-                    tooltip="How many steps may be skipped; off computes all of them.",
+                    tooltip="How many steps may be skipped. off computes all of them.",
                 ),
                 solver_input(),
                 report_input("scope_run"),

@@ -103,8 +103,8 @@ class ARScheduleNode(ScheduleNode):
                     max=1025,
                     step=4,
                     tooltip=(
-                        "Frames the model sees at once: 97 for the 540P models, 121 for 720P (with ar_step and chunk 5:"
-                        " 117, which is whole chunks), 61 for the demo. Causal Wan: how far a chunk looks back, itself"
+                        "Frames the model sees at once: 97 for the 540P models, 121 for 720P (with `ar_step` and"
+                        " `chunk` 5: 117, which is whole chunks), 61 for the demo. Causal Wan: how far a chunk looks back, itself"
                         " and the sink included; 81 for Causal-Forcing, 125 for LongLive-2.0."
                     ),
                 ),
@@ -124,8 +124,8 @@ class ARScheduleNode(ScheduleNode):
                     min=1,
                     max=256,
                     tooltip=(
-                        "Latent frames (4 frames each) that are denoised together. Only matters when ar_step is above 0"
-                        " or attention is causal. Causal Wan: what the model was trained with, 3, 1 (framewise) or 8."
+                        "Latent frames (4 frames each) that are denoised together. Only matters where `ar_step` is above"
+                        " 0 or attention is causal. Causal Wan: what the model was trained with, 3, 1 (framewise) or 8."
                     ),
                 ),
                 io.Int.Input(
@@ -135,8 +135,8 @@ class ARScheduleNode(ScheduleNode):
                     max=100,
                     tooltip=(
                         "How many steps each chunk lags behind the one before it. 0 denoises all chunks together (the"
-                        " published default); 5 with chunk 5 is the published asynchronous setting, more consistent"
-                        " over time and slower."
+                        " published default); 5 with `chunk` 5 is the published asynchronous setting, more"
+                        " consistent over time and slower."
                     ),
                 ),
                 io.Boolean.Input(
@@ -144,9 +144,9 @@ class ARScheduleNode(ScheduleNode):
                     default=False,
                     advanced=True,
                     tooltip=(
-                        "Block-causal attention: a chunk sees itself and what lies before it. Makes selective"
-                        " computation exact. The released models were run without it. Causal Wan is always causal, and"
-                        " ar_step, overlap, condition_noise and vae do not matter to it."
+                        "Block-causal attention: a chunk sees itself and what lies before it. Makes `selective`"
+                        " exact. The released models were run without it. Causal Wan is always causal, and `ar_step`,"
+                        " `overlap`, `condition_noise` and `vae` have no effect on it."
                     ),
                 ),
                 io.Float.Input(
@@ -283,7 +283,7 @@ class Sigmas(io.ComfyNode):
                     default=SKYREELS.title,
                     tooltip=(
                         "Whose noise levels. diffusers: those of its SkyReels-V2 pipelines, a little different from the"
-                        " release's. MAGI-1's two differ at 12 steps only; choose that of MAGI-1 Schedule's short_cut."
+                        " release's. MAGI-1's two differ at 12 steps only; choose that of `short_cut` on MAGI-1 Schedule."
                     ),
                 ),
                 io.String.Input(

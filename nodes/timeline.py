@@ -16,7 +16,7 @@ class Timeline(io.ComfyNode):
             display_name="SCOPE Timeline",
             category="SCOPE",
             description=(
-                "Draws which step of which chunk was recomputed, predicted or taken from the cache, and why, with the"
+                "Draws which step of which chunk was computed, predicted or reused, and why, with the"
                 " evaluations saved and the time measured."
             ),
             search_aliases=["scope report", "heat map", "speedup", "trace"],

@@ -46,8 +46,8 @@ class Settings:
     )
     correct: bool = switch(
         None,  # type: ignore[arg-type]
-        "Once a chunk is computed again, take the steps that were forecast again, with what is known by then. Costs no"
-        " forward; a part of no published method but ours.",
+        "When a chunk is computed again, take the predicted steps before it once more, with what is known by then."
+        " Costs no evaluation. Of the methods here only planned steps do so by default.",
         advanced=True,
         late=True,
     )

@@ -91,14 +91,19 @@ class DPCache(Method):
     )
     """B"""
     order: int = count(
-        2, "Order of the forecast: 1 along a line, 2 along a parabola.", least=1, most=2, high=2, usual="published is 2"
+        2,
+        "Order of the prediction: 1 along a line, 2 along a parabola.",
+        least=1,
+        most=2,
+        high=2,
+        usual="published is 2",
     )
     search: str = choice(
         "published",
         "How the steps are chosen. published: the recurrence as printed, which is not exact. exact: the best path.",
         ["published", "exact"],
     )
-    site: str = choice("output", "What is forecast: the velocity, or the change across all blocks.", SITES)
+    site: str = choice("output", "What is predicted: the velocity, or the change across all blocks.", SITES)
     steps: tuple[int, ...] = steps_text(
         "Steps to compute instead, for example 1, 2, 3, 6, 10. Empty: chosen from what SCOPE Calibrate recorded of this"
         " model, steps, shift, guidance and schedule."

@@ -13,9 +13,7 @@ class Gate:
     """Raises ValueError for settings out of range. Steps are each unit's own."""
 
     max_skip: int = count(
-        2,
-        "Longest run of steps without computing; where the method has a limit of its own the smaller one wins.",
-        high=50,
+        2, "Most steps skipped in a row. Where the method has a limit of its own, the smaller one wins.", high=50
     )
     """H in the paper."""
     warm_up: int = count(0, "First steps of every chunk that are always computed.", high=50)

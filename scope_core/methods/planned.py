@@ -37,7 +37,7 @@ class Planned(Method):
     gate = Gate(50, 0, 0)
     points: ClassVar = {"quality": {"speed": 1.9}, "balanced": {"speed": 2.5}, "fast": {"speed": 4.0}}
     usual_point = "balanced"
-    points_help = "The presets of SCOPE Sampler, or custom: the speed below decides."
+    points_help = "The presets of SCOPE Sampler, or custom: the inputs below decide."
     speed = Speed("speed", 1.1, 8.0)
     in_step = True
     corrected = True
@@ -57,8 +57,8 @@ class Planned(Method):
     )
     fidelity: float = number(
         0.0,
-        "At least so many dB of PSNR to the full run, on the clips that the model's plan was checked on, as fast as"
-        " that allows. Needs a plan for the model. 0: the speed decides.",
+        "At least so many dB of PSNR to the run without SCOPE, on the clips that the model's plan was checked on; as"
+        " fast as that allows. Needs a plan for the model. 0: `speed` decides.",
         least=0.0,
         most=100.0,
         step=0.5,

@@ -34,12 +34,12 @@ class PrediT(Method):
 
     tau: float = number(
         1.0,
-        "Tolerance: how far ahead the velocity is forecast before the next computed step. 0 never skips.",
+        "Tolerance: how far ahead the velocity is predicted before the next computed step. 0 never skips.",
         usual="for example 1",
     )
     """The horizon is floor(tau / (delta_n + eps)^(1 / (order + 1))) steps."""
-    order: int = count(2, "Order of the Adams-Bashforth forecast.", least=1, most=2, high=2, usual="for example 2")
-    longest: int = count(8, "Most steps forecast in a row.", least=1, high=50, usual="reported is 8")
+    order: int = count(2, "Order of the Adams-Bashforth prediction.", least=1, most=2, high=2, usual="for example 2")
+    longest: int = count(8, "Most steps skipped in a row.", least=1, high=50, usual="reported is 8")
     """J_max"""
 
     @property

@@ -64,9 +64,9 @@ class Scope(Method):
     of docs/scope.md. The others are speeds of planned steps (`planned`)."""
     usual_point = "balanced"
     points_help = (
-        "off: exactly the model, every step computed. quality, balanced, fast: points on the speed dial below."
-        " paper_slow, paper_fast: the operating points printed in the SCOPE paper for SkyReels-V2, paper_magi_... those"
-        " for MAGI-1. custom: the sliders below decide; otherwise the preset does, and moves them."
+        "off: exactly the model, every step computed. quality, balanced, fast: values of `speed`."
+        " paper_slow, paper_fast: the operating points printed in the SCOPE paper for SkyReels-V2; paper_magi_slow,"
+        " paper_magi_fast: those for MAGI-1. custom: the inputs below decide. The other presets move them."
     )
     speed = Speed("max_skip", 1, 12)
     tuned = True
@@ -85,8 +85,8 @@ class Scope(Method):
             named_knob(Planned, "speed"),
             default=0.0,
             low=0.0,
-            tooltip="At least so many times fewer evaluations: which steps to compute is planned before the run. The"
-            " sliders for thresholds and skips rest then. 0: they decide.",
+            tooltip="At least so many times fewer evaluations. Which steps are computed is planned before the run; the"
+            " sliders for thresholds and skips have no effect then. 0: those sliders decide.",
             late=True,
         ),
         replace(named_knob(Planned, "fidelity"), late=True, advanced=True),
@@ -114,7 +114,7 @@ class Scope(Method):
         "max_skip": {
             "high": 12,
             "slider": True,
-            "tooltip": "Longest run of steps without computing, where the thresholds decide; 0 never skips.",
+            "tooltip": "Most steps skipped in a row, where the thresholds decide. 0 never skips.",
         },
         "warm_up": {"advanced": True},
         "tail": {"advanced": True},
@@ -122,8 +122,7 @@ class Scope(Method):
 
     tau_c: float = number(
         0.01,
-        "tau_c: below it the last velocity is reused as it is. Absolute; 0 takes it from the threshold dial. Paper:"
-        " 0.18.",
+        "tau_c: below it the last velocity is reused as it is. Absolute; 0 takes it from `threshold`. Paper: 0.18.",
         name="cache_threshold",
         high=10.0,
         decimals=0.001,
@@ -132,7 +131,7 @@ class Scope(Method):
     )
     tau_p: float = number(
         0.50,
-        "tau_p: below it the velocity is predicted. Absolute; 0 takes it from the threshold dial. Paper: 0.42.",
+        "tau_p: below it the velocity is predicted. Absolute; 0 takes it from `threshold`. Paper: 0.42.",
         name="predict_threshold",
         high=10.0,
         decimals=0.001,
@@ -141,8 +140,8 @@ class Scope(Method):
     )
     decay: float = number(
         0.75,
-        "How the accumulated change is scaled after a predicted step (predict_decay). 1 leaves it alone; see"
-        " decay_mode.",
+        "How the accumulated change is scaled after a predicted step (predict_decay). 1 leaves it alone;"
+        " see `decay_mode`.",
         above=0.0,
         most=1.0,
         low=0.05,
@@ -155,7 +154,7 @@ class Scope(Method):
     """lambda"""
     decay_mode: str = choice(
         "inverse",
-        "paper: multiply the accumulated change by decay after a prediction, as printed, which puts the next computed"
+        "paper: multiply the accumulated change by `decay` after a prediction, as printed, which puts the next computed"
         " step off. inverse: divide, which brings it closer, as the paper's text intends. none: neither.",
         DECAYS,
         advanced=True,
@@ -163,8 +162,8 @@ class Scope(Method):
     """docs/scope.md C4"""
     predictor: str = choice(
         "taylor1",
-        "How a skipped step's velocity is extrapolated. taylor1: a line (paper Eq. 6). taylor2_paper: Eq. 7 as printed."
-        " newton2: a parabola. ab2: momentum. hold: not at all. auto: whichever erred least so far.",
+        "How a skipped step's velocity is predicted. taylor1: a line (paper Eq. 6). taylor2_paper: Eq. 7 as printed."
+        " newton2: a parabola. ab2: momentum. hold: the last one stays. auto: whichever erred least so far.",
         [*PREDICTORS, AUTO],
         advanced=True,
     )

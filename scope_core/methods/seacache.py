@@ -43,12 +43,12 @@ class SeaCache(Method):
 
     threshold: float = number(
         0.25,
-        "Accumulated change of the denoised spectrum below which the residual is extrapolated. 0 never skips.",
+        "Accumulated change of the denoised spectrum below which the residual is predicted. 0 never skips.",
         usual="published is 0.25",
     )
     max_skips: int = count(2, "Most steps skipped in a row.", least=1, high=50, usual="published is 2")
     site: str = choice(
-        "residual", "What is extrapolated: the change across all blocks as published, or the velocity.", SITES[::-1]
+        "residual", "What is predicted: the change across all blocks as published, or the velocity.", SITES[::-1]
     )
 
     @property

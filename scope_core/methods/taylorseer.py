@@ -56,7 +56,12 @@ class TaylorSeer(Method):
     )
     """N"""
     order: int = count(
-        1, "Order of the forecast: 1 along a line, 2 along a parabola.", least=1, most=2, high=2, usual="published is 1"
+        1,
+        "Order of the prediction: 1 along a line, 2 along a parabola.",
+        least=1,
+        most=2,
+        high=2,
+        usual="published is 1",
     )
     first: int = count(
         1, "Steps computed at the start of every chunk.", least=1, high=100, usual="published are 1 and 3"
@@ -64,7 +69,7 @@ class TaylorSeer(Method):
     """E"""
     site: str = choice(
         "output",
-        "What is forecast: the velocity (Lite), or the change across all blocks, which is the sum of what the modules"
+        "What is predicted: the velocity (Lite), or the change across all blocks, which is the sum of what the modules"
         " add.",
         SITES,
     )

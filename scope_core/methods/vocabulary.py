@@ -33,7 +33,7 @@ RULES = {
     "border": ("b", "other prompts, weights or controls hold from here on"),
     "max_skip": ("h", "the longest allowed run of skipped steps was reached"),
     "planned": ("s", "the plan computes this step"),
-    "forecast": ("f", "the plan forecasts this step"),
+    "forecast": ("f", "the plan predicts this step"),
     "probe": ("x", "the sampler is not a known one: its first steps show how it goes"),
     "joint": ("j", "computed because another chunk needed it"),
 }

@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 LPIPS_BACKBONE = "alexnet-owt-7be5be79.pth"
+LPIPS_SOURCE = f"https://download.pytorch.org/models/{LPIPS_BACKBONE}"
 SSIM_WINDOW = 11
 """Pixels across."""
 METRICS = {
@@ -82,12 +83,12 @@ def lpips(backbones: Path) -> tuple[Callable[[Tensor, Tensor], Tensor] | None, s
     try:
         import lpips as package
     except ImportError:
-        return None, "LPIPS is not available: pip install lpips"
+        package = None
+    lacking = [] if package else ["install the package with ComfyUI's Python (python -m pip install lpips)"]
     if not (backbones / LPIPS_BACKBONE).exists():
-        return (
-            None,
-            f"LPIPS is not available: put {LPIPS_BACKBONE} (torchvision's AlexNet) into {Path(*backbones.parts[-2:])}",
-        )
+        lacking += [f"save {LPIPS_SOURCE} in the folder {Path(*backbones.parts[-2:])}"]
+    if lacking:
+        return None, f"LPIPS is not measured, the other figures are. To have it, {' and '.join(lacking)}, then restart."
     net = package.LPIPS(net="alex", pnet_rand=True, verbose=False)
     features = torch.load(backbones / LPIPS_BACKBONE, weights_only=True)
     layers = [parameter for part in net.net.children() for parameter in part.parameters()]

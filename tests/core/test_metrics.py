@@ -1,11 +1,23 @@
 """Metrics against values worked out by hand, and LPIPS with weights from a folder."""
 
 import math
+import sys
+import types
 
 import pytest
 import torch
 
-from scope_core.study.metrics import count_flops, drift, fidelity, latent_error, lpips, mean_psnr, psnr, ssim
+from scope_core.study.metrics import (
+    LPIPS_SOURCE,
+    count_flops,
+    drift,
+    fidelity,
+    latent_error,
+    lpips,
+    mean_psnr,
+    psnr,
+    ssim,
+)
 
 
 def test_psnr_and_drift_of_a_constant_offset():
@@ -37,9 +49,12 @@ def test_flops_of_a_matrix_product():
     assert count_flops(lambda: torch.ones(4, 8) @ torch.ones(8, 16)) == 2 * 4 * 8 * 16
 
 
-def test_lpips_says_what_is_missing(tmp_path):
+@pytest.mark.parametrize("package", [None, types.ModuleType("lpips")])
+def test_lpips_says_everything_that_is_missing_at_once(tmp_path, monkeypatch, package):
+    monkeypatch.setitem(sys.modules, "lpips", package)
     measure, why = lpips(tmp_path)
-    assert measure is None and ("pip install lpips" in why or tmp_path.name in why)
+    assert measure is None and f"{LPIPS_SOURCE} in the folder" in why and tmp_path.name in why
+    assert ("pip install lpips" in why) == (package is None)
 
 
 def test_fidelity_names_the_worst_frame_and_knows_equal_ones():

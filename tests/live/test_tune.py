@@ -272,6 +272,9 @@ def test_quality_compare_and_report(server, output):
     assert compare["psnr"] == pytest.approx(quality["metrics"]["psnr"]["per_frame"], abs=0.01)
     (page,) = output.rglob("made_*.md")
     assert page.read_text() == report["markdown"] and "SSIM" in report["markdown"]
+    drawn = next(output.rglob("made_*.html")).read_text()
+    assert drawn.count("<svg") == len(trace_of({"outputs": outputs})["segments"]) and "SSIM" in drawn
+    assert [Path(name).suffix for name in report["files"]] == [".html", ".md", ".json"]
     saved = json.loads(next(output.rglob("made_*.json")).read_text())
     assert saved["trace"] == trace_of({"outputs": outputs}) and saved["quality"] == quality
 
