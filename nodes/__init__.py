@@ -12,7 +12,7 @@ from .helios import HeliosScheduleNode
 from .loaders import LoadARModel, LoadDemo, LoadMagiVAE
 from .magi import MagiScheduleNode
 from .methods import ScopeSettings
-from .planning import plan_node
+from .planning import family_node, plan_node
 from .prompt import MagiPrompt
 from .quality import Compare, Quality
 from .report import SaveReport
@@ -38,7 +38,7 @@ for error in classes_under(Exception):
 
 class ScopeExtension(ComfyExtension):
     async def on_load(self) -> None:
-        routes.serve_plans(plan_node)
+        routes.serve_plans(plan_node, family_node)
         routes.serve_templates()
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:

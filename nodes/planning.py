@@ -412,3 +412,10 @@ def plan_node(node: str, graph: Graph, known: SignalMaps) -> dict[str, Any]:
     remarks = planner.remarks if kind in WITH_REMARKS else []
     said = dict.fromkeys([*planner.guesses, *remarks, *planner.notes])
     return {**result, "exact": not planner.guesses, "note": " ".join(f"{text[0].upper()}{text[1:]}." for text in said)}
+
+
+def family_node(node: str, graph: Graph, known: SignalMaps) -> dict[str, Any]:
+    """The family of the model of a sampler, whose defaults its untouched widgets take; empty where its file does not
+    tell one that shares its schedule node with others."""
+    told = Planner(graph, known).told(node, None)
+    return {"family": told.family.name if told else ""}

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from comfy_api.latest import io
 
-from ..scope_core import disk
+from ..scope_core import CAUSAL_WAN, disk
 from ..scope_core.loop.sample import Run
 from ..scope_core.loop.solver import SOLVERS
 from ..scope_core.loop.trace import Trace
@@ -29,9 +29,11 @@ SCHEDULES: dict[str, type[ScheduleNode]] = {
     node.define_schema().node_id: node for node in (ARScheduleNode, MagiScheduleNode, HeliosScheduleNode)
 }
 """Nodes that give a schedule."""
-USUAL = {name: node.family.defaults._asdict() for name, node in SCHEDULES.items()}
-"""What a sampler's widgets stand at, by the schedule node that is connected. The browser moves those that nobody has
-touched."""
+USUAL = {name: node.family.defaults._asdict() for name, node in SCHEDULES.items()} | {
+    CAUSAL_WAN.name: CAUSAL_WAN.defaults._asdict()
+}
+"""What a sampler's widgets stand at, by the schedule node that is connected, or the family of the model where that
+shares its schedule node with another. The browser moves those that nobody has touched."""
 
 
 def sampling_inputs(**link: bool) -> list[io.Input]:

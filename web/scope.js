@@ -98,7 +98,10 @@ onWidgetMove((node, widget) => WITH_PRESETS.includes(node.comfyClass) && keepInS
 
 const schedules = new ScheduleWatch(
   (sampler) => sourceOf(sampler, "schedule"),
-  (sampler, schedule) => change(sampler, followNode(sampler, schedule.comfyClass)),
+  (sampler, schedule) => {
+    change(sampler, followNode(sampler, schedule.comfyClass));
+    followModel(sampler);
+  },
 );
 
 registerNodes({
@@ -146,6 +149,13 @@ function attach(node, widget, name, minHeight, size) {
 
 function charts() {
   return nodesOfClass("SCOPE_TradeoffChart");
+}
+
+/** Where models of several families take the same schedule node, the model's file says which it is. @param {any} sampler */
+async function followModel(sampler) {
+  const { node, prompt } = promptOf(sampler);
+  const { family } = await post("/scope/family", { node, prompt });
+  change(sampler, followNode(sampler, family));
 }
 
 /** @param {any} node @param {string} [moved] The widget that was moved by hand. */

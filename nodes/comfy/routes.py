@@ -23,12 +23,18 @@ PACK = Path(__file__).parents[2]
 TEMPLATE_FILES = (".json", ".jpg")
 
 
-def serve_plans(plan: Callable[[str, Graph, SignalMaps], dict[str, Any]]) -> None:
-    """POST /scope/plan: the plan of a node of the graph in the browser. Touches no model."""
+Answer = Callable[[str, Graph, SignalMaps], dict[str, Any]]
+"""What is told of a node of a graph, with what earlier runs taught."""
+
+
+def serve_plans(plan: Answer, family: Answer) -> None:
+    """POST /scope/plan: the plan of a node of the graph in the browser; POST /scope/family: of which family the model
+    of a sampler is, where its file tells. Neither touches a model."""
     PromptServer.instance.routes.post("/scope/plan")(planning(plan))
+    PromptServer.instance.routes.post("/scope/family")(planning(family))
 
 
-def planning(plan: Callable[[str, Graph, SignalMaps], dict[str, Any]]) -> Handler:
+def planning(plan: Answer) -> Handler:
     """Answers requests {"node": id, "prompt": graph} with `plan(id, graph, known)`, and bad ones with a sentence. The
     work is done in threads of its own: the server's loop and its other threads never wait for it."""
     threads = ThreadPoolExecutor(AT_A_TIME, thread_name_prefix="scope-plan")

@@ -19,7 +19,7 @@ from scope_pack.nodes.comfy.graph import Graph
 from scope_pack.nodes.comfy.loading import complete_model, load_ar_model
 from scope_pack.nodes.comfy.sampling import VideoSampler, begin_trace, empty_latent, sample_video, unrolling_of
 from scope_pack.nodes.comfy.skyreels import Windows, frame_sampling, prepare
-from scope_pack.nodes.planning import plan_node
+from scope_pack.nodes.planning import family_node, plan_node
 from scope_pack.nodes.sampling import Request, render
 from scope_pack.nodes.schedule import ARScheduleNode, Sigmas
 from scope_pack.scope_core import CAUSAL_WAN, SKYREELS
@@ -400,10 +400,12 @@ def test_the_plan_of_a_graph_is_that_of_the_model_in_the_file(folder, tmp_path, 
     nodes["sampler"]["inputs"] |= {"cfg": 6.0, "shift": 8.0}
     assert "released with cfg 3 and shift 5" in plan_node("sampler", Graph.of(nodes), SignalMaps(tmp_path))["note"]
     wrong = graph("causal_wan_chunk_3_16.safetensors", {"chunk": 5})
+    assert family_node("sampler", Graph.of(wrong), SignalMaps(tmp_path)) == {"family": "causal_wan"}
     with pytest.raises(ScheduleError, match="set it to 3"):
         plan_node("sampler", Graph.of(wrong), SignalMaps(tmp_path))
     (folder / "torn.safetensors").write_bytes(b"nothing")
     for other in ("torn.safetensors", "not there.safetensors"):
+        assert family_node("sampler", Graph.of(graph(other, {})), SignalMaps(tmp_path)) == {"family": ""}
         made = plan_node("sampler", Graph.of(graph(other, {})), SignalMaps(tmp_path))
         assert len(made["trace"]["segments"][0]["steps"]) == 10, "as before: a window that is forwarded as a whole"
     folder_paths.filename_list_cache.clear()

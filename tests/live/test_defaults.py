@@ -4,7 +4,7 @@ import pytest
 from gestures import choose, connect, load, node_of, values
 from waits import wait_until_at_rest
 
-SKYREELS, MAGI = [50, 6, 8, "unipc"], [64, 7.5, 3, "euler"]
+SKYREELS, MAGI, CAUSAL_WAN = [50, 6, 8, "unipc"], [64, 7.5, 3, "euler"], [50, 3, 5, "unipc"]
 NAMES = ("steps", "cfg", "shift", "solver")
 AR_NODE, MAGI_NODE, SAMPLER = node_of("SCOPE_ARSchedule"), node_of("SCOPE_MagiSchedule"), node_of("SCOPE_Sampler")
 REROUTE = node_of("Reroute")
@@ -69,6 +69,21 @@ def test_untouched_widgets_follow_the_schedule(loose):
     connect(page, MAGI_NODE, REROUTE, "")
     assert values(page, SAMPLER, *NAMES) == MAGI
     assert not [problem for problem in page.problems if "scope" in problem.lower()]
+
+
+def test_where_a_schedule_is_for_models_of_two_families_the_model_decides(loose):
+    """What Python answers of a file of causal Wan is tested inside of ComfyUI."""
+    page = loose
+    page.route("**/scope/family", lambda route: route.fulfill(json={"family": "causal_wan"}))
+    try:
+        connect(page, AR_NODE, SAMPLER, "schedule")
+        assert values(page, SAMPLER, *NAMES) == CAUSAL_WAN
+    finally:
+        page.unroute("**/scope/family")
+    connect(page, MAGI_NODE, SAMPLER, "schedule")
+    assert values(page, SAMPLER, *NAMES) == MAGI
+    connect(page, AR_NODE, SAMPLER, "schedule")
+    assert values(page, SAMPLER, *NAMES) == SKYREELS
 
 
 def test_a_widget_that_was_changed_by_hand_holds_all_of_them(loose):

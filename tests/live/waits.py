@@ -7,7 +7,8 @@ COUNT_PLANS = """(() => {
     const ask = window.fetch
     window.plansUnderWay = 0
     window.fetch = async (...request) => {
-        if (!String(request[0]).endsWith("/scope/plan")) return ask(...request)
+        const url = String(request[0])
+        if (!["/scope/plan", "/scope/family"].some(route => url.endsWith(route))) return ask(...request)
         window.plansUnderWay++
         try {
             const answer = await ask(...request)

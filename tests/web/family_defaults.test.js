@@ -36,6 +36,14 @@ describe("followNode", () => {
     expect(followNode(sampler(50, 9), "SCOPE_MagiSchedule")).toEqual({});
   });
 
+  it("follows the family of a model that shares its schedule node with another", () => {
+    const causal = { steps: 50, cfg: 3, shift: 5, solver: "unipc" };
+    const node = sampler(50, null, { defaults: { ...DEFAULTS, causal_wan: causal } });
+    expect(followNode(node, "causal_wan")).toEqual({ cfg: 3, shift: 5 });
+    expect(followNode(node, "")).toEqual({});
+    expect(followNode(node, undefined)).toEqual({});
+  });
+
   it("does nothing where Python says no defaults", () => {
     expect(followNode(sampler(50, null, {}), "SCOPE_MagiSchedule")).toEqual({});
   });

@@ -6,25 +6,25 @@
  */
 
 /**
- * What has to change for untouched widgets to stand at the defaults of the connected schedule.
+ * What has to change for untouched widgets to stand at the defaults of the connected schedule or the model's family.
  *
- * @param {Record<string, Values>} defaults By class of the schedule node.
+ * @param {Record<string, Values>} defaults By class of the schedule node, or family.
  * @param {Values} values Of the widgets, without those that are fed by a link.
- * @param {string} scheduleClass
+ * @param {string} [kind] Class or family; nothing changes for others.
  * @returns {Values} New values of some widgets.
  */
-export function follow(defaults, values, scheduleClass) {
+export function follow(defaults, values, kind = "") {
   const isAt = (/** @type {Values} */ set) => Object.entries(set).every(([name, value]) => values[name] === value);
   const isUntouched = Object.values(defaults).some(isAt);
-  return isUntouched ? Object.fromEntries(Object.entries(defaults[scheduleClass] ?? {}).filter(([name, value]) => values[name] !== value)) : {};
+  return isUntouched ? Object.fromEntries(Object.entries(defaults[kind] ?? {}).filter(([name, value]) => values[name] !== value)) : {};
 }
 
-/** The same for a node. @param {any} node @param {string} scheduleClass */
-export function followNode({ constructor, widgets, inputs }, scheduleClass) {
+/** The same for a node. @param {any} node @param {string} [kind] */
+export function followNode({ constructor, widgets, inputs }, kind) {
   const isFed = (/** @type {string} */ name) => inputs.some((/** @type {any} */ { widget, link }) => widget?.name === name && link != null);
   const free = widgets.filter((/** @type {any} */ { name }) => !isFed(name));
   const values = Object.fromEntries(free.map((/** @type {any} */ { name, value }) => [name, value]));
-  return follow(constructor.nodeData.input.optional.schedule[1].defaults ?? {}, values, scheduleClass);
+  return follow(constructor.nodeData.input.optional.schedule[1].defaults ?? {}, values, kind);
 }
 
 /** Notices the schedules that a person connects. What happens to the nodes in one go, as when a workflow is loaded, is judged together. */
