@@ -5,9 +5,12 @@ from types import SimpleNamespace
 import comfy.lora
 import comfy.ops
 import comfy.samplers
+import comfy_extras.nodes_post_processing  # noqa: F401 (nodes_latent cannot be imported before it)
 import pytest
 import torch
+from comfy_extras.nodes_latent import LatentCutToBatch
 from diffusers import AutoencoderKLWan, HeliosPipeline, HeliosScheduler, HeliosTransformer3DModel
+from nodes import VAEDecode
 from safetensors.torch import save_file
 from scope_pack.nodes import sampling
 from scope_pack.nodes.comfy import segments
@@ -161,6 +164,16 @@ def test_every_signal_sees_the_model(model, signal):
     settings = Settings(Scope(tau_c=0.3, tau_p=5.0, predictor="taylor1", signal=signal), Gate(2, 1, 0))
     made, trace = ours(model, 1, settings=settings, steps=8)
     assert torch.isfinite(made["samples"]).all() and trace.totals["computed"] < 8
+
+
+def test_latents_without_segments_are_decoded_in_nines_by_nodes_of_the_host(pipe, model):
+    """As the help pages say: Cut Latent to Batch, then VAE Decode."""
+    made, _ = ours(model, 2)
+    (cut,) = LatentCutToBatch.execute({"samples": made["samples"]}, "t", CHUNK).args
+    decoded = VAEDecode().decode(VAE(pipe), cut)[0]
+    assert torch.allclose(decoded, segments.decode(VAE(pipe), made), atol=1e-6)
+    whole = VAEDecode().decode(VAE(pipe), {"samples": made["samples"]})[0]
+    assert len(whole) != len(decoded)
 
 
 def test_a_part_of_a_chunk_is_cut_off_after_it_was_decoded(pipe, model):
