@@ -79,7 +79,7 @@ MAGI_ROWS = {
     "SCOPE-fast": {"preset": "paper_magi_fast"},
     **OURS,
 }
-HELIOS_ROWS = {
+ROWS_WITHOUT_THRESHOLDS = {
     "Original": {"preset": "off"},
     "TaylorSeer-slow": {"settings": {"method": "taylorseer", "method.interval": 3, "method.site": "residual"}},
     "TaylorSeer-fast": {"settings": {"method": "taylorseer", "method.preset": "Wan, every 5"}},
@@ -88,12 +88,13 @@ HELIOS_ROWS = {
 ROWS: dict[str, dict[str, dict[str, Any]]] = {
     "skyreels": SKYREELS_ROWS,
     "magi": MAGI_ROWS,
-    "helios": HELIOS_ROWS,
-    "causal_wan": HELIOS_ROWS,
+    "helios": ROWS_WITHOUT_THRESHOLDS,
+    "causal_wan": ROWS_WITHOUT_THRESHOLDS,
+    "wan": ROWS_WITHOUT_THRESHOLDS,
+    "wan22_5b": ROWS_WITHOUT_THRESHOLDS,
     "demo": SKYREELS_ROWS,
 }
-"""The paper's Table 1 by model, of Helios and causal Wan, which it does not have, the methods without thresholds, and
-our presets: `preset` of SCOPE Sampler, or the inputs of a SCOPE Settings node that are not at their defaults."""
+"""The paper's Table 1 by model, of models that it does not have the methods without thresholds, and our presets: `preset` of SCOPE Sampler, or the inputs of a SCOPE Settings node that are not at their defaults."""
 
 NEGATIVE = (
     "色调艳丽，过曝，静态，细节模糊不清，字幕，风格，作品，画作，画面，静止，整体发灰，最差质量，低质量，JPEG压缩残留，"
@@ -110,6 +111,10 @@ HELIOS_NEGATIVE = (
 """That of the Helios release."""
 UNFIT = '<>:"/\\|?*' if os.name == "nt" else "/"
 """Characters that a file name cannot hold here."""
+
+
+LINKS = {"model": ["model", 0], "positive": ["positive", 0], "negative": ["negative", 0]}
+"""Of the sampler, where the graph of a model does not have others."""
 
 
 class Files(NamedTuple):
@@ -141,18 +146,7 @@ def skyreels(text: str, files: Files) -> Graph:
                 "vae": ["vae", 0],
             },
         ),
-        "sampler": (
-            "SCOPE_Sampler",
-            {
-                "model": ["model", 0],
-                "positive": ["positive", 0],
-                "negative": ["negative", 0],
-                "steps": 50,
-                "cfg": 6.0,
-                "shift": 8.0,
-                "solver": "unipc",
-            },
-        ),
+        "sampler": ("SCOPE_Sampler", {"steps": 50, "cfg": 6.0, "shift": 8.0, "solver": "unipc"}),
         "decode": ("VAEDecode", {"vae": ["vae", 0]}),
     }
 
@@ -166,6 +160,28 @@ def causal_wan(text: str, files: Files) -> Graph:
         "schedule": ("SCOPE_ARSchedule", size),
         "sampler": (kind, {**sampling, "cfg": 3.0, "shift": 5.0}),
         "video": ("CreateVideo", {"fps": 16.0}),
+    }
+
+
+def wan(text: str, files: Files) -> Graph:
+    """Wan 2.1 T2V 1.3B as released: 81 frames of 480x832, all of them together."""
+    graph = skyreels(text, files)
+    del graph["schedule"]
+    return graph | {
+        "model": ("UNETLoader", {"unet_name": files.model}),
+        "latent": ("EmptyHunyuanLatentVideo", {"width": 832, "height": 480, "length": 81}),
+        "video": ("CreateVideo", {"fps": 16.0}),
+    }
+
+
+def wan22_5b(text: str, files: Files) -> Graph:
+    """Wan 2.2 TI2V 5B as released: 121 frames of 704x1280 from text alone, all of them together."""
+    graph = wan(text, files)
+    kind, sampling = graph["sampler"]
+    return graph | {
+        "latent": ("Wan22ImageToVideoLatent", {"vae": ["vae", 0], "width": 1280, "height": 704, "length": 121}),
+        "sampler": (kind, {**sampling, "cfg": 5.0, "shift": 5.0}),
+        "video": ("CreateVideo", {"fps": 24.0}),
     }
 
 
@@ -184,7 +200,6 @@ def magi(text: str, files: Files) -> Graph:
         "sampler": (
             "SCOPE_Sampler",
             {
-                "model": ["model", 0],
                 "positive": ["prompt", 0],
                 "negative": ["prompt", 1],
                 "steps": 64,
@@ -206,18 +221,7 @@ def helios(text: str, files: Files) -> Graph:
         "positive": ("CLIPTextEncode", {"clip": ["clip", 0], "text": text}),
         "negative": ("CLIPTextEncode", {"clip": ["clip", 0], "text": HELIOS_NEGATIVE}),
         "schedule": ("SCOPE_HeliosSchedule", {"width": 640, "height": 384, "length": 132}),
-        "sampler": (
-            "SCOPE_Sampler",
-            {
-                "model": ["model", 0],
-                "positive": ["positive", 0],
-                "negative": ["negative", 0],
-                "steps": 50,
-                "cfg": 5.0,
-                "shift": 0.0,
-                "solver": "unipc",
-            },
-        ),
+        "sampler": ("SCOPE_Sampler", {"steps": 50, "cfg": 5.0, "shift": 0.0, "solver": "unipc"}),
         "decode": ("SCOPE_DecodeSegments", {"vae": ["vae", 0]}),
     }
 
@@ -232,18 +236,7 @@ def demo(text: str, files: None) -> Graph:
             "SCOPE_ARSchedule",
             {"width": 128, "height": 128, "length": 61, "window": 61, "chunk": 1, "ar_step": 5},
         ),
-        "sampler": (
-            "SCOPE_Sampler",
-            {
-                "model": ["demo", 0],
-                "positive": ["positive", 0],
-                "negative": ["negative", 0],
-                "steps": 50,
-                "cfg": 2.5,
-                "shift": 8.0,
-                "solver": "unipc",
-            },
-        ),
+        "sampler": ("SCOPE_Sampler", {"model": ["demo", 0], "steps": 50, "cfg": 2.5, "shift": 8.0, "solver": "unipc"}),
         "decode": ("VAEDecode", {"vae": ["demo", 2]}),
     }
 
@@ -252,9 +245,12 @@ class Model(NamedTuple):
     graph: Callable[[str, Files | None], Graph]
     files: Files | None
     example: str
-    """Workflow that tells where these files are downloaded."""
+    """Workflow that tells where these files are downloaded,"""
+    more: tuple[dict[str, str], ...] = ()
+    """and those that it does not have."""
 
 
+WAN22 = "https://huggingface.co/Comfy-Org/Wan_2.2_ComfyUI_Repackaged/resolve/main/split_files"
 MODELS = {
     "demo": Model(demo, None, "01_demo_text_to_video"),
     "skyreels": Model(
@@ -272,6 +268,23 @@ MODELS = {
             "causal_wan_1.3b_chunk3.safetensors", "umt5_xxl_fp8_e4m3fn_scaled.safetensors", "wan_2.1_vae.safetensors"
         ),
         "15_causal_wan_text_to_video",
+    ),
+    "wan": Model(
+        wan,
+        Files("wan2.1_t2v_1.3B_fp16.safetensors", "umt5_xxl_fp8_e4m3fn_scaled.safetensors", "wan_2.1_vae.safetensors"),
+        "13_wan_text_to_video",
+    ),
+    "wan22_5b": Model(
+        wan22_5b,
+        Files("wan2.2_ti2v_5B_fp16.safetensors", "umt5_xxl_fp8_e4m3fn_scaled.safetensors", "wan2.2_vae.safetensors"),
+        "13_wan_text_to_video",
+        tuple(
+            {"name": name, "url": f"{WAN22}/{directory}/{name}", "directory": directory}
+            for directory, name in (
+                ("diffusion_models", "wan2.2_ti2v_5B_fp16.safetensors"),
+                ("vae", "wan2.2_vae.safetensors"),
+            )
+        ),
     ),
     "magi": Model(
         magi,
@@ -395,12 +408,9 @@ def render(options: argparse.Namespace) -> None:
                 set_widget(change, made)
             return made
 
-        require_models(
-            json.loads((FOLDER / f"{model.example}.json").read_text(encoding="utf-8")),
-            prompt(rows[0], "", 0),
-            host,
-            server,
-        )
+        example = json.loads((FOLDER / f"{model.example}.json").read_text(encoding="utf-8"))
+        example["nodes"].append({"properties": {"models": model.more}})
+        require_models(example, prompt(rows[0], "", 0), host, server)
         for row in rows:
             (options.out / row).mkdir(exist_ok=True)
             keep_settings(
@@ -482,12 +492,10 @@ def read_prompts(prompts: Path, names: Path | None, samples: int, limit: int | N
 def complete(graph: Graph, row: dict[str, Any], seed: int) -> Graph:
     """The graph with the row's settings and what all models have in common."""
     kind, inputs = graph["sampler"]
-    inputs = inputs | {
-        "seed": seed,
-        "schedule": ["schedule", 0],
-        "latent": ["schedule", 1],
-        "preset": row.get("preset", "off"),
-    }
+    inputs = LINKS | inputs | {"seed": seed, "preset": row.get("preset", "off")}
+    inputs |= (
+        {"schedule": ["schedule", 0], "latent": ["schedule", 1]} if "schedule" in graph else {"latent": ["latent", 0]}
+    )
     settings: Graph = {}
     if "settings" in row:
         settings["settings"] = ("SCOPE_Settings", row["settings"])

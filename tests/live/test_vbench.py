@@ -14,6 +14,13 @@ import pytest
 from workflows import vbench
 from workflows.graph import WorkflowError
 
+MISSING = (
+    ("skyreels", "wan_2.1_vae.safetensors"),
+    ("magi", "model-00002-of-00002.safetensors"),
+    ("wan", "wan2.1_t2v_1.3B_fp16.safetensors"),
+    ("wan22_5b", "wan2.2_vae.safetensors"),
+)
+"""Models, and one of the files that each of them lacks."""
 QUICK = ["--set", "schedule.length=13", "--set", "sampler.steps=16", "--set", "schedule.ar_step=0"]
 
 
@@ -123,7 +130,7 @@ def test_unknown_rows_and_missing_files_are_named(render, host, server, monkeypa
     assert status == 1 and "Original" in printed
     running = SimpleNamespace(root=host.root, models=host.models, serve=lambda **options: nullcontext(server))
     monkeypatch.setattr(vbench, "find_or_build", lambda _: running)
-    for model, file in (("skyreels", "wan_2.1_vae.safetensors"), ("magi", "model-00002-of-00002.safetensors")):
+    for model, file in MISSING:
         status, printed = render(["a boat"], "--rows", "Original", model=model)
         assert status == 1 and file in printed and "huggingface.co" in printed
 
