@@ -22,7 +22,6 @@ from ...scope_core.families.skyreels import (
     CONDITION_NOISE,
     OVERLAP,
     SKYREELS,
-    STRIDE,
     WINDOW,
     Term,
     snap_length,
@@ -31,6 +30,7 @@ from ...scope_core.families.skyreels import (
 from ...scope_core.loop.residuals import BlockPass
 from ...scope_core.networks.attention import block_causal
 from ...scope_core.schedule import ARSchedule, Family, ScheduleError
+from ...scope_core.schedule.ar import STRIDE
 from .families import MODEL_FAMILY, MODEL_NAME, HostFamily, check_flow, register
 from .unrolling import Bridge, Unrolling, check_frames
 

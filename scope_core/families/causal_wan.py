@@ -25,8 +25,6 @@ from ..schedule.columns import active_columns
 from ..schedule.levels import LEVELS, below_one, shifted, single, timesteps
 from ..signals import Features, SignalError
 
-STRIDE = 4
-"""Pixel frames per latent frame of the Wan VAE, except the first, which holds one."""
 EXACT_POSITIONS = 256
 """Latent frames whose numbers bf16 holds, in which hosts may compute the rotary embedding."""
 
@@ -160,12 +158,6 @@ class CausalWan(Family):
     def columns(self, segment: Segment, selective: str, *, causal: bool) -> list[slice]:
         """The chunk that advances; those before it are known by their keys and values."""
         return active_columns(segment)
-
-    def latent_frames(self, pixels: int) -> int:
-        return -(-(pixels - 1) // STRIDE) + 1
-
-    def pixel_frames(self, latents: int) -> int:
-        return (latents - 1) * STRIDE + 1
 
     def levels(self) -> np.ndarray:
         """Every timestep, for they are whole numbers."""

@@ -18,8 +18,6 @@ from ..schedule import ARSchedule, Defaults, Family, ScheduleError, Segment, Ste
 from ..schedule.ar import falling, some_of
 from ..signals import Features
 
-STRIDE = 4
-"""Pixel frames per latent frame of most video autoencoders, except the first, which holds one."""
 TRAINED = 1000
 """Noise levels that the models were trained on, of which schedulers choose."""
 
@@ -70,12 +68,6 @@ class Flow(Family):
 
     def columns(self, segment: Segment, selective: str, *, causal: bool) -> list[slice]:
         return [slice(0, segment.frames)] * segment.rows
-
-    def latent_frames(self, pixels: int) -> int:
-        return -(-(pixels - 1) // STRIDE) + 1
-
-    def pixel_frames(self, latents: int) -> int:
-        return (latents - 1) * STRIDE + 1
 
     def levels(self) -> np.ndarray:
         """The trained ones at the usual shift."""

@@ -14,12 +14,11 @@ from torch import Tensor
 from ..loop.residuals import BlockPass
 from ..loop.rollout import Field
 from ..schedule import ARSchedule, Defaults, Family, ScheduleError, Segment, Step, Unit
+from ..schedule.ar import STRIDE
 from ..schedule.columns import window_columns
 from ..schedule.levels import LEVELS, below_one, shifted, single, timesteps
 from ..signals import Features, SignalError
 
-STRIDE = 4
-"""Pixel frames per latent frame of the Wan VAE, except the first, which holds one."""
 WINDOW, OVERLAP = 25, 5
 """Latent frames that the released 540P models see at once, and that a segment takes over from the one before it."""
 WINDOW_720P, SIZE_720P = 31, 1280 * 720
@@ -92,12 +91,6 @@ class SkyReels(Family):
 
     def columns(self, segment: Segment, selective: str, *, causal: bool) -> list[slice]:
         return window_columns(segment, selective, causal=causal)
-
-    def latent_frames(self, pixels: int) -> int:
-        return -(-(pixels - 1) // STRIDE) + 1
-
-    def pixel_frames(self, latents: int) -> int:
-        return (latents - 1) * STRIDE + 1
 
     def levels(self) -> np.ndarray:
         """Every timestep, for they are whole numbers."""

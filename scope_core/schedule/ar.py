@@ -24,6 +24,8 @@ class ScheduleError(ValueError):
     """A schedule that cannot be sampled. The message names the value, the allowed range and the way out."""
 
 
+STRIDE = 4
+"""Pixel frames per latent frame of most video autoencoders, except the first, which holds one."""
 SHIFTS = 0.01, 1000.0
 """Beyond, almost all steps would fall on one noise level."""
 
@@ -139,13 +141,13 @@ class Family(ABC):
         another layout cannot be reused."""
         return list(columns)
 
-    @abstractmethod
     def latent_frames(self, pixels: int) -> int:
         """Latent frames that hold a number of pixel frames, rounded up."""
+        return -(-(pixels - 1) // STRIDE) + 1
 
-    @abstractmethod
     def pixel_frames(self, latents: int) -> int:
         """Pixel frames that a number of latent frames decodes to."""
+        return (latents - 1) * STRIDE + 1
 
     @abstractmethod
     def levels(self) -> np.ndarray:

@@ -10,7 +10,6 @@ import pytest
 import torch
 from comfy_extras.nodes_latent import LatentCutToBatch
 from diffusers import AutoencoderKLWan, HeliosPipeline, HeliosScheduler, HeliosTransformer3DModel
-from nodes import VAEDecode
 from safetensors.torch import save_file
 from scope_pack.nodes import sampling
 from scope_pack.nodes.comfy import segments
@@ -33,6 +32,8 @@ from scope_pack.scope_core.networks.skyreels_keys import official_key
 from scope_pack.scope_core.schedule import ScheduleError
 from scope_pack.scope_core.settings import PRESETS, Settings
 from scope_pack.scope_core.signals.maps import SignalMaps
+
+from nodes import VAEDecode
 
 LATENTS, PIXELS = 2e-5, 1e-4
 """Largest differences to the pipeline."""
