@@ -18,15 +18,7 @@ import torch
 from comfy.ldm.wan.model import WanModel, sinusoidal_embedding_1d
 from torch import Tensor
 
-from ...scope_core.families.skyreels import (
-    CONDITION_NOISE,
-    OVERLAP,
-    SKYREELS,
-    WINDOW,
-    Term,
-    snap_length,
-    timesteps,
-)
+from ...scope_core.families.skyreels import CONDITION_NOISE, OVERLAP, SKYREELS, WINDOW, Term, snap_length, timesteps
 from ...scope_core.loop.residuals import BlockPass
 from ...scope_core.networks.attention import block_causal
 from ...scope_core.schedule import ARSchedule, Family, ScheduleError

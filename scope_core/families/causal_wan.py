@@ -22,7 +22,7 @@ from ..networks.chunk_cache import ChunkCache
 from ..networks.wan import WanTransformer
 from ..schedule import ARSchedule, Defaults, Family, ScheduleError, Segment, Step, Unit
 from ..schedule.columns import active_columns
-from ..schedule.levels import LEVELS, below_one, shifted, single, timesteps
+from ..schedule.levels import WholeTimesteps, shifted, timesteps
 from ..signals import Features, SignalError
 
 EXACT_POSITIONS = 256
@@ -98,7 +98,7 @@ def few_steps(path: str) -> str:
     )
 
 
-class CausalWan(Family):
+class CausalWan(WholeTimesteps):
     name = "causal_wan"
     title = "Causal Wan"
     architecture = "Wan"
@@ -147,24 +147,9 @@ class CausalWan(Family):
             raise ScheduleError(f"sigma table {table!r} is unknown; use {' or '.join(map(repr, self.tables))}")
         return np.append(shifted(steps, shift), 0.0)
 
-    def given(self, levels: np.ndarray) -> np.ndarray:
-        """The network knows timesteps below 1000, so levels below 1."""
-        return below_one(levels)
-
-    def single(self, levels: np.ndarray) -> np.ndarray:
-        """By a last digit more or less where plain rounding would cross a whole timestep."""
-        return single(levels)
-
     def columns(self, segment: Segment, selective: str, *, causal: bool) -> list[slice]:
         """The chunk that advances; those before it are known by their keys and values."""
         return active_columns(segment)
-
-    def levels(self) -> np.ndarray:
-        """Every timestep, for they are whole numbers."""
-        return np.arange(LEVELS) / LEVELS
-
-    def place(self, schedule: ARSchedule) -> tuple[np.ndarray, bool]:
-        return timesteps(schedule.sigmas[:-1]).astype(int), True
 
     def warnings(self, schedule: ARSchedule, selective: str, solver: str) -> list[str]:
         if schedule.frames <= EXACT_POSITIONS:

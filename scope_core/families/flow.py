@@ -73,10 +73,6 @@ class Flow(Family):
         """The trained ones at the usual shift."""
         return trained(self.defaults.shift)
 
-    def place(self, schedule: ARSchedule) -> tuple[np.ndarray, bool]:
-        distance = np.abs(self.levels()[:, None] - schedule.sigmas[None, :-1])
-        return distance.argmin(0), bool(distance.min(0).max() < 1e-6)
-
 
 FLOW = Flow()
 

@@ -108,10 +108,6 @@ class Helios(Family):
         """A fine grid that has the levels of all usual numbers of steps at the released size."""
         return self.sigmas(MAPPED_STEPS, shift_of(TOKENS), self.tables[0])[:-1]
 
-    def place(self, schedule: ARSchedule) -> tuple[np.ndarray, bool]:
-        distance = np.abs(self.levels()[:, None] - schedule.sigmas[None, :-1])
-        return distance.argmin(0), bool(distance.min(0).max() < 1e-6)
-
 
 HELIOS = Helios()
 

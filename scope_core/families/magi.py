@@ -172,10 +172,6 @@ class Magi(Family):
         """A fine grid that has the levels of all usual numbers of steps."""
         return self.sigmas(MAPPED_STEPS, self.defaults.shift, self.tables[0])[:-1]
 
-    def place(self, schedule: ARSchedule) -> tuple[np.ndarray, bool]:
-        distance = np.abs(self.levels()[:, None] - schedule.sigmas[None, :-1])
-        return distance.argmin(0), bool(distance.min(0).max() < 1e-6)
-
     def told(self, schedule: ARSchedule) -> str:
         """A distilled model is told its number of steps."""
         return str(schedule.steps)

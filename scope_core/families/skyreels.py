@@ -16,7 +16,7 @@ from ..loop.rollout import Field
 from ..schedule import ARSchedule, Defaults, Family, ScheduleError, Segment, Step, Unit
 from ..schedule.ar import STRIDE
 from ..schedule.columns import window_columns
-from ..schedule.levels import LEVELS, below_one, shifted, single, timesteps
+from ..schedule.levels import WholeTimesteps, shifted, timesteps
 from ..signals import Features, SignalError
 
 WINDOW, OVERLAP = 25, 5
@@ -29,7 +29,7 @@ SEED_STEP = 7919
 """Between the seeds of the conditioning noise of segments."""
 
 
-class SkyReels(Family):
+class SkyReels(WholeTimesteps):
     name = "skyreels"
     title = "SkyReels-V2"
     architecture = "Wan"
@@ -81,23 +81,8 @@ class SkyReels(Family):
         sigma[0] = np.float32(min(sigma[0], 1 - 1e-6))
         return np.append(sigma, 0.0)
 
-    def given(self, levels: np.ndarray) -> np.ndarray:
-        """The network knows timesteps below 1000, so levels below 1."""
-        return below_one(levels)
-
-    def single(self, levels: np.ndarray) -> np.ndarray:
-        """By a last digit more or less where plain rounding would cross a whole timestep."""
-        return single(levels)
-
     def columns(self, segment: Segment, selective: str, *, causal: bool) -> list[slice]:
         return window_columns(segment, selective, causal=causal)
-
-    def levels(self) -> np.ndarray:
-        """Every timestep, for they are whole numbers."""
-        return np.arange(LEVELS) / LEVELS
-
-    def place(self, schedule: ARSchedule) -> tuple[np.ndarray, bool]:
-        return timesteps(schedule.sigmas[:-1]).astype(int), True
 
     def warnings(self, schedule: ARSchedule, selective: str, solver: str) -> list[str]:
         found = []

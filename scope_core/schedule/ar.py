@@ -153,9 +153,10 @@ class Family(ABC):
     def levels(self) -> np.ndarray:
         """Noise levels of a map of its signals (`signals.maps`), which answers for every number of steps."""
 
-    @abstractmethod
     def place(self, schedule: ARSchedule) -> tuple[np.ndarray, bool]:
         """Where in `levels` those before each own step of a schedule are [S], and whether they are exactly there."""
+        distance = np.abs(self.levels()[:, None] - schedule.sigmas[None, :-1])
+        return distance.argmin(0), bool(distance.min(0).max() < 1e-6)
 
     def told(self, schedule: ARSchedule) -> str:
         """What the network is told of a schedule beside the noise level, so that a map holds for that alone; empty

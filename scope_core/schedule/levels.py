@@ -3,6 +3,8 @@ whole timesteps."""
 
 import numpy as np
 
+from .ar import ARSchedule, Family
+
 LEVELS = 1000
 """Timesteps that a network knows."""
 HIGHEST = float(np.float32(0.999))
@@ -20,16 +22,24 @@ def timesteps(sigma: np.ndarray) -> np.ndarray:
     return np.minimum(np.floor(LEVELS * sigma), LEVELS - 1)
 
 
-def below_one(levels: np.ndarray) -> np.ndarray:
-    """Noise levels of somebody else's scheduler, the first of them moved below 1, which these networks do not know."""
-    if levels[0] > 1 - 1e-6:
-        levels[0] = max(1 - 1e-4, (1 + levels[1]) / 2)
-    return levels
+class WholeTimesteps(Family):
+    """A family whose network is told whole timesteps below LEVELS."""
 
+    def given(self, levels: np.ndarray) -> np.ndarray:
+        """The first of them moved below 1, which the network does not know."""
+        if levels[0] > 1 - 1e-6:
+            levels[0] = max(1 - 1e-4, (1 + levels[1]) / 2)
+        return levels
 
-def single(levels: np.ndarray) -> np.ndarray:
-    """Noise levels in single precision, by a last digit more or less where plain rounding would cross a whole
-    timestep."""
-    rounded = levels.astype(np.float32)
-    moved = np.floor(LEVELS * rounded.astype(float)) - np.floor(LEVELS * levels)
-    return np.where(moved == 0, rounded, np.nextafter(rounded, -np.sign(moved).astype(np.float32)))
+    def single(self, levels: np.ndarray) -> np.ndarray:
+        """By a last digit more or less where plain rounding would cross a whole timestep."""
+        rounded = levels.astype(np.float32)
+        moved = np.floor(LEVELS * rounded.astype(float)) - np.floor(LEVELS * levels)
+        return np.where(moved == 0, rounded, np.nextafter(rounded, -np.sign(moved).astype(np.float32)))
+
+    def levels(self) -> np.ndarray:
+        """Every timestep."""
+        return np.arange(LEVELS) / LEVELS
+
+    def place(self, schedule: ARSchedule) -> tuple[np.ndarray, bool]:
+        return timesteps(schedule.sigmas[:-1]).astype(int), True

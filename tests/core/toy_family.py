@@ -53,10 +53,6 @@ class Toy(Family):
     def levels(self):
         return self.sigmas(240, self.defaults.shift, self.tables[0])[:-1]
 
-    def place(self, schedule):
-        distance = np.abs(self.levels()[:, None] - schedule.sigmas[None, :-1])
-        return distance.argmin(0), bool(distance.min(0).max() < 1e-6)
-
 
 class ToyByChunk(Toy):
     """Chunks are forwarded one by one, and only those that need it."""
