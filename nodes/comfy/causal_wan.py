@@ -26,7 +26,7 @@ from ...scope_core.networks.skyreels_keys import NotARVideoModelError
 from ...scope_core.schedule import ARSchedule, ScheduleError
 from .families import MODEL_FAMILY, HostFamily, register
 from .skyreels import FrameSampling, HostWan, Windows, frame_sampling, prepare
-from .unrolling import Unrolling, check_frames
+from .unrolling import Unrolling
 
 KEY = "scope_trained"
 """Attachment of a MODEL: what it was trained with."""
@@ -159,16 +159,17 @@ class Chunks(Unrolling):
         shift = CAUSAL_WAN.defaults.shift if shift is None else shift
         return CAUSAL_WAN.schedule(frames, steps, self.trained.chunk, prefix, shift, levels=levels)
 
-    def whole(self, frames: int) -> int:
-        return -(-frames // self.trained.chunk) * self.trained.chunk
+    @property
+    def chunk(self) -> int:  # type: ignore[override]  # of this model
+        return self.trained.chunk
 
     def check_size(self, latent: Tensor) -> None:
-        if latent.shape[2] % self.trained.chunk:
+        if latent.shape[2] % self.chunk:
             raise ScheduleError(
-                f"the video has {latent.shape[2]} latent frames, and this model makes chunks of {self.trained.chunk};"
+                f"the video has {latent.shape[2]} latent frames, and this model makes chunks of {self.chunk};"
                 f" give it an empty latent of {self.whole(latent.shape[2])}"
             )
-        check_frames("start", self.start, latent)
+        super().check_size(latent)
 
 
 def chunks(trained: Trained, given: Windows | None) -> Chunks:

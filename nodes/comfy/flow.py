@@ -67,9 +67,6 @@ class Whole(Unrolling):
         """A shift of 0 is the MODEL's own, for which the usual one stands until it is known."""
         return FLOW.schedule(frames, steps, shift or FLOW.defaults.shift, levels)
 
-    def whole(self, frames: int) -> int:
-        return frames
-
     def guesses(self, shift: float, changing: bool) -> list[str]:
         found = [] if shift else [f"shift 0 is the MODEL's own, not known yet; {FLOW.defaults.shift:g} is assumed"]
         if changing:

@@ -40,7 +40,7 @@ from ...scope_core.networks.skyreels_keys import HEAD_WIDTH
 from ...scope_core.schedule import ARSchedule, ScheduleError
 from .families import HostFamily, register
 from .skyreels import wrap_blocks
-from .unrolling import Unrolling, check_frames
+from .unrolling import Unrolling
 
 KEY = "scope_history"
 HISTORY_SHARE = 0.28
@@ -281,6 +281,9 @@ class Chunks(Unrolling):
 
     family = HELIOS
     node = "Helios Schedule"
+    chunk = CHUNK
+    patch = 2
+    start_input = "images"
 
     tokens: int = TOKENS
     """Of a chunk."""
@@ -295,22 +298,6 @@ class Chunks(Unrolling):
         self, frames: int, steps: int, shift: float | None = None, levels: tuple[float, ...] | None = None
     ) -> ARSchedule:
         return HELIOS.schedule(frames, steps, shift or 0.0, self.tokens, self.time_shift, levels)
-
-    def whole(self, frames: int) -> int:
-        return -(-frames // CHUNK) * CHUNK
-
-    def check_size(self, latent: Tensor) -> None:
-        if latent.shape[2] % CHUNK:
-            raise ScheduleError(
-                f"the video has {latent.shape[2]} latent frames, and a chunk of Helios has {CHUNK}; connect the latent"
-                f" of Helios Schedule, which has whole chunks, or one of {self.whole(latent.shape[2])}"
-            )
-        if any(side % 2 for side in latent.shape[3:]):
-            raise ScheduleError(
-                f"the video is {latent.shape[4]} x {latent.shape[3]} in latent pixels, and Helios puts 2 x 2 of them"
-                " together; choose a width and a height that are multiples of 16 pixels"
-            )
-        check_frames("images", self.start, latent)
 
     def sized(self, latent: Tensor) -> "Chunks":
         return replace(self, tokens=CHUNK * (latent.shape[3] // 2) * (latent.shape[4] // 2))

@@ -32,7 +32,7 @@ from ...scope_core.networks.compression import Compression
 from ...scope_core.networks.magi import Fp8Linear, MagiConfig, MagiTransformer, forward_bytes, kv_bytes
 from ...scope_core.schedule import ARSchedule, ScheduleError
 from .families import HostFamily, register
-from .unrolling import Unrolling, check_frames
+from .unrolling import Unrolling
 
 KEY = "scope_chunks"
 GRID = MAPPED_STEPS
@@ -403,6 +403,8 @@ class ChunkWindow(Unrolling):
 
     family = MAGI
     node = "MAGI-1 Schedule"
+    chunk = CHUNK
+    patch = 2
 
     window: int = 4
     """Chunks in the works at a time."""
@@ -423,22 +425,6 @@ class ChunkWindow(Unrolling):
         prefix = 0 if self.start is None else self.start.shape[2]
         shift = MAGI.defaults.shift if shift is None else shift
         return MAGI.schedule(frames, steps, self.window, prefix, self.reach, self.table, shift, levels)
-
-    def whole(self, frames: int) -> int:
-        return -(-frames // CHUNK) * CHUNK
-
-    def check_size(self, latent: Tensor) -> None:
-        if latent.shape[2] % CHUNK:
-            raise ScheduleError(
-                f"the video has {latent.shape[2]} latent frames, and a chunk of MAGI-1 has {CHUNK}; connect the latent"
-                f" of MAGI-1 Schedule, which has whole chunks, or one of {self.whole(latent.shape[2])}"
-            )
-        if any(side % 2 for side in latent.shape[3:]):
-            raise ScheduleError(
-                f"the video is {latent.shape[4]} x {latent.shape[3]} in latent pixels, and MAGI-1 puts 2 x 2 of them"
-                " together; choose a width and a height that are multiples of 16 pixels"
-            )
-        check_frames("start", self.start, latent)
 
     def preview_vae(self) -> Any:
         return self.vae

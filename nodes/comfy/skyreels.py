@@ -24,7 +24,7 @@ from ...scope_core.networks.attention import block_causal
 from ...scope_core.schedule import ARSchedule, Family, ScheduleError
 from ...scope_core.schedule.ar import STRIDE
 from .families import MODEL_FAMILY, MODEL_NAME, HostFamily, check_flow, register
-from .unrolling import Bridge, Unrolling, check_frames
+from .unrolling import Bridge, Unrolling
 
 KEY = "scope"
 TEXT_TOKENS = 512
@@ -243,13 +243,6 @@ class Windows(Unrolling):
             levels=levels,
             causal=self.causal,
         )
-
-    def whole(self, frames: int) -> int:
-        return frames
-
-    def check_size(self, latent: Tensor) -> None:
-        check_frames("start", self.start, latent)
-        check_frames("end", self.end, latent)
 
     def bridge(self) -> Bridge | None:
         return None if self.vae is None else PixelBridge(self.vae, self.overlap)

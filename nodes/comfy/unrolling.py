@@ -19,6 +19,12 @@ class Unrolling(ABC):
     family: Family
     node: str
     """Title of the node that gives it."""
+    chunk: int = 1
+    """Latent frames of which a video has a multiple,"""
+    patch: int = 1
+    """and latent pixels of which its sides have."""
+    start_input: str = "start"
+    """What its node calls the known first frames."""
     start: Tensor | None
     """Known first frames."""
     end: Tensor | None
@@ -40,13 +46,25 @@ class Unrolling(ABC):
     ) -> ARSchedule:
         """Raises ScheduleError."""
 
-    @abstractmethod
     def whole(self, frames: int) -> int:
         """Latent frames to sample for a video of `frames`."""
+        return -(-frames // self.chunk) * self.chunk
 
-    @abstractmethod
     def check_size(self, latent: Tensor) -> None:
         """Raises ScheduleError where the video or the given frames have a size that the model cannot take."""
+        frames, (height, width), title = latent.shape[2], latent.shape[3:], self.family.title
+        if frames % self.chunk:
+            raise ScheduleError(
+                f"the video has {frames} latent frames, and a chunk of {title} has {self.chunk}; connect the latent of"
+                f" {self.node}, which has whole chunks, or one of {self.whole(frames)}"
+            )
+        if height % self.patch or width % self.patch:
+            raise ScheduleError(
+                f"the video is {width} x {height} in latent pixels, and {title} puts {self.patch} x {self.patch} of"
+                f" them together; choose a width and a height that are multiples of {8 * self.patch} pixels"
+            )
+        check_frames(self.start_input, self.start, latent)
+        check_frames("end", self.end, latent)
 
     def guesses(self, shift: float, changing: bool) -> list[str]:
         """What a plan at this shift has to assume, in sentences. `changing`: prompts, LoRAs or controls that hold for a
