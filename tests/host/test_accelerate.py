@@ -465,7 +465,9 @@ def test_caches_of_other_packs_are_known_by_what_they_leave(cache, left):
     model = wan().clone()
     for name, value in left.items():
         if name == "wrapper":
-            model.add_wrapper_with_key(WrappersMP.OUTER_SAMPLE, value, lambda executor, *what, **more: executor(*what, **more))
+            model.add_wrapper_with_key(
+                WrappersMP.OUTER_SAMPLE, value, lambda executor, *what, **more: executor(*what, **more)
+            )
         else:
             (model.model_options if "function" in name else model.model_options["transformer_options"])[name] = value
     with pytest.raises(UnsuitableError, match=f"{cache} is applied to this MODEL too"):

@@ -20,7 +20,7 @@ def info(server):
 
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_everything_is_translated(info, language):
-    """Where this fails after a text was changed: run `python -m tests.locales`, translate what it names, run it again."""
+    """Where this fails after a text was changed: `python -m tests.locales` names it, and makes locales/ anew."""
     table, wanted = read(language), english(info)
     assert not list(complaints(table, wanted))
     made = (LOCALES / language / "nodeDefs.json").read_text(encoding="utf-8")
