@@ -51,7 +51,10 @@ def sampling_inputs(**link: bool) -> list[io.Input]:
         io.Conditioning.Input(
             "negative",
             **link,
-            tooltip="What the video should not show. MAGI-1 has a prompt of its own for this; connect that of MAGI-1 Prompt.",
+            tooltip=(
+                "What the video should not show. MAGI-1 has a prompt of its own for this; connect that of MAGI-1"
+                " Prompt."
+            ),
         ),
         io.Latent.Input(
             "latent",

@@ -104,8 +104,8 @@ class ARScheduleNode(ScheduleNode):
                     step=4,
                     tooltip=(
                         "Frames the model sees at once: 97 for the 540P models, 121 for 720P (with `ar_step` and"
-                        " `chunk` 5: 117, which is whole chunks), 61 for the demo. Causal Wan: how far a chunk looks back, itself"
-                        " and the sink included; 81 for Causal-Forcing, 125 for LongLive-2.0."
+                        " `chunk` 5: 117, which is whole chunks), 61 for the demo. Causal Wan: how far a chunk"
+                        " looks back, itself and the sink included; 81 for Causal-Forcing, 125 for LongLive-2.0."
                     ),
                 ),
                 io.Int.Input(
@@ -124,8 +124,9 @@ class ARScheduleNode(ScheduleNode):
                     min=1,
                     max=256,
                     tooltip=(
-                        "Latent frames (4 frames each) that are denoised together. Only matters where `ar_step` is above"
-                        " 0 or attention is causal. Causal Wan: what the model was trained with, 3, 1 (framewise) or 8."
+                        "Latent frames (4 frames each) that are denoised together. Only matters where `ar_step` is"
+                        " above 0 or attention is causal. Causal Wan: what the model was trained with, 3, 1 (framewise)"
+                        " or 8."
                     ),
                 ),
                 io.Int.Input(
@@ -283,7 +284,8 @@ class Sigmas(io.ComfyNode):
                     default=SKYREELS.title,
                     tooltip=(
                         "Whose noise levels. diffusers: those of its SkyReels-V2 pipelines, a little different from the"
-                        " release's. MAGI-1's two differ at 12 steps only; choose that of `short_cut` on MAGI-1 Schedule."
+                        " release's. MAGI-1's two differ at 12 steps only; choose that of `short_cut` on MAGI-1"
+                        " Schedule."
                     ),
                 ),
                 io.String.Input(

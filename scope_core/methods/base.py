@@ -59,8 +59,8 @@ class Method:
     usual_point: ClassVar[str] = CUSTOM
     """The point that its selector stands at first; custom: the knobs decide."""
     points_help: ClassVar[str] = (
-        "A published operating point, or custom: the inputs below decide. The points were published for other models and"
-        " schedules."
+        "A published operating point, or custom: the inputs below decide. The points were published for other models"
+        " and schedules."
     )
     points_came_later: ClassVar[bool] = False
     """Its selector was shipped without the points, so they come last there."""

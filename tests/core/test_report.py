@@ -2,7 +2,7 @@
 
 import re
 from html.parser import HTMLParser
-from xml.etree import ElementTree
+from xml.etree import ElementTree as ET
 
 import numpy as np
 import pytest
@@ -77,7 +77,7 @@ def test_the_page_stands_alone_and_draws_every_step(report):
     made = page(report)
     words = Words.of(made)
     assert {"SCOPE run: a|b<c>, planned, fast", "mind the gap", "evaluations", "4.0", "torch"} <= set(words)
-    pictures = [ElementTree.fromstring(picture) for picture in re.findall("<svg.+?</svg>", made, re.DOTALL)]
+    pictures = [ET.fromstring(picture) for picture in re.findall("<svg.+?</svg>", made, re.DOTALL)]
     segments = report["trace"]["segments"]
     assert len(pictures) == len(segments)
     for picture, segment in zip(pictures, segments):

@@ -1,0 +1,83 @@
+"""The tables of translations: what is found to be wrong with one, and that none has any of it."""
+
+import pytest
+
+from tests.locales.tables import LANGUAGES, complaints, english, node_defs, read, updated
+
+INFO = {
+    "SCOPE_Toy": {
+        "display_name": "Toy",
+        "description": "Plays 3 of `steps`.",
+        "input": {
+            "required": {
+                "steps": ["INT", {"tooltip": "How many: 2.5 for MAGI-1."}],
+                "method": [
+                    "COMFY_DYNAMICCOMBO_V3",
+                    {
+                        "tooltip": "Which.",
+                        "options": [
+                            {"key": "one", "inputs": {"required": {"speed": ["FLOAT", {"tooltip": "Of one."}]}}},
+                            {"key": "two", "inputs": {"optional": {"speed": ["FLOAT", {"tooltip": "Of two."}]}}},
+                        ],
+                    },
+                ],
+            },
+            "hidden": {"unique_id": ["UNIQUE_ID", {}]},
+        },
+        "output": ["MODEL", "SCOPE_TRACE"],
+        "output_name": ["MODEL", "trace"],
+        "output_tooltips": [None, "For looking."],
+    }
+}
+WHOLE = {
+    "Toy": "Spielzeug",
+    "Plays 3 of `steps`.": "Spielt 3 von „Schritte“.",
+    "steps": "Schritte",
+    "How many: 2.5 for MAGI-1.": "Wie viele: 2.5 bei MAGI-1.",
+    "method": "Methode",
+    "Which.": "Welche.",
+    "speed": "Tempo",
+    "trace": "Spur",
+    "For looking.": "Zum Ansehen.",
+}
+
+
+def test_a_whole_table_gives_what_the_frontend_looks_up():
+    assert english(INFO) == list(WHOLE) and not list(complaints(WHOLE, english(INFO)))
+    assert node_defs(INFO, WHOLE) == {
+        "SCOPE_Toy": {
+            "display_name": "Spielzeug",
+            "description": "Spielt 3 von „Schritte“.",
+            "inputs": {
+                "steps": {"name": "Schritte", "tooltip": "Wie viele: 2.5 bei MAGI-1."},
+                "method": {"name": "Methode", "tooltip": "Welche."},
+                "method_speed": {"name": "Tempo"},
+            },
+            "outputs": {"1": {"name": "Spur", "tooltip": "Zum Ansehen."}},
+        }
+    }
+
+
+@pytest.mark.parametrize(
+    "change, complaint",
+    [
+        ({"Toy": ""}, "missing: Toy"),
+        ({"Old words": "Alte Worte"}, "unknown, or changed since: Old words"),
+        ({"Which.": "Welche @:das"}, "@ would be read as syntax: Welche @:das"),
+        ({"How many: 2.5 for MAGI-1.": "Wie viele: 2 bei MAGI-1."}, "lacks 2.5: Wie viele: 2 bei MAGI-1."),
+        ({"How many: 2.5 for MAGI-1.": "Wie viele: 2.5."}, "lacks 1, MAGI: Wie viele: 2.5."),
+        ({"Plays 3 of `steps`.": "Spielt 3 von steps."}, "lacks Schritte: Spielt 3 von steps."),
+    ],
+)
+def test_what_is_wrong_with_a_table_is_said(change, complaint):
+    assert list(complaints(WHOLE | change, english(INFO))) == [complaint]
+
+
+def test_updating_keeps_what_is_translated_and_asks_for_the_rest():
+    table = updated({"Toy": "Spielzeug", "Old words": "Alte Worte"}, english(INFO))
+    assert table == {**dict.fromkeys(WHOLE, ""), "Toy": "Spielzeug"}
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_the_tables_hold_the_same_texts_and_every_number(language):
+    assert list(read(language)) == list(read("zh")) and not list(complaints(read(language), list(read("zh"))))

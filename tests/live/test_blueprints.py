@@ -1,0 +1,95 @@
+"""Blueprints: whole graphs that the node search offers as one node."""
+
+import json
+import urllib.parse
+
+import pytest
+from gestures import run
+from waits import wait_until_at_rest
+
+from workflows.launcher import PACK
+
+BLUEPRINTS = sorted(path.stem for path in (PACK / "subgraphs").glob("*.json"))
+FOUND = "[role=option], [data-testid='result-item'], .p-autocomplete-option"
+QUICK = {"steps": 10, "length": 29, "ar_step": 2}
+WIRE = """([quick, sinks]) => {
+    const [whole] = app.graph._nodes
+    for (const [name, value] of Object.entries(quick)) whole.widgets.find(widget => widget.name === name).value = value
+    const demo = LiteGraph.createNode("SCOPE_LoadDemo")
+    app.graph.add(demo)
+    for (const name of ["model", "clip", "vae"]) {
+        const output = demo.outputs.findIndex(({ type }) => type === name.toUpperCase())
+        demo.connect(output, whole, whole.inputs.findIndex(input => input.name === name))
+    }
+    for (const [kind, input, output] of sinks) {
+        const sink = app.graph._nodes.find(({ type }) => type === kind) ?? LiteGraph.createNode(kind)
+        if (!sink.graph) app.graph.add(sink)
+        const from = whole.outputs.findIndex(({ name }) => name === output)
+        whole.connect(from, sink, sink.inputs.findIndex(({ name }) => name === input))
+    }
+}"""
+SINKS = {
+    "AR video with SCOPE": [["PreviewImage", "images", "IMAGE"], ["SCOPE_Timeline", "trace", "trace"]],
+    "Compare with and without SCOPE": [
+        ["SCOPE_Compare", "a", "without SCOPE"],
+        ["SCOPE_Compare", "b", "with SCOPE"],
+        ["SCOPE_SaveReport", "trace", "trace"],
+        ["SCOPE_SaveReport", "quality", "quality"],
+    ],
+}
+
+
+def search(page, words: str) -> list[str]:
+    """Double-click the canvas and type: the names that are found, best first."""
+    page.mouse.dblclick(900, 700)
+    page.wait_for_selector("[role=dialog] input, .p-autocomplete-input, [data-testid='node-search-input']")
+    page.keyboard.type(words)
+    page.wait_for_function(
+        "([found, words]) => [...document.querySelectorAll(found)].some(({ textContent }) =>"
+        " textContent.toLowerCase().includes(words))",
+        arg=[FOUND, words.lower().split()[0]],
+    )
+    return page.eval_on_selector_all(FOUND, "found => found.map(({ textContent }) => textContent.trim())")
+
+
+def test_they_are_served_with_what_they_are_for(server):
+    _, served = server.request("GET", "/global_subgraphs")
+    ours = {one["name"]: key for key, one in served.items() if one["info"]["node_pack"].endswith("scope-for-comfyui")}
+    assert sorted(ours) == BLUEPRINTS == sorted(SINKS)
+    known = server.object_info()
+    for name, key in ours.items():
+        graph = json.loads(server.request("GET", f"/global_subgraphs/{urllib.parse.quote(key)}")[1]["data"])
+        (whole,), (inside,) = graph["nodes"], graph["definitions"]["subgraphs"]
+        assert whole["type"] == inside["id"] and inside["name"] == whole["title"] == name
+        assert inside["description"] and inside["category"] == "SCOPE"
+        assert {node["type"] for node in inside["nodes"]} <= set(known)
+
+
+@pytest.mark.two_cells
+@pytest.mark.parametrize("name", BLUEPRINTS)
+def test_one_node_runs_with_the_demo(page, name):
+    assert name in search(page, name)[0]
+    page.keyboard.press("Enter")
+    page.wait_for_function("name => app.graph._nodes.some(({ title }) => title === name)", arg=name)
+    page.keyboard.press("Escape")
+    page.evaluate(WIRE, [QUICK, SINKS[name]])
+    wait_until_at_rest(page)
+    page.shot(name.replace(" ", "_"))
+    run(page)
+    said = page.evaluate(
+        "[...document.querySelectorAll('.scope-timeline, .scope-compare, .scope-report textarea')]"
+        ".map(element => element.value ?? element.textContent).join(' ')"
+    )
+    assert "evaluations" in said and "fewer" in said
+    page.shot(f"{name.replace(' ', '_')}_run")
+    assert not [text for text in page.problems if "scope" in text.lower()], page.problems
+
+
+@pytest.mark.two_cells
+def test_the_search_finds_the_sampler(page):
+    """Among names that begin with the word, the frontend puts those with the shortest ids first."""
+    assert search(page, "speed up video")[0].startswith("SCOPE Sampler")
+    page.keyboard.press("Escape")
+    wait_until_at_rest(page)
+    assert any(name.startswith("SCOPE Sampler") for name in search(page, "scope")[:3])
+    page.keyboard.press("Escape")
