@@ -30,7 +30,7 @@ from .comfy.plans import known_plans
 from .comfy.skyreels import Windows
 from .comfy.unrolling import Unrolling
 from .loaders import LoadARModel, LoadDemo, demo_family
-from .methods import OURS, ScopeSettings, settings_of
+from .methods import OURS, ScopeSettings, inputs, settings_of
 from .sampling import SCHEDULES, ScopeSampler
 from .tradeoff import CONNECTED, Sweep, point_of
 
@@ -38,7 +38,7 @@ MOST_DECISIONS = 150_000
 """Of a plan that is drawn while sliders move."""
 MOST_OF_SWEEP = 2 * MOST_DECISIONS
 """Decisions and iterations of the plans of a sweep together, a few seconds of work."""
-WITH_REMARKS = "SCOPE_Sampler", "SCOPE_Accelerate"
+WITH_REMARKS = "SCOPE_Sampler", "SCOPE_Accelerate", "SCOPE_Settings"
 """Nodes with settings of their own."""
 STOCK_SAMPLERS = "KSampler", "KSamplerAdvanced", "SamplerCustom", "SamplerCustomAdvanced"
 LENGTH_NODES = ("EmptyHunyuanLatentVideo", "Wan22ImageToVideoLatent", "EmptyLTXVLatentVideo", "EmptyCosmosLatentVideo")
@@ -72,19 +72,26 @@ class Planner:
     """What the settings give, and which of them decide."""
     assumed: bool = False
     """The settings are not those of the run."""
+    idle: dict[str, str] = field(default_factory=dict)
+    """Widgets of the node that have no effect as things are, and why."""
 
     def sampler(self, node: str) -> Trace:
         widgets = self.widgets(node, ScopeSampler)
         schedule = self.ar_schedule(node, widgets)
+        if not schedule.family.by_chunk:
+            self.idle["joint"] = "chunks of this model go through the network together anyway"
         return self.plan(schedule, self.settings(node, widgets), self.model(node, schedule), widgets["cfg"])
 
     def accelerate(self, node: str) -> Trace:
+        return self.behind_accelerate(node, self.settings(node, self.widgets(node, Accelerate)))
+
+    def behind_accelerate(self, node: str, settings: Settings) -> Trace:
         """What the first of the host's samplers behind SCOPE Accelerate is going to do."""
         sampler, steps = next(self.steps_behind(node), ("", 0))
         if not sampler:
             steps = FLOW.defaults.steps
             self.guesses.append(f"no sampler that is known reads this model; {steps} steps are assumed")
-        settings = replace(self.settings(node, self.widgets(node, Accelerate)), correct=False)
+        settings = replace(settings, correct=False)
         if sampler and (reason := objection(str(self.graph.inputs(sampler).get("sampler_name")))):
             settings, self.remarks = PRESETS["off"], [f"nothing is skipped, because {reason}"]
         made = self.plan(FLOW.schedule(1, steps), settings, self.graph.identity(node, "model"))
@@ -141,6 +148,8 @@ class Planner:
     def settings(self, node: str, widgets: dict[str, Any]) -> Settings:
         source = self.graph.source(node, "settings")
         if source is not None:
+            self.idle |= dict.fromkeys((widget.id for widget in inputs(OURS)), "replaced by the connected settings")
+            self.remarks.append("the connected settings replace the preset and the sliders")
             try:
                 return self.connected_settings(source)
             except UnreadableError as error:
@@ -157,8 +166,32 @@ class Planner:
             raise UnreadableError("the settings come from a node that decides when it runs")
         return settings_of(self.widgets(source, ScopeSettings)["method"])
 
+    def shared_settings(self, node: str) -> Trace:
+        """What SCOPE Settings give the first node that reads them."""
+        settings = self.connected_settings(node)
+        for reader in self.graph.ids:
+            kind = self.graph.node(reader)["class_type"]
+            if kind == "SCOPE_Sampler" and self.graph.source(reader, "settings") == node:
+                return self.of_reader(settings, reader, self.widgets(reader, ScopeSampler))
+            if kind == "SCOPE_Sweep" and node in [self.graph.source(reader, name) for name in CONNECTED]:
+                return self.of_reader(settings, reader, self.widgets(reader, Sweep))
+            if kind == "SCOPE_Accelerate" and self.graph.source(reader, "settings") == node:
+                return self.behind_accelerate(reader, settings)
+        usual = Windows.family.defaults
+        self.guesses.append(f"no sampler reads these settings; {usual.steps} steps of SkyReels-V2 are assumed")
+        return self.plan(Windows().schedule(Windows.window, usual.steps, usual.shift), settings, "")
+
+    def of_reader(self, settings: Settings, node: str, widgets: dict[str, Any]) -> Trace:
+        schedule = self.ar_schedule(node, widgets)
+        return self.plan(schedule, settings, self.model(node, schedule), widgets["cfg"])
+
     def schedule(self, node: str) -> Trace:
         """Staircase of a schedule node, as a sampler that reads it would run it, one that skips if there is one."""
+        made = self.staircase(node)
+        self.idle = {"overlap": "one segment, so nothing overlaps"} if len(made.segments) == 1 else {}
+        return made
+
+    def staircase(self, node: str) -> Trace:
         readers = [
             reader
             for reader in self.graph.ids
@@ -400,6 +433,8 @@ def plan_node(node: str, graph: Graph, known: SignalMaps) -> dict[str, Any]:
         result: dict[str, Any] = {"trace": trace} if planner.assumed else {"trace": trace, "point": point_of(trace)}
     elif kind == "SCOPE_Accelerate":
         result = {"trace": planner.accelerate(node).to_json()}
+    elif kind == "SCOPE_Settings":
+        result = {"trace": planner.shared_settings(node).to_json()}
     elif kind in SCHEDULES:
         result = {"trace": planner.schedule(node).to_json()}
     elif kind == "SCOPE_Sweep":
@@ -411,7 +446,8 @@ def plan_node(node: str, graph: Graph, known: SignalMaps) -> dict[str, Any]:
         )
     remarks = planner.remarks if kind in WITH_REMARKS else []
     said = dict.fromkeys([*planner.guesses, *remarks, *planner.notes])
-    return {**result, "exact": not planner.guesses, "note": " ".join(f"{text[0].upper()}{text[1:]}." for text in said)}
+    note = " ".join(f"{text[0].upper()}{text[1:]}." for text in said)
+    return {**result, "exact": not planner.guesses, "note": note, "idle": planner.idle}
 
 
 def family_node(node: str, graph: Graph, known: SignalMaps) -> dict[str, Any]:

@@ -7,27 +7,31 @@
 
 import { api } from "../../scripts/api.js";
 import { app } from "../../scripts/app.js";
-import { placesOf, promptOf as walkFrom, sourceOf as walkTo } from "./graph/graph_walk.js";
+import { isConnected, placesOf, promptOf as walkFrom, sourceOf as walkTo } from "./graph/graph_walk.js";
 import { answerOf } from "./lib/answer.js";
+import { asSentence } from "./lib/sentences.js";
 
 const INPUT = 1;
+const OURS = "SCOPE_";
+const FOLD = "scope_fold";
 
 /**
  * Register what happens to the nodes of some classes.
  *
  * @param {object} extension
  * @param {string} extension.name
- * @param {string[]} extension.nodeClasses
+ * @param {string[]} [extension.nodeClasses] Without them, all nodes of the pack.
  * @param {(node: any) => void} extension.created
  * @param {(node: any, saved: any) => void} [extension.configured] The node got its values from a workflow or from a copy.
  * @param {(node: any, input: string) => void} [extension.linked] An input was connected or disconnected, or a reroute before it.
  * @param {(node: any, output: any) => void} [extension.output] Also when ComfyUI restores the outputs of an earlier run.
  */
 export function registerNodes({ name, nodeClasses, created, configured, linked, output }) {
+  const isOne = (/** @type {string|undefined} */ comfyClass) => nodeClasses?.includes(String(comfyClass)) ?? comfyClass?.startsWith(OURS);
   app.registerExtension({
     name,
     nodeCreated(/** @type {any} */ node) {
-      if (!nodeClasses.includes(node.comfyClass)) return;
+      if (!isOne(node.comfyClass)) return;
       created(node);
       chain(node, "onExecuted", (/** @type {any} */ message) => output?.(node, message));
       chain(node, "onConfigure", (/** @type {any} */ saved) => configured?.(node, saved));
@@ -38,7 +42,7 @@ export function registerNodes({ name, nodeClasses, created, configured, linked, 
     onNodeOutputsUpdated(/** @type {Record<string, any>} */ outputs) {
       for (const [locatorId, message] of Object.entries(outputs)) {
         const node = nodeByLocatorId(locatorId);
-        if (nodeClasses.includes(node?.comfyClass)) output?.(node, message);
+        if (isOne(node?.comfyClass)) output?.(node, message);
       }
     },
   });
@@ -70,6 +74,11 @@ export function onWidgetMove(handler) {
   moveHandlers.push(handler);
 }
 
+/** Run when a person changes between the classic canvas and Nodes 2.0. @param {() => void} handler */
+export function onRendererChange(handler) {
+  app.ui.settings.addEventListener("Comfy.VueNodes.Enabled.change", handler);
+}
+
 /** Call again when a node may have got new widgets. @param {any} node */
 export function watchWidgets(node) {
   for (const widget of node.widgets ?? []) {
@@ -95,11 +104,11 @@ export function setWidgets(node, values) {
  * A node with everything upstream of it, in the API format; see graph_walk.js.
  *
  * @param {any} node
- * @param {string} [readerClass]
+ * @param {string[]} [readerClasses]
  * @param {string[]} [endClasses]
  */
-export function promptOf(node, readerClass, endClasses) {
-  return walkFrom(app.rootGraph, node, readerClass, endClasses);
+export function promptOf(node, readerClasses, endClasses) {
+  return walkFrom(app.rootGraph, node, readerClasses, endClasses);
 }
 
 /** The node that an input gets its value from, or null; see graph_walk.js. @param {any} node @param {string} input */
@@ -109,7 +118,17 @@ export function sourceOf(node, input) {
 
 /** Nodes of a class, those in subgraphs included. @param {string} nodeClass @returns {any[]} */
 export function nodesOfClass(nodeClass) {
-  return [...new Set(placesOf(app.rootGraph).map(({ node }) => node))].filter((node) => node.comfyClass === nodeClass);
+  return nodesOf().filter((node) => node.comfyClass === nodeClass);
+}
+
+/** All nodes of the pack. @returns {any[]} */
+export function ownNodes() {
+  return nodesOf().filter((node) => node.comfyClass?.startsWith(OURS));
+}
+
+/** @returns {any[]} */
+function nodesOf() {
+  return [...new Set(placesOf(app.rootGraph).map(({ node }) => node))];
 }
 
 /**
@@ -131,6 +150,98 @@ export function viewUrl(file) {
 }
 
 /**
+ * On the classic canvas, which shows every input at once, fold those for experts behind a button; Nodes 2.0 has a button of its own.
+ * Connected ones stay.
+ *
+ * @param {any} node
+ */
+export function foldInputs(node) {
+  const isClassic = isClassicCanvas();
+  const forExperts = (node.widgets ?? []).filter((/** @type {any} */ { options }) => options?.advanced);
+  for (const widget of forExperts) widget.hidden = isClassic && !node.showAdvanced && !isConnected(node, widget.name);
+  const known = node.widgets?.find((/** @type {any} */ { name }) => name === FOLD);
+  if (!known && !forExperts.length) return;
+  const fold = known ?? node.addWidget("button", FOLD, null, () => toggleInputs(node), { serialize: false, canvasOnly: true });
+  fold.serialize = false;
+  fold.hidden = !isClassic || !forExperts.length;
+  fold.label = node.showAdvanced ? "Fewer inputs" : `${forExperts.length} more ${forExperts.length === 1 ? "input" : "inputs"}`;
+}
+
+function isClassicCanvas() {
+  return !(/** @type {any} */ (window).LiteGraph.vueNodesMode);
+}
+
+/** @type {WeakMap<any, number>} Heights that nodes had before their inputs for experts were shown. */
+const foldedHeights = new WeakMap();
+
+/** Where the node has room to spare, it stays as tall as it is. @param {any} node */
+function toggleInputs(node) {
+  const [width, height] = node.size;
+  node.showAdvanced = !node.showAdvanced;
+  foldInputs(node);
+  if (node.showAdvanced) foldedHeights.set(node, height);
+  const wanted = node.showAdvanced ? height : (foldedHeights.get(node) ?? 0);
+  node.setSize([width, Math.max(wanted, node.computeSize()[1])]);
+  node.setDirtyCanvas(true, true);
+}
+
+/** Fold the inputs of a node that was just made, which then needs less room. @param {any} node */
+export function foldNewInputs(node) {
+  foldInputs(node);
+  node.setSize([node.size[0], node.computeSize()[1]]);
+}
+
+/** @type {WeakMap<any, {label: string|undefined, tooltip: string|undefined}>} What disabled widgets said before. */
+const usualWords = new WeakMap();
+
+/**
+ * Inputs that have no effect as things are, by name: why. They are greyed out, and say so.
+ *
+ * @param {any} node
+ * @param {Record<string, string>} idle
+ */
+export function disableInputs(node, idle) {
+  for (const widget of node.widgets ?? []) {
+    const reason = idle[widget.name];
+    if (reason) disable(widget, reason);
+    else if (usualWords.has(widget)) enable(widget);
+  }
+  node.setDirtyCanvas(true, true);
+}
+
+/** Of a disabled widget the classic canvas draws the label alone, with room for the reason. @param {any} widget @param {string} reason */
+function disable(widget, reason) {
+  if (!usualWords.has(widget)) usualWords.set(widget, { label: widget.label, tooltip: widget.tooltip });
+  widget.disabled = true;
+  widget.tooltip = asSentence(`No effect: ${reason}`);
+  if (isClassicCanvas()) widget.label = `${usualWords.get(widget)?.label ?? widget.name}: ${reason}`;
+}
+
+/** @param {any} widget */
+function enable(widget) {
+  Object.assign(widget, { disabled: false, ...usualWords.get(widget) });
+  usualWords.delete(widget);
+}
+
+/**
+ * Of numbered sockets, such as settings_1, settings_2 ..., keep those up to the last connected one, and one more.
+ *
+ * @param {any} node
+ * @param {string} prefix
+ * @param {number} most
+ */
+export async function growSockets(node, prefix, most) {
+  await null; // until a workflow or a copy is complete
+  const numbers = Array.from({ length: most }, (_, index) => index + 1);
+  const slotOf = (/** @type {number} */ number) => node.inputs.findIndex((/** @type {any} */ { name }) => name === `${prefix}${number}`);
+  const used = numbers.filter((number) => isConnected(node, `${prefix}${number}`));
+  const wanted = Math.min(most, Math.max(0, ...used) + 1);
+  const { type, shape } = node.inputs[slotOf(1)];
+  for (const number of numbers) if (number <= wanted && slotOf(number) < 0) node.addInput(`${prefix}${number}`, type, { shape });
+  for (const number of numbers.reverse()) if (number > wanted && slotOf(number) >= 0) node.removeInput(slotOf(number));
+}
+
+/**
  * Add an element to the end of a node. It is not part of the saved workflow.
  *
  * @param {any} node
@@ -143,9 +254,10 @@ export function viewUrl(file) {
  * @param {() => void} widget.disconnect
  */
 export function addElement(node, { name, element, minHeight, size, connect, disconnect }) {
-  const widget = node.addDOMWidget(name, name, element, { serialize: false, getMinHeight: () => minHeight });
+  const widget = node.addDOMWidget(name, name, element, { serialize: false, hideOnZoom: false, getMinHeight: () => minHeight });
   widget.serialize = false;
-  node.setSize([Math.max(node.size[0], size[0]), Math.max(node.size[1], size[1])]);
+  const height = isClassicCanvas() ? Math.max(node.size[1], node.computeSize()[1]) : 0; // Nodes 2.0 makes room for what is in sight
+  node.setSize([Math.max(node.size[0], size[0]), Math.max(size[1], height)]);
   passToCanvas(element);
   connect();
   chain(node, "onAdded", connect);
@@ -191,8 +303,7 @@ export function nodeByExecutionId(executionId) {
 
 /** Nodes that read an output of this one. @param {any} node @returns {any[]} */
 export function readersOf(node) {
-  const links = (node.outputs ?? []).flatMap((/** @type {any} */ output) => output.links ?? []);
-  return links.map((/** @type {any} */ id) => node.graph.getNodeById(node.graph.getLink(id)?.target_id)).filter(Boolean);
+  return (node.outputs ?? []).flatMap((/** @type {any} */ _, /** @type {number} */ slot) => node.getOutputNodes(slot) ?? []);
 }
 
 /** @param {string} url @returns {Promise<unknown>} Settles when its rules apply, or when they cannot be had. */

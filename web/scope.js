@@ -16,8 +16,9 @@
  */
 
 import {
-  addElement, loadStyleSheet, nodeByExecutionId, nodesOfClass, onGraphChange, onServerMessage, onWidgetMove, post, promptOf, readersOf,
-  registerNodes, setWidgets, sourceOf, viewUrl, watchWidgets,
+  addElement, disableInputs, foldInputs, foldNewInputs, growSockets, loadStyleSheet, nodeByExecutionId, nodesOfClass, onGraphChange,
+  onRendererChange, onServerMessage, onWidgetMove, ownNodes, post, promptOf, readersOf, registerNodes, setWidgets, sourceOf, viewUrl,
+  watchWidgets,
 } from "./comfy_adapter.js";
 import { Compare } from "./compare/compare.js";
 import { ScheduleWatch, followNode } from "./graph/family_defaults.js";
@@ -43,7 +44,9 @@ const DISPLAYS = {
 };
 const SCHEDULES = ["SCOPE_ARSchedule", "SCOPE_MagiSchedule", "SCOPE_HeliosSchedule"];
 const STOCK_SAMPLERS = ["KSampler", "KSamplerAdvanced", "SamplerCustom", "SamplerCustomAdvanced"];
-const WITH_PLAN = ["SCOPE_Sampler", "SCOPE_Accelerate", ...SCHEDULES];
+const WITH_PLAN = ["SCOPE_Sampler", "SCOPE_Accelerate", "SCOPE_Settings", ...SCHEDULES];
+/** @type {Record<string, string[]>} Whose runs a node is planned for, where they read its output. */
+const READERS = { SCOPE_Settings: ["SCOPE_Sampler", "SCOPE_Sweep", "SCOPE_Accelerate"], ...Object.fromEntries(SCHEDULES.map((name) => [name, ["SCOPE_Sampler"]])) };
 const WITH_PRESETS = ["SCOPE_Sampler", "SCOPE_Accelerate", "SCOPE_Settings"];
 const WITH_DEFAULTS = ["SCOPE_Sampler", "SCOPE_Sweep", "SCOPE_Calibrate"];
 
@@ -55,6 +58,19 @@ const plans = new WeakMap();
 const sources = new WeakMap();
 
 await loadStyleSheet(new URL("./scope.css", import.meta.url).href); // before anything is measured, or takes its colours from the page
+
+registerNodes({
+  name: "SCOPE.Inputs",
+  created: foldNewInputs,
+  configured: foldInputs,
+  linked: foldInputs,
+});
+onWidgetMove(foldInputs);
+onRendererChange(() => ownNodes().forEach(foldInputs));
+
+/** @param {any} sweep */
+const growSweep = (sweep) => growSockets(sweep, "settings_", 8);
+registerNodes({ name: "SCOPE.Sockets", nodeClasses: ["SCOPE_Sweep"], created: growSweep, configured: growSweep, linked: growSweep });
 
 registerNodes({
   name: "SCOPE.Displays",
@@ -119,9 +135,10 @@ registerNodes({
     const strip = new PlanStrip();
     plans.set(node, new Latest(() => plan(node), (answer) => {
       strip.show(answer);
+      disableInputs(node, answer.idle ?? {});
       if (answer.point && !answer.point.baseline) for (const chart of charts()) displays.get(chart)?.showCurrent?.(answer.point);
     }));
-    attach(node, strip, "scope_plan", 132, [330, 0]);
+    attach(node, strip, "scope_plan", 210, [330, 0]);
   },
 });
 
@@ -181,8 +198,8 @@ function timelinesBehind(node) {
 
 /** The plan of a node; of the sweep before it for a chart. @param {any} node */
 function plan(node) {
-  const reader = SCHEDULES.includes(node.comfyClass) ? "SCOPE_Sampler" : "";
-  const { node: own, nodes, prompt } = promptOf(node, reader, node.comfyClass === "SCOPE_Accelerate" ? STOCK_SAMPLERS : []);
+  const ends = node.comfyClass === "SCOPE_Accelerate" ? STOCK_SAMPLERS : [];
+  const { node: own, nodes, prompt } = promptOf(node, READERS[node.comfyClass], ends);
   sources.set(node, new Set(nodes));
   for (const source of nodes) if (source.comfyClass?.startsWith("SCOPE_") || STOCK_SAMPLERS.includes(source.comfyClass)) watchWidgets(source);
   const asked = WITH_PLAN.includes(node.comfyClass) ? own : Object.keys(prompt).find((id) => prompt[id].class_type === "SCOPE_Sweep");

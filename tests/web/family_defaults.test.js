@@ -27,7 +27,8 @@ describe("followNode", () => {
   const sampler = (steps, link, options = { defaults: DEFAULTS }) => ({
     constructor: { nodeData: { input: { optional: { schedule: ["SCOPE_SCHEDULE", options] } } } },
     widgets: Object.entries({ seed: 1, ...SKYREELS, steps }).map(([name, value]) => ({ name, value })),
-    inputs: [{ name: "schedule", link: 3 }, { name: "steps", widget: { name: "steps" }, link }],
+    inputs: [{ name: "schedule" }, { name: "steps", widget: { name: "steps" } }],
+    isInputConnected: (slot) => slot === 0 || link !== null,
   });
 
   it("reads the widgets that no link feeds", () => {

@@ -20,7 +20,7 @@ const INPUTS = {
 /** A graph with litegraph's lookups. Nodes: {id, type, inputs: [[name, type, origin id, origin slot]], widgets: {name: value}, ...rest}. */
 function graphOf(nodes) {
   const links = new Map();
-  const graph = { getLink: (id) => links.get(id), getNodeById: (id) => graph.nodes.find((node) => node.id === id) };
+  const graph = { links, getNodeById: (id) => graph.nodes.find((node) => node.id === id) };
   graph.nodes = nodes.map(({ inputs = [], widgets = {}, mode = 0, ...node }) => ({
     ...node,
     graph,
@@ -30,7 +30,7 @@ function graphOf(nodes) {
     inputs: inputs.map(([name, type, origin_id, origin_slot], index) => {
       if (origin_id === undefined) return { name, type, link: null };
       const id = `${node.id}.${index}`;
-      links.set(id, { origin_id, origin_slot, originIsIoNode: origin_id === "in" });
+      links.set(id, { origin_id, origin_slot, target_id: node.id, target_slot: index, originIsIoNode: origin_id === "in" });
       return { name, type, link: id };
     }),
     getInputLink(slot) {
@@ -52,7 +52,7 @@ function subgraphOf(nodes, outputs) {
 
 function promptFrom(graph, id, readerClass) {
   const { node } = placesOf(graph).find((place) => [...place.path, place.node].map((one) => one.id).join(":") === id);
-  return promptOf(graph, node, readerClass);
+  return promptOf(graph, node, readerClass ? [readerClass] : []);
 }
 
 const MODEL = { id: 1, type: "Loader" };
@@ -106,9 +106,9 @@ describe("promptOf", () => {
       { id: 7, type: "KSampler", mode: 2, inputs: [["model", "MODEL", 2, 0]] },
     ]);
     const node = graph.getNodeById(2);
-    const { prompt } = promptOf(graph, node, "", ["KSampler", "SamplerCustomAdvanced"]);
+    const { prompt } = promptOf(graph, node, [], ["KSampler", "SamplerCustomAdvanced"]);
     expect(Object.keys(prompt)).toEqual(["1", "2", "3", "4", "5"]);
-    expect(Object.keys(promptOf(graph, node, "KSampler").prompt)).toEqual(["1", "2"]);
+    expect(Object.keys(promptOf(graph, node, ["KSampler"]).prompt)).toEqual(["1", "2"]);
   });
 
   it("keeps the dotted names of DynamicCombo and Autogrow", () => {

@@ -60,7 +60,7 @@ describe("Timeline", () => {
     timeline.show(TRACE);
     expect(timeline.empty.hidden).toBe(true);
     expect(timeline.evaluations.textContent).toBe("2 of 3 evaluations, 1.50x fewer");
-    expect(timeline.legend.textContent).toContain("Recompute 50%");
+    expect(timeline.legend.element.textContent).toContain("Recompute 50%");
   });
 
   it("says what is wrong with something that is not a trace, and recovers", () => {
@@ -112,9 +112,9 @@ describe("Timeline", () => {
 
   it("says on pointing what a number and a colour mean", () => {
     timeline.show(TRACE);
-    const [recompute] = timeline.legend.children;
+    const [recompute] = timeline.legend.element.children;
     expect(recompute.title).toBe("The model computed the velocity: 2 of 4 chunk steps");
-    expect(timeline.legend.textContent).toContain("Active interval");
+    expect(timeline.legend.element.textContent).toContain("Active interval");
   });
 });
 
@@ -127,8 +127,8 @@ describe("the exported picture", () => {
     const parsed = new DOMParser().parseFromString(new XMLSerializer().serializeToString(svg), "image/svg+xml");
     expect(parsed.querySelector("parsererror")).toBeNull();
     const patterns = [...parsed.querySelectorAll("pattern")].map(({ id }) => `url(#${id})`);
-    expect(patterns).toHaveLength(2);
-    expect(parsed.querySelectorAll(`path[fill="${patterns[0]}"]`)).toHaveLength(1);
+    expect(patterns).toHaveLength(3);
+    expect(parsed.querySelectorAll(`path[fill="${patterns[1]}"]`)).toHaveLength(1);
     expect(texts(svg)).toEqual(expect.arrayContaining(["Recompute", "Active interval", "iteration", "0", "1"]));
     expect(texts(svg).join()).toContain("2 of 3 evaluations");
     expect(svg.outerHTML).not.toMatch(/NaN|undefined|href/);

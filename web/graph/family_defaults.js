@@ -5,6 +5,8 @@
  * @typedef {Record<string, any>} Values Of widgets, by name.
  */
 
+import { isConnected } from "./graph_walk.js";
+
 /**
  * What has to change for untouched widgets to stand at the defaults of the connected schedule or the model's family.
  *
@@ -20,11 +22,10 @@ export function follow(defaults, values, kind = "") {
 }
 
 /** The same for a node. @param {any} node @param {string} [kind] */
-export function followNode({ constructor, widgets, inputs }, kind) {
-  const isFed = (/** @type {string} */ name) => inputs.some((/** @type {any} */ { widget, link }) => widget?.name === name && link != null);
-  const free = widgets.filter((/** @type {any} */ { name }) => !isFed(name));
+export function followNode(node, kind) {
+  const free = node.widgets.filter((/** @type {any} */ { name }) => !isConnected(node, name));
   const values = Object.fromEntries(free.map((/** @type {any} */ { name, value }) => [name, value]));
-  return follow(constructor.nodeData.input.optional.schedule[1].defaults ?? {}, values, kind);
+  return follow(node.constructor.nodeData.input.optional.schedule[1].defaults ?? {}, values, kind);
 }
 
 /** Notices the schedules that a person connects. What happens to the nodes in one go, as when a workflow is loaded, is judged together. */

@@ -31,18 +31,18 @@ function executionId({ node, path }) {
  *
  * @param {any} graph The root graph.
  * @param {any} node
- * @param {string} [readerClass] Nodes of this class that read an output of the node are added, each with everything upstream.
+ * @param {string[]} [readerClasses] Nodes of these classes that read an output of the node are added, each with everything upstream.
  * @param {string[]} [endClasses] So are nodes of these classes anywhere downstream.
  * @returns {{node: string, prompt: Prompt, nodes: any[]}} `nodes` are those of the prompt.
  */
-export function promptOf(graph, node, readerClass, endClasses = []) {
+export function promptOf(graph, node, readerClasses = [], endClasses = []) {
   const places = placesOf(graph);
   const own = places.find((place) => place.node === node);
   if (!own) throw new Error(`Node ${node.id} is not in the graph.`);
   const { id, prompt, nodes } = upstreamOf(own);
   for (const place of places) {
     const isEnd = endClasses.includes(place.node.type);
-    if ((place.node.type !== readerClass && !isEnd) || !runs(place.node)) continue;
+    if ((!readerClasses.includes(place.node.type) && !isEnd) || !runs(place.node)) continue;
     const branch = upstreamOf(place);
     const isReader = Object.values(branch.prompt[branch.id].inputs).some((input) => Array.isArray(input) && input[0] === id);
     if (isEnd ? !(id in branch.prompt) : !isReader) continue;
@@ -65,6 +65,12 @@ export function sourceOf(graph, node, name) {
   const input = node.inputs.find((/** @type {any} */ one) => one.name === name);
   const origin = place && input ? originOf(place, input, input.type) : null;
   return origin && "source" in origin ? origin.source.node : null;
+}
+
+/** Whether a link leads to an input, a widget's among them. @param {any} node @param {string} name */
+export function isConnected(node, name) {
+  const slot = (node.inputs ?? []).findIndex((/** @type {any} */ input) => (input.widget ?? input).name === name);
+  return slot >= 0 && node.isInputConnected(slot);
 }
 
 /** @typedef {{id: string, prompt: Prompt, nodes: any[]}} Found */
@@ -106,10 +112,16 @@ function widgetValues(node) {
 
 /** @param {Place} place @param {any} input @param {string} type @returns {Origin|null} Null where nothing arrives. */
 function originOf({ node, path }, input, type) {
-  const link = input.link == null ? null : node.graph.getLink(input.link);
+  const link = linkInto(node, node.inputs.indexOf(input));
   if (link) return originOfLink(link, node.graph, path, type);
   const promoted = node.subgraph && node.getWidgetFromSlot(input);
   return promoted ? { value: promoted.value } : null;
+}
+
+/** A subgraph node's own `getInputLink` looks for a link inside of it. @param {any} node @param {number} slot */
+function linkInto(node, slot) {
+  if (!node.subgraph) return node.getInputLink(slot);
+  return [...node.graph.links.values()].find(({ target_id: id, target_slot: at }) => String(id) === String(node.id) && at === slot);
 }
 
 /** @param {any} link @param {any} graph @param {any[]} path @param {string} type @returns {Origin|null} */

@@ -11,8 +11,10 @@ import { LOOK } from "./grid.js";
 const HATCHING = { size: 5, path: "M-6 6L1 -1M-1 6L6 -1M4 6L11 -1", isLine: true };
 const DOTS = { size: 4, path: "M1.2 2a.8 .8 0 1 0 1.6 0a.8 .8 0 1 0 -1.6 0", isLine: false };
 
-const ON_LIGHT = { waiting: "#00000009", done: "#00000018", context: "#00000038", cache: "#b3d9f2", hatching: "#8f5306", dots: "#4283ab" };
-const ON_DARK = { waiting: "#ffffff0a", done: "#ffffff1c", context: "#ffffff40", cache: "#2c6a9b", hatching: "#8a4f05", dots: "#a5d2f2" };
+const LINES = { size: 4, path: "M-1 2H5", isLine: true };
+
+const ON_LIGHT = { waiting: "#00000009", done: "#0000002e", context: "#0000000c", lines: "#8a8a8a", cache: "#b3d9f2", hatching: "#8f5306", dots: "#4283ab" };
+const ON_DARK = { waiting: "#ffffff0a", done: "#ffffff33", context: "#ffffff10", lines: "#767676", cache: "#2c6a9b", hatching: "#8a4f05", dots: "#a5d2f2" };
 
 /** @param {Theme} theme @returns {Tile[]} By LOOK. */
 export function tilesOf({ isDark, strong, accent }) {
@@ -21,7 +23,7 @@ export function tilesOf({ isDark, strong, accent }) {
     [LOOK.empty]: { color: "transparent" },
     [LOOK.waiting]: { color: colors.waiting },
     [LOOK.done]: { color: colors.done },
-    [LOOK.context]: { color: colors.context },
+    [LOOK.context]: { color: colors.context, mark: { ...LINES, color: colors.lines } },
     [LOOK.recompute]: { color: strong },
     [LOOK.predict]: { color: accent, mark: { ...HATCHING, color: colors.hatching } },
     [LOOK.cache]: { color: colors.cache, mark: { ...DOTS, color: colors.dots } },

@@ -26,7 +26,6 @@ const RIGHT_MARGIN = 6;
 const LABEL_SIZE = 10;
 const CAPTION = { height: 70, margin: 12, titleSize: 15, size: 12 };
 const TALLEST_ROW = 30;
-const SMALLEST_LABELLED_HEIGHT = 76;
 const SMALLEST_GAPPED_CELL = 6;
 const TICK_STEPS = [1, 2, 5, 10, 20, 25, 50, 100, 200, 250, 500, 1000, 2000, 5000];
 
@@ -35,15 +34,12 @@ const TICK_STEPS = [1, 2, 5, 10, 20, 25, 50, 100, 200, 250, 500, 1000, 2000, 500
  *
  * @param {HTMLCanvasElement} canvas
  * @param {Grid} grid
- * @param {{width: number, height: number, pixelRatio: number, theme: Theme, isCompact: boolean}} options Size in CSS pixels;
- *   compact leaves out the labels where they would leave little room for the cells.
+ * @param {{width: number, height: number, pixelRatio: number, theme: Theme}} options Size in CSS pixels.
  * @returns {Geometry} Where the cells are.
  */
-export function drawTrace(canvas, grid, { width, height, pixelRatio, theme, isCompact }) {
+export function drawTrace(canvas, grid, { width, height, pixelRatio, theme }) {
   const brush = new CanvasBrush(canvas, { width, height, pixelRatio, theme, tiles: tilesOf(theme) });
-  return isCompact && height < SMALLEST_LABELLED_HEIGHT
-    ? drawCells(brush, grid, { x: 0, y: 0, width, height, columns: grid.columns, rows: grid.rows })
-    : drawLabelledCells(brush, grid, width, height, 0);
+  return drawLabelledCells(brush, grid, width, height, 0);
 }
 
 /**

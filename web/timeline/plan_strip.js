@@ -1,7 +1,7 @@
 /**
  * What the sampler is going to do, drawn under its sliders before it runs.
  *
- * @typedef {{trace?: unknown, exact?: boolean, note?: string, error?: string}} Plan An answer of Python.
+ * @typedef {{trace?: unknown, exact?: boolean, note?: string, error?: string, idle?: Record<string, string>}} Plan An answer of Python.
  * @typedef {import("./grid.js").Grid} Grid
  */
 
@@ -10,6 +10,7 @@ import { readOrExplain } from "../lib/payload.js";
 import { describeCell } from "./cell_words.js";
 import { gridOf } from "./grid.js";
 import { headlineOf } from "./headline.js";
+import { LegendRow } from "./legend_row.js";
 import { parseTrace } from "./trace.js";
 import { TracePlot } from "./trace_plot.js";
 
@@ -39,12 +40,17 @@ export class PlanStrip {
   badge = create("span", "scope-plan-badge");
   note = create("span", "scope-plan-note");
   cell = create("div", "scope-plan-cell");
-  plot = new TracePlot({ label: "Plan of iterations and chunks.", isCompact: true, onMove: () => this.showCell() });
+  legend = new LegendRow();
+  plot = new TracePlot({
+    label: "Plan of iterations and chunks.",
+    onMove: () => this.showCell(),
+    onTheme: (theme) => this.legend.draw(theme),
+  });
 
   constructor() {
     this.cell.setAttribute("role", "status");
     const words = create("div", "scope-plan-words", [this.headline, create("div", "scope-plan-line", [this.badge, this.note]), this.cell]);
-    this.element = panel("scope-plan", [words, this.plot.element]);
+    this.element = panel("scope-plan", [words, this.legend.element, this.plot.element]);
     this.showCell();
   }
 
@@ -63,7 +69,8 @@ export class PlanStrip {
     setText(this.badge, badge);
     setText(this.note, note || HINT);
     this.badge.title = note;
-    this.plot.element.hidden = !grid;
+    for (const part of [this.legend.element, this.plot.element]) part.hidden = !grid;
+    this.legend.show(({ example, name, meaning }) => (isDrawn(grid, example) ? { text: name, title: meaning } : null));
     this.plot.show(grid);
   }
 
@@ -73,6 +80,11 @@ export class PlanStrip {
     this.cell.hidden = !cursor.place;
     setText(this.cell, grid && cursor.place ? storyOf(grid, cursor.place, cursor.isHeld) : "");
   }
+}
+
+/** Only what is there to be told apart. @param {Grid|null} grid @param {import("./legend.js").Example} example */
+function isDrawn(grid, example) {
+  return typeof example === "number" && Boolean(grid?.looks.includes(example));
 }
 
 /** @param {Grid} grid @param {import("./grid.js").Cell} cell @param {boolean} isHeld */

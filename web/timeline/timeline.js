@@ -12,9 +12,9 @@ import { readOrExplain } from "../lib/payload.js";
 import { downloadJson, downloadPng, downloadSvg } from "../lib/saving.js";
 import { describeCell } from "./cell_words.js";
 import { svgOf } from "./draw_trace.js";
-import { LOOK, countLooks, grownGrid } from "./grid.js";
+import { countLooks, grownGrid } from "./grid.js";
 import { headlineOf } from "./headline.js";
-import { LEGEND, drawSwatch } from "./legend.js";
+import { LegendRow } from "./legend_row.js";
 import { applyStep, isStepEvent } from "./live_trace.js";
 import { parseTrace } from "./trace.js";
 import { TracePlot } from "./trace_plot.js";
@@ -23,7 +23,6 @@ const EMPTY_TEXT = "Run the workflow to see which steps were computed, predicted
 const HINT =
   "Point at a cell, or use the arrow keys, to see what happened there and why. Click or press Enter to hold a cell, Escape to let go.";
 const EXPORT_SIZE = { width: 1280, tallest: 480 };
-const SWATCH_SIZE = { width: 16, height: 11, pixelRatio: 2 };
 
 export class Timeline {
   /** @type {Trace|null} */
@@ -35,12 +34,11 @@ export class Timeline {
   evaluations = create("span", "scope-timeline-evaluations");
   time = create("span", "scope-timeline-time");
   note = create("span", "scope-timeline-note");
-  legendEntries = LEGEND.map(legendEntry);
-  legend = create("div", "scope-timeline-legend", this.legendEntries.map(({ element }) => element));
+  legend = new LegendRow();
   plot = new TracePlot({
     label: "Timeline of iterations and chunks.",
     onMove: () => this.showDetails(),
-    onTheme: (theme) => this.legendEntries.forEach(({ canvas, example }) => drawSwatch(canvas, example, theme, SWATCH_SIZE)),
+    onTheme: (theme) => this.legend.draw(theme),
   });
   details = create("div", "scope-timeline-details");
   empty = create("div", "scope-panel-empty");
@@ -56,7 +54,7 @@ export class Timeline {
     this.top = create("div", "scope-timeline-top", [headline, buttons]);
     this.details.setAttribute("role", "status");
     this.details.setAttribute("aria-live", "polite");
-    this.element = panel("scope-timeline", [this.top, this.legend, this.plot.element, this.details, this.empty]);
+    this.element = panel("scope-timeline", [this.top, this.legend.element, this.plot.element, this.details, this.empty]);
     this.refresh();
   }
 
@@ -87,7 +85,7 @@ export class Timeline {
   refresh() {
     this.grid = this.trace && grownGrid(this.grid, this.trace);
     const hasCells = Boolean(this.grid?.columns);
-    for (const part of [this.top, this.legend, this.plot.element, this.details]) part.hidden = !hasCells;
+    for (const part of [this.top, this.legend.element, this.plot.element, this.details]) part.hidden = !hasCells;
     this.empty.hidden = hasCells;
     setText(this.empty, this.problem || EMPTY_TEXT);
     if (this.grid && hasCells) this.showNumbers(this.grid);
@@ -104,11 +102,10 @@ export class Timeline {
     setText(this.note, note);
     const counts = countLooks(grid);
     const total = Object.values(counts).reduce((sum, count) => sum + count, 0);
-    for (const { element, label, example, name, meaning } of this.legendEntries) {
-      const isCounted = example in counts;
-      element.title = isCounted ? `${meaning}: ${counts[example]} of ${total} chunk steps` : meaning;
-      setText(label, isCounted && total ? `${name} ${percent(counts[example], total)}` : name);
-    }
+    this.legend.show(({ example, name, meaning }) => {
+      if (!(example in counts) || !total) return { text: name, title: meaning };
+      return { text: `${name} ${percent(counts[example], total)}`, title: `${meaning}: ${counts[example]} of ${total} chunk steps` };
+    });
   }
 
   showDetails() {
@@ -120,11 +117,4 @@ export class Timeline {
   picture() {
     return svgOf(/** @type {Grid} */ (this.grid), { ...EXPORT_SIZE, theme: this.plot.theme ?? undefined });
   }
-}
-
-/** @param {import("./legend.js").LegendEntry} entry */
-function legendEntry({ example, name, meaning }) {
-  const [canvas, label] = [create("canvas"), create("span", "", [name])];
-  const isIdle = typeof example === "number" && example < LOOK.recompute;
-  return { element: create("span", isIdle ? "scope-timeline-idle" : "", [canvas, label]), canvas, label, example, name, meaning };
 }

@@ -33,12 +33,10 @@ export class TracePlot {
   /**
    * @param {object} options
    * @param {string} options.label
-   * @param {boolean} [options.isCompact]
    * @param {() => void} options.onMove The cursor moved, or began or ended to hold a cell.
    * @param {(theme: import("../lib/theme.js").Theme) => void} [options.onTheme]
    */
-  constructor({ label, isCompact = false, onMove, onTheme = () => {} }) {
-    this.isCompact = isCompact;
+  constructor({ label, onMove, onTheme = () => {} }) {
     this.onTheme = onTheme;
     this.element = plotElement("scope-plot", `${label} Move with the arrow keys.`, [this.canvas, this.columnBand, this.rowBand, this.mark]);
     /** @type {PlotCursor<Cell>} */
@@ -105,7 +103,7 @@ export class TracePlot {
     if (!this.grid?.columns || !width || !height) return;
     const headroom = Math.min(ZOOM_HEADROOM, Math.sqrt(MOST_PIXELS / (width * height)));
     const pixelRatio = Math.max(devicePixelRatio, headroom);
-    this.geometry = drawTrace(this.canvas, this.grid, { width, height, pixelRatio, theme: this.knownTheme(), isCompact: this.isCompact });
+    this.geometry = drawTrace(this.canvas, this.grid, { width, height, pixelRatio, theme: this.knownTheme() });
     this.showCursor();
   }
 

@@ -3,6 +3,7 @@
 import { nodesOfClass, setWidgets, viewUrl } from "../comfy_adapter.js";
 import { Compare } from "../compare/compare.js";
 import { openOverlay } from "../compare/overlay.js";
+import { isConnected } from "../graph/graph_walk.js";
 import { BASELINE_LABEL } from "./runs.js";
 import { TradeoffChart } from "./tradeoff.js";
 
@@ -31,7 +32,7 @@ function presetOf(sampler) {
 function apply({ label, widgets }, samplerId) {
   const sampler = nodesOfClass("SCOPE_Sampler")[Number(samplerId)];
   setWidgets(sampler, { ...widgets, preset: presetOf(sampler).options.values.includes(label) ? label : "custom" });
-  const isOverruled = sampler.inputs.some((/** @type {any} */ { name, link }) => name === "settings" && link !== null);
+  const isOverruled = isConnected(sampler, "settings");
   const consequence = isOverruled ? "but its sliders have no effect while its settings input is connected" : "run the workflow to use it";
   return `${sampler.title} is set to "${label}"; ${consequence}.`;
 }
