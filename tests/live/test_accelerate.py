@@ -1,4 +1,4 @@
-"""SCOPE Accelerate before KSampler, as a person sees it in the browser: the timeline behind it is drawn step by step."""
+"""SCOPE Accelerate before KSampler, as a person sees it in the browser: its timeline is drawn step by step."""
 
 from itertools import count
 
