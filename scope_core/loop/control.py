@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from ..methods import Decision, Gate, Method, Mode, Seen, couple
+from ..ranks import read
 from ..schedule import ARSchedule, Segment, Step, Unit
 from ..settings import Settings
 from ..signals import Features, Signal, make_signal
@@ -143,7 +144,8 @@ class Control:
         seen = around.seen()
         if seen is None:
             return None
-        return torch.stack([x.unflatten(0, (-1, columns.stop - columns.start)).mean(0) for x in seen]).cpu()
+        found = torch.stack([x.unflatten(0, (-1, columns.stop - columns.start)).mean(0) for x in seen])
+        return torch.tensor(read(found.flatten())).view_as(found)
 
     def of_unit(self, watched: Tensor | None, unit: Unit, columns: slice) -> list[float]:
         """Means of what was watched over a unit's frames; nothing at its first step, before which it only waited."""
@@ -164,7 +166,7 @@ def probed(decisions: Decisions, around: BlockPass | None) -> Decisions:
     if around is None or around.score is None:
         return decisions
     mode, rule = (Mode.REUSE, "cache") if around.skipping else (Mode.RECOMPUTE, "threshold")
-    return {unit: Decision(mode, float(around.score), rule) for unit in decisions}
+    return {unit: Decision(mode, around.score, rule) for unit in decisions}
 
 
 def computed(step: Step, decisions: Decisions) -> list[Unit]:

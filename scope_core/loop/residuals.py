@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ..methods import Skip
 from ..methods.predict import combine
+from ..ranks import read
 
 EPS = 1e-8
 Key = tuple[str | int] | tuple[str | int, Hashable]
@@ -43,6 +44,9 @@ class BlockPass:
     batch) and chunks (parts of the tokens) never mix. Of a part whose key is None nothing is kept, and a part of which
     nothing was kept, as of a conditioning that begins later, is computed. The last `copies` parts show a chunk a second
     time and are not watched.
+
+    Guidance branches may be forwarded at the same time, each by a thread and on a device of its own; not where a probe
+    decides, for then one branch decides for all.
     """
 
     def __init__(self, kept: Residuals, skip: Skip, skipping: bool, frames: int):
@@ -53,21 +57,23 @@ class BlockPass:
         """Blocks of the span are being left out; with a probe, from when it found so."""
         self.spans = tuple(dict.fromkeys((*skip.record, *(skip.probe[:1] if skip.probe else ()))))
         self.starts: dict[tuple[Key, range], Tensor] = {}
-        self.score: Tensor | float | None = None
+        self.score: float | None = None
         """What the probe measured."""
-        self.changes: list[Tensor] = []
-        self.growths: list[Tensor] = []
-        self.ran = 0
+        self.changes: list[tuple[Key, Tensor]] = []
+        self.growths: list[tuple[Key, Tensor]] = []
+        self.ran: list[int] = []
 
     def take(self) -> int:
         """Blocks run since this was last asked, counted for each part."""
-        ran, self.ran = self.ran, 0
+        ran, self.ran = sum(self.ran), []
         return ran
 
     def seen(self) -> tuple[Tensor, Tensor] | None:
         """Relative change of the blocks' outputs, mean over blocks, and mean over tokens of |R_k| / |R_k-1|; both
         [parts * frames]. None at a first step or where nothing was watched."""
-        return (torch.stack(self.changes).mean(0), torch.cat(self.growths)) if self.changes and self.growths else None
+        if not (self.changes and self.growths):
+            return None
+        return torch.stack(in_order(self.changes)).mean(0), torch.cat(in_order(self.growths))
 
     def __call__(
         self,
@@ -80,10 +86,10 @@ class BlockPass:
     ) -> Tensor:
         replay, stored = self.skip.replay, self.kept.stored
         if self.skipping and index in replay and all((key, replay) in stored for key in keys):
-            return x + self.replayed(keys, dim) if index == replay[0] else x
+            return x + self.replayed(keys, dim, x.device) if index == replay[0] else x
         before = x
         x = run(x)
-        self.ran += len(keys)
+        self.ran.append(len(keys))
         if self.skipping:
             return x
         parts = {key: part for key, part in zip(keys, x.chunk(len(keys), dim)) if key is not None}
@@ -103,19 +109,19 @@ class BlockPass:
                     self.keep(span, changes, watched)
         return x
 
-    def replayed(self, keys: Sequence[Key | None], dim: int) -> Tensor:
+    def replayed(self, keys: Sequence[Key | None], dim: int, device: torch.device) -> Tensor:
         kept = [self.kept.stored[key, self.skip.replay] for key in keys if key is not None]
         missing = self.skip.weights[len(kept[0]) :]
         weights = (1.0,) if any(missing) else self.skip.weights
-        return torch.cat([combine(weights, changes) for changes in kept], dim)
+        return torch.cat([combine(weights, [change.to(device) for change in changes]) for changes in kept], dim)
 
     def keep(self, span: range, changes: dict[Key, Tensor], watched: list[Key]) -> None:
         stored = self.kept.stored
         for key, change in changes.items():
             kept = stored.get((key, span), ())
             if key in watched and kept and span == self.skip.replay:
-                growth = change.float().norm(dim=-1) / (kept[0].float().norm(dim=-1) + EPS)
-                self.growths.append(growth.unflatten(1, (self.frames, -1)).mean((0, 2)))
+                growth = change.float().norm(dim=-1) / (kept[0].to(change.device).float().norm(dim=-1) + EPS)
+                self.growths.append((key, growth.unflatten(1, (self.frames, -1)).mean((0, 2))))
             stored[key, span] = (change, *kept)[: len(self.skip.weights) if span in self.skip.record else 1]
 
     def judge(self, span: range, threshold: float, changes: dict[Key, Tensor], dim: int) -> None:
@@ -125,8 +131,9 @@ class BlockPass:
         if self.may_skip and self.score is None and all((key, span) in self.kept.stored for key in looked):
             kept = {key: self.kept.stored[key, span][0] for key in looked}
             difference = sum((changes[key] - kept[key]).abs().mean() for key in looked)
-            self.score = difference / (sum(old.abs().mean() for old in kept.values()) + EPS)
-            self.may_skip = bool(self.score < threshold)
+            score = difference / (sum(old.abs().mean() for old in kept.values()) + EPS)
+            (self.score,) = read(torch.as_tensor(score)[None])
+            self.may_skip = self.score < threshold
         self.skipping = self.may_skip
 
     def watch(self, index: int, parts: dict[Key, Tensor]) -> None:
@@ -136,6 +143,13 @@ class BlockPass:
             before = self.kept.prints.get((key, index))
             self.kept.prints[key, index] = pooled
             if before is not None:
+                before = before.to(pooled.device)
                 changes.append((pooled - before).abs().mean((0, 2)) / (before.abs().mean((0, 2)) + EPS))
         if changes:
-            self.changes.append(torch.cat(changes))
+            self.changes.append((min(parts), torch.cat(changes)))
+
+
+def in_order(found: list[tuple[Key, Tensor]]) -> list[Tensor]:
+    """Tensors in the order of their keys, on one device."""
+    tensors = [tensor for _, tensor in sorted(found, key=lambda entry: entry[0])]
+    return [tensor.to(tensors[0].device) for tensor in tensors]

@@ -1,12 +1,14 @@
 """The sampling loop of SCOPE: schedule -> signal -> decisions -> gate -> forward -> solver -> trace."""
 
 from collections.abc import Callable, Sequence
+from math import isfinite
 from time import perf_counter
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
+from ..ranks import read
 from ..schedule import ARSchedule, Segment, Step, Unit
 from .control import Control, computed, probed
 from .residuals import BlockPass
@@ -102,7 +104,7 @@ def rollout(
 
 
 def require_finite(v: Tensor, step: Step) -> None:
-    if not torch.isfinite(v.sum()):
+    if not all(map(isfinite, read(v.sum()[None]))):
         sigma = max(unit.sigma for unit in step.active)
         raise NotFiniteError(
             f"the model returned NaN or infinity at iteration {step.index + 1}, noise level {sigma:.3f}. "

@@ -86,6 +86,8 @@ class Method:
     own decide for themselves, unless `Settings.joint`."""
     corrected: ClassVar[bool] = False
     """Its past is corrected where nobody says otherwise, see `Settings.correct`."""
+    probes: ClassVar[bool] = False
+    """Decides inside the network, from what it makes of one guidance branch (`Skip.probe`)."""
     plannable: ClassVar[bool] = True
     """Decides from the schedule and its signal alone, not from what the network returns."""
 

@@ -16,6 +16,7 @@ from typing import ClassVar, NamedTuple
 
 from torch import Tensor
 
+from ..ranks import read
 from ..schedule import Unit
 from .base import Method, Speed, register
 from .gate import Gate
@@ -73,7 +74,8 @@ class EasyCache(Method):
             return state
         before = history[0]
         dv, dx = (seen.velocity - before.value).abs().mean(), (seen.latent - before.latent).abs().mean()
-        return state._replace(rate=float(dv / (dx * seen.velocity.abs().mean() + EPS)))
+        (rate,) = read((dv / (dx * seen.velocity.abs().mean() + EPS))[None])
+        return state._replace(rate=rate)
 
     def settle(self, state: State, unit: Unit, change: float, decision: Decision) -> State:
         if decision.mode is Mode.RECOMPUTE or state.rate is None:

@@ -41,6 +41,7 @@ class FBCache(Method):
         1, "Blocks that always run first and decide.", least=1, high=100, usual="FBCache has 1, DBCache 8 for example"
     )
     back: int = count(0, "Blocks that always run last.", high=100, usual="0 is usual")
+    probes = True
     plannable = False
     depth = 0
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ..ranks import read
 from ..schedule import Unit
 from .base import Method, Speed, register
 from .knobs import count, number
@@ -65,7 +66,7 @@ class PrediT(Method):
         if seen is None or not history or history[0].sigma == unit.sigma:
             return state
         before = history[0].value
-        delta = float(torch.dist(seen.velocity, before, 1) / before.abs().sum().add(EPS))
+        (delta,) = read((torch.dist(seen.velocity, before, 1) / before.abs().sum().add(EPS))[None])
         return (delta + EPS) ** (1 / (self.order + 1))
 
     def value(self, state: float | None, unit: Unit, decision: Decision, history: Sequence[Entry], x: Tensor) -> Tensor:

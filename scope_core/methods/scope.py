@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from ..ranks import read
 from ..schedule import Unit
 from .base import CANDIDATES, Method, Speed, register
 from .gate import Gate
@@ -274,7 +275,7 @@ class Scope(Method):
         nodes, values = zip(*((entry.sigma, entry.value) for entry in history))
         names = [name for name in PREDICTORS if best(name, len(history)) == name]
         guesses = [extrapolate(name, unit.sigma, nodes, values, self.clipped) for name in names]
-        errors = torch.stack([torch.linalg.vector_norm(guess - seen.velocity) for guess in guesses]).tolist()
+        errors = read(torch.stack([torch.linalg.vector_norm(guess - seen.velocity) for guess in guesses]))
         return replace(
             state,
             errors={name: 0.5 * state.errors.get(name, error) + 0.5 * error for name, error in zip(names, errors)},

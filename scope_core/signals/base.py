@@ -5,6 +5,7 @@ from typing import Protocol
 import numpy as np
 from torch import Tensor
 
+from ..ranks import read
 from ..schedule import Step
 
 AGGREGATES = ("max", "mean_active", "mean_all", "history")
@@ -33,9 +34,9 @@ class NotFiniteSignalError(ValueError):
 
 def require_finite(name: str, values: Tensor, sigma: np.ndarray) -> None:
     """Of a signal's values [N, D] at noise levels [N]. Raises NotFiniteSignalError."""
-    finite = values.isfinite().all(1).cpu().numpy()
-    if not finite.all():
-        raise NotFiniteSignalError(name, sigma[~finite][0])
+    bad = np.array(read((~values.isfinite().all(1)).float())) > 0
+    if bad.any():
+        raise NotFiniteSignalError(name, sigma[bad][0])
 
 
 class Features(Protocol):

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..ranks import read
 from ..schedule import Segment, Step, Unit
 from .base import EPS, Features, NotFiniteSignalError, aggregated, relative_change
 
@@ -104,9 +105,9 @@ class ContentSignal:
         assert x is not None, "a dry run has a table instead"
         now = x, step.sigma
         before, self.before = self.before or now, now
-        changes = torch.stack(
-            [self.change(self.look(now, unit), self.look(before, unit)) for unit in step.active]
-        ).tolist()
+        changes = read(
+            torch.stack([self.change(self.look(now, unit), self.look(before, unit)) for unit in step.active])
+        )
         for unit, change in zip(step.active, changes):
             if not np.isfinite(change):
                 raise NotFiniteSignalError(self.name, unit.sigma)

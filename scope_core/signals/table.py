@@ -7,6 +7,7 @@ sigma: the noise level itself, the same for every model.
 import numpy as np
 from torch import Tensor
 
+from ..ranks import read
 from ..schedule import Segment, Step
 from .base import Features, aggregated, relative_change, require_finite
 
@@ -25,8 +26,7 @@ def change_table(name: str, sigmas: np.ndarray, features: Features | None) -> np
         raise ValueError(f"the signal {name!r} needs the model or its change table; without either, use 'sigma'")
     seen = features.features(name, levels).float().flatten(1)
     require_finite(name, seen, levels)
-    changes = relative_change(seen[1:], seen[:-1], dim=(1,))
-    return np.concatenate([[0.0], changes.double().cpu().numpy()])
+    return np.array([0.0, *read(relative_change(seen[1:], seen[:-1], dim=(1,)))])
 
 
 class TableSignal:

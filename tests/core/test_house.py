@@ -11,7 +11,7 @@ from scope_core import FAMILIES, METHODS
 
 ROOT = Path(__file__).parents[2]
 FLOORS = [
-    {"disk", "schedule"},
+    {"disk", "ranks", "schedule"},
     {"signals", "methods"},
     {"settings"},
     {"networks"},
