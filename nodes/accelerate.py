@@ -8,8 +8,9 @@ from ..scope_core.loop.trace import Trace
 from ..scope_core.settings import CUSTOM, PRESETS, Settings, read
 from .comfy import accelerate, events
 from .comfy.graph import Graph
+from .comfy.reports import ReportWriter
 from .methods import OURS, SettingsType, inputs
-from .sampling import report_input, report_writer
+from .sampling import report_input
 
 
 class Accelerate(io.ComfyNode):
@@ -57,7 +58,7 @@ class Accelerate(io.ComfyNode):
     @classmethod
     def execute(cls, model: Any, report_name: str, settings: Settings | None = None, **speed: Any) -> io.NodeOutput:
         settings = settings or read(OURS, speed)
-        node, write = cls.hidden.unique_id, report_writer(report_name)
+        node, write = cls.hidden.unique_id, ReportWriter(report_name)
         preset = speed["preset"] if settings == PRESETS.get(speed["preset"]) else CUSTOM
 
         def on_trace(trace: Trace) -> None:

@@ -1,23 +1,20 @@
 """SCOPE Sampler, SCOPE Settings, SCOPE Sampler (Advanced)."""
 
-import json
 import logging
-from collections.abc import Callable
 from math import isfinite
 from typing import Any, NamedTuple
 
 from comfy_api.latest import io
 
-from ..scope_core import CAUSAL_WAN, disk
+from ..scope_core import CAUSAL_WAN
 from ..scope_core.loop.sample import Run
 from ..scope_core.loop.solver import SOLVERS
-from ..scope_core.loop.trace import Trace
 from ..scope_core.settings import CUSTOM, PRESETS, Settings, read
 from .comfy import events, sampling
 from .comfy.families import family_of
 from .comfy.graph import Graph
 from .comfy.preview import FilmstripPreview
-from .comfy.reports import report_path
+from .comfy.reports import ReportWriter
 from .comfy.unrolling import Unrolling
 from .helios import HeliosScheduleNode
 from .magi import MagiScheduleNode
@@ -308,8 +305,8 @@ class ScopeSamplerSelect(io.ComfyNode):
         schedule: Unrolling | None = None,
         settings: Settings | None = None,
     ) -> io.NodeOutput:
-        settings, write = settings or PRESETS[preset], report_writer(report_name)
-        return io.NodeOutput(sampling.VideoSampler(schedule, settings, solver, write))
+        write = ReportWriter(report_name)
+        return io.NodeOutput(sampling.VideoSampler(schedule, settings or PRESETS[preset], solver, write))
 
 
 def report_input(name: str) -> io.Input:
@@ -320,20 +317,3 @@ def report_input(name: str) -> io.Input:
             "The trace is written to output/scope under this name; SCOPE Timeline can open it. Empty writes nothing."
         ),
     )
-
-
-def report_writer(name: str) -> Callable[[Trace], None]:
-    """Writes the trace of a run to a named report; nothing without a name. Raises ValueError for names that lead out of
-    the output folder."""
-    path = report_path(name) if name else None
-
-    def write(trace: Trace) -> None:
-        """The video is made by now, and must not be lost to a report."""
-        if path is None:
-            return
-        try:
-            disk.write(path, json.dumps(trace.to_json()).encode())
-        except OSError as error:
-            logging.warning("SCOPE: the report %s cannot be written: %s", path, error)
-
-    return write

@@ -23,7 +23,9 @@ from ...scope_core.families.flow import level, slope
 from ...scope_core.loop.sample import Run
 from ...scope_core.loop.stepwise import NothingKeptError
 from ...scope_core.loop.trace import SegmentTrace, Trace
+from ...scope_core.ranks import agreeing, read
 from ...scope_core.settings import Settings
+from . import workers
 from .caches import other_cache
 from .conds import holding, is_active
 from .families import family_of, hosted
@@ -128,8 +130,9 @@ def accelerate(patcher: Any, asked: Asked) -> Any:
             logging.warning("SCOPE Accelerate: nothing is skipped, because %s.", reason)
             asked.on_trace(Trace({"nothing_skipped": f"Because {reason}."}))
             return executor(guider, sigmas, extra_args, *rest, **more)
-        sampling = Sampling(asked, guider, executor.class_obj, sigmas, extra_args, rest[1])
-        return sampling.sample(lambda: executor(guider, sigmas, extra_args, *rest, **more))
+        with agreeing(workers.reduction(guider.model_patcher)):
+            sampling = Sampling(asked, guider, executor.class_obj, sigmas, extra_args, rest[1])
+            return sampling.sample(lambda: executor(guider, sigmas, extra_args, *rest, **more))
 
     clone.remove_wrappers_with_key(WrappersMP.SAMPLER_SAMPLE, KEY)
     clone.add_wrapper_with_key(WrappersMP.SAMPLER_SAMPLE, KEY, sample)
@@ -326,7 +329,8 @@ def is_new(x: Tensor, known: list[Tensor]) -> bool:
     basis = torch.stack([part.double().flatten() for part in known])
     flat = x.double().flatten()
     weights = torch.linalg.lstsq(basis @ basis.T, basis @ flat).solution
-    return bool((flat - weights @ basis).norm() > UNEXPLAINED * flat.norm())
+    (share,) = read(((flat - weights @ basis).norm() / flat.norm())[None])
+    return share > UNEXPLAINED
 
 
 def put_first(options: dict, kind: str, wrapper: Callable) -> None:

@@ -156,6 +156,14 @@ class HostFamily(ABC):
         """What a user should know of a MODEL before trusting a run with these settings, in sentences."""
         return []
 
+    def not_shared(self, schedule: ARSchedule) -> str:
+        """Why the tokens of a run cannot be shared out to several processes; empty where they can."""
+        return f"Chunks of {self.family.title} read what was kept of those before, which it does not share"
+
+    def not_split(self, unrolling: Any) -> str:
+        """Why the guidance branches of a step cannot run at the same time; empty where they can."""
+        return ""
+
     def conditioning(self, patcher: Any, positive: list, noise: Tensor, unrolling: Any) -> list:
         """The conditioning with what the host has to know to estimate memory."""
         return positive

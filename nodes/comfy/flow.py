@@ -122,18 +122,16 @@ class HostFlow(FlowModel):
         return self.guider.table[step.index].expand(self.guider.shape[0])
 
     def denoised(self, x: Tensor, step: Step, around: BlockPass | None) -> Tensor:
-        def count(branches: int) -> None:
-            self.forwards += branches if around is None else 0
-
+        counted: list[int] = []
         options = comfy.model_patcher.create_model_options_clone(self.model_options)
         inside = options.setdefault("transformer_options", {})
         apply = comfy.patcher_extension.WrappersMP.APPLY_MODEL
-        comfy.patcher_extension.add_wrapper_with_key(apply, KEY, counting(count), inside)
+        comfy.patcher_extension.add_wrapper_with_key(apply, KEY, counting(counted.append), inside)
         if around is not None:
             self.require_blocks()
-            wrap_blocks(inside, self.layers, around)
+            wrap_blocks(options, self.layers, around)
         x0 = self.guider(self.out(x, step), self.sigma(step), options, self.seed).view_as(x)
-        self.forwards += 0 if around is None else around.take() / self.layers
+        self.forwards += sum(counted) if around is None else around.take() / self.layers
         return x0
 
     def out(self, x: Tensor, step: Step) -> Tensor:
@@ -291,6 +289,9 @@ class HostOneChunk(HostFamily):
             f"this MODEL comes with shift {own:g}, but the sampler has a shift of its own, which counts: {shift:g}. Set"
             f" it to 0 or {own:g} to sample as KSampler would."
         )
+
+    def not_shared(self, schedule: ARSchedule) -> str:
+        return ""
 
     def remarks(self, patcher: Any, settings: Settings) -> list[str]:
         found, network = [], patcher.model.diffusion_model

@@ -211,16 +211,14 @@ class HostNetwork(HistoryModel):
         self.progress = 0.0
 
     def velocity(self, x: Tensor, sigma: float, history: History, around: BlockPass | None) -> Tensor:
-        def count(branches: int) -> None:
-            self.forwards += branches if around is None else 0
-
+        counted: list[int] = []
         options = comfy.model_patcher.create_model_options_clone(self.model_options)
-        options["transformer_options"][KEY] = HistoryCall(history, count)
+        options["transformer_options"][KEY] = HistoryCall(history, counted.append)
         if around is not None:
-            wrap_blocks(options["transformer_options"], self.layers, around)
+            wrap_blocks(options, self.layers, around)
         level = torch.full((x.shape[0],), sigma, device=x.device, dtype=torch.float32)
         x0 = self.guider(x, level, model_options=options, seed=self.seed)
-        self.forwards += 0 if around is None else around.take() / self.layers
+        self.forwards += sum(counted) if around is None else around.take() / self.layers
         return (x - x0) / sigma
 
     def features(self, name: str, sigma: np.ndarray) -> Tensor:

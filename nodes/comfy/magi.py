@@ -1,10 +1,11 @@
 """MAGI-1 as a model of the host: its transformer behind a BaseModel, called chunk by chunk through the user's guider.
 
-What a call is about (chunks, times, ranges, cache) travels in the transformer options, where hooks and wrappers of
-other nodes leave it alone. LoRA, fp8 storage, offload and attention backends are the host's.
+What a call is about (chunks, times, ranges, cache) travels with the conditioning, since the guidance branches of an
+iteration, which may be one call of the host, differ in it. LoRA, fp8 storage, offload, attention backends and several
+GPUs are the host's.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -26,7 +27,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ...scope_core.families.magi import CHUNK, MAGI, MAPPED_STEPS, STRIDE, ChunkModel, Reach, step_size
+from ...scope_core.families.magi import CHUNK, MAGI, MAPPED_STEPS, STRIDE, Call, ChunkModel, Reach, step_size
 from ...scope_core.networks.chunk_cache import ChunkCache
 from ...scope_core.networks.compression import Compression
 from ...scope_core.networks.magi import Fp8Linear, MagiConfig, MagiTransformer, forward_bytes, kv_bytes
@@ -35,6 +36,7 @@ from .families import HostFamily, register
 from .unrolling import Unrolling
 
 KEY = "scope_chunks"
+"""Of what a call is about, in its conditioning."""
 GRID = MAPPED_STEPS
 """Levels of the table that the host's schedulers pick from; `simple` gives the released levels for all steps that
 divide it."""
@@ -46,7 +48,7 @@ class NotByChunksError(ValueError):
     """MAGI-1 was called by a sampler that does not know chunks, or with conditioning that it cannot take."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ChunkCall:
     """One call of the transformer (see MagiTransformer.forward)."""
 
@@ -62,8 +64,8 @@ class ChunkCall:
     last: int
     """Last chunk of the video."""
     around: Callable | None
-    count: Callable[[float], None]
-    """Called with the number of chunks forwarded; with `around`, at every block that runs, with its share of it."""
+    count: Callable[[int], None]
+    """Called with the number of chunks forwarded; with `around`, at every block that runs."""
 
 
 class MagiLatents(comfy.latent_formats.LatentFormat):
@@ -153,10 +155,11 @@ class MagiModel(comfy.model_base.BaseModel):
         c_crossattn=None,
         control=None,
         transformer_options: dict = {},
+        scope_chunks: ChunkCall | None = None,
         **conds,
     ):
         """Velocity clean - noise [B, C, 6r, H, W]; x stays in fp32, as released."""
-        call: ChunkCall | None = transformer_options.get(KEY)
+        call = scope_chunks
         if call is None:
             raise NotByChunksError(
                 "MAGI-1 goes through the noise levels chunk by chunk, which this sampler cannot do. Sample it with"
@@ -178,7 +181,7 @@ class MagiModel(comfy.model_base.BaseModel):
             call.keep,
             call.dt,
             call.dropped,
-            wrapped_blocks(call, len(network.blocks), transformer_options),
+            wrapped_blocks(call, transformer_options),
             attend,
         )
 
@@ -283,7 +286,7 @@ def captions(
     )
 
 
-def wrapped_blocks(call: ChunkCall, blocks: int, transformer_options: dict) -> Callable | None:
+def wrapped_blocks(call: ChunkCall, transformer_options: dict) -> Callable | None:
     """The transformer's `around`: the call's own, outside the host's block patches."""
     replaced, around = transformer_options.get("patches_replace", {}).get("dit", {}), call.around
     if not replaced and around is None:
@@ -291,7 +294,7 @@ def wrapped_blocks(call: ChunkCall, blocks: int, transformer_options: dict) -> C
 
     def patched(index: int, hidden: Tensor, block: Callable) -> Tensor:
         if around is not None:
-            call.count(len(call.chunks) / blocks)
+            call.count(len(call.chunks))
         if ("double_block", index) not in replaced:
             return block(hidden)
         args = {"img": hidden, "transformer_options": transformer_options}
@@ -327,33 +330,57 @@ class HostNetwork(ChunkModel):
     def forwarded(self, chunks: float) -> None:
         """They are counted where the host calls the transformer."""
 
-    def __call__(self, x: Tensor, times, chunks, ranges, text, cache, keep, dt, dropped: bool, around) -> Tensor:
-        def count(forwarded: float) -> None:
-            self.forwards += forwarded
+    def __call__(self, *call: Any) -> Tensor:
+        (made,) = self.together([Call(*call)])
+        return made
 
-        options = comfy.model_patcher.create_model_options_clone(self.model_options)
-        options["transformer_options"][KEY] = ChunkCall(
-            list(times),
-            list(chunks),
-            list(ranges),
-            list(text),
-            cache,
-            list(keep),
-            dt,
-            dropped,
+    def together(self, calls: Sequence[Call]) -> list[Tensor]:
+        """See `ChunkModel`. Calls of as many chunks are one call of the host, which runs them at the same time where it
+        has several devices."""
+        made: dict[int, Tensor] = {}
+        for size in dict.fromkeys(len(call.chunks) for call in calls):
+            alike = [place for place, call in enumerate(calls) if len(call.chunks) == size]
+            if len(alike) == 3 and len(self.model_options.get("multigpu_clones", ())) == 2:
+                # The host's first device takes the first two. The branch that others read keys and values of is always
+                # on the second one, and the one that keeps none beside that with text.
+                alike = [alike[0], alike[2], alike[1]]
+            made |= zip(alike, self.evaluate([calls[place] for place in alike]))
+        return [made[place] for place in range(len(calls))]
+
+    def evaluate(self, calls: Sequence[Call]) -> list[Tensor]:
+        counted: list[int] = []
+        x, around = calls[0].x, calls[0].around
+        progress = self.model.model_sampling.percent_to_sigma(self.progress)
+        sigma = torch.full((x.shape[0],), progress, device=x.device, dtype=torch.float32)
+        made = comfy.samplers.calc_cond_batch(
+            self.model,
+            [self.told(call, counted.append) for call in calls],
+            x,
+            sigma,
+            comfy.model_patcher.create_model_options_clone(self.model_options),
+        )
+        self.forwards += sum(counted) / (1 if around is None else self.layers)
+        return made
+
+    def told(self, call: Call, count: Callable[[int], None]) -> list[dict[str, Any]]:
+        """The conditioning of a call, with what it is about."""
+        about = ChunkCall(
+            list(call.times),
+            list(call.chunks),
+            list(call.ranges),
+            list(call.text),
+            call.cache,
+            list(call.keep),
+            call.dt,
+            call.dropped,
             self.last,
-            around,
+            call.around,
             count,
         )
-        sigma = torch.full(
-            (x.shape[0],),
-            self.model.model_sampling.percent_to_sigma(self.progress),
-            device=x.device,
-            dtype=torch.float32,
-        )
-        conds = self.guider.conds.get("negative" if dropped else "positive") or self.guider.conds["positive"]
-        (made,) = comfy.samplers.calc_cond_batch(self.model, [conds], x, sigma, options)
-        return made
+        conds = self.guider.conds.get("negative" if call.dropped else "positive") or self.guider.conds["positive"]
+        return [
+            {**cond, "model_conds": {**cond["model_conds"], KEY: comfy.conds.CONDConstant(about)}} for cond in conds
+        ]
 
     def features(self, name: str, sigma: np.ndarray) -> Tensor:
         return self.transformer.features(name, sigma, self.dt).float()
@@ -478,6 +505,11 @@ class HostMagi(HostFamily):
 
     def guidances(self, cfg: float) -> tuple[float, ...]:
         return (cfg, 1.0)
+
+    def not_split(self, unrolling: ChunkWindow) -> str:
+        if unrolling.compress is None:
+            return ""
+        return "kv_chunks of MAGI-1 Schedule drops keys and values that all branches read, at each step"
 
     def conditioning(self, patcher: Any, positive: list, noise: Tensor, unrolling: ChunkWindow) -> list:
         network = patcher.model.diffusion_model

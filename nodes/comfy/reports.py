@@ -1,12 +1,15 @@
 """Reports and traces in ComfyUI's output folder."""
 
 import json
+import logging
 from pathlib import Path
 from typing import Any
 
 import folder_paths
 
 from ...scope_core import disk
+from ...scope_core.loop.trace import Trace
+from . import workers
 
 LONGEST_NAME = 200
 """Bytes; file systems allow 255, with what is written beside a file until it is whole."""
@@ -26,6 +29,24 @@ def report_path(name: str) -> Path:
             f"report_name takes {longest} bytes; use {LONGEST_NAME} at most, which are as many plain letters"
         )
     return path
+
+
+class ReportWriter:
+    """Writes the trace of a run to a named report; nothing without a name, and of processes that share the work on a
+    video the first one alone does."""
+
+    def __init__(self, name: str):
+        """Raises ValueError for names that lead out of the output folder."""
+        self.path = report_path(name) if name else None
+
+    def __call__(self, trace: Trace) -> None:
+        """The video is made by now, and must not be lost to a report."""
+        if self.path is None or not workers.is_first():
+            return
+        try:
+            disk.write(self.path, json.dumps(trace.to_json()).encode())
+        except OSError as error:
+            logging.warning("SCOPE: the report %s cannot be written: %s", self.path, error)
 
 
 def read_report(name: str) -> dict[str, Any]:

@@ -4,6 +4,7 @@ import logging
 import platform
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,17 +21,19 @@ from ...scope_core import disk
 from ...scope_core.loop.rollout import join
 from ...scope_core.loop.sample import OnStep, Run, kept
 from ...scope_core.loop.trace import SegmentTrace, Trace
+from ...scope_core.ranks import agreeing
 from ...scope_core.schedule import ARSchedule, Segment, Step
 from ...scope_core.settings import Settings
 from ...scope_core.signals import ContentSignal, NotFiniteSignalError
 from ...scope_core.signals.maps import SignalMaps
 from ...scope_core.study.calibration import Circumstances
 from ...scope_core.study.plans import planned, wanted
-from . import calibration, causal_wan, flow, helios, magi, skyreels  # noqa: F401 (families register themselves)
+from . import calibration, causal_wan, flow, helios, magi, multigpu, skyreels, workers  # noqa: F401 (families register themselves)
 from .caches import other_cache
 from .families import HostModel, family_of, hosted
 from .latents import UnsuitableError
 from .plans import known_plans
+from .travelling import Travels
 from .unrolling import Bridge, Unrolling
 
 
@@ -73,7 +76,9 @@ class HostRun:
         if run.settings.needs_calibration:
             circumstances = Circumstances.of(identity, run.schedule, family.guidance(patcher, guider.cfg))
             run.calibrated(calibration.taught(run.settings, circumstances))
-        warn(run.trace, [*family.caveats(guider.conds), *family.remarks(patcher, run.settings)])
+        guidance, not_split = family.guidance(patcher, guider.cfg), family.not_split(self.unrolling)
+        unused = multigpu.idle(patcher, guider, guidance, run.settings, not_split)
+        warn(run.trace, [*family.caveats(guider.conds), *family.remarks(patcher, run.settings), *unused])
         if self.key:
             remember(SignalMaps.learn, self.key, model, run.schedule, identity)
         self.find_plan(identity)
@@ -133,13 +138,17 @@ class SegmentSampler(comfy.samplers.Sampler):
         return family.segment(self.run, guider, sigmas, extra_args, self.segment, noise, latent_image, denoise_mask)
 
 
-class VideoSampler(comfy.samplers.Sampler):
-    """The whole video in one call, for SamplerCustomAdvanced. Length and noise levels come from the host's latent and
-    sigmas."""
+class VideoSampler(Travels, comfy.samplers.Sampler):
+    """The whole video in one call, for SamplerCustomAdvanced, also in Raylight's workers. Length and noise levels come
+    from the host's latent and sigmas."""
 
     def __init__(self, unrolling: Unrolling | None, settings: Settings, solver: str, on_trace: Callable[[Trace], None]):
         """The overlap of segments stays latent here, since no VAE may run in between. None: what suits the model."""
         self.unrolling, self.settings, self.solver, self.on_trace = unrolling, settings, solver, on_trace
+
+    def state(self) -> dict[str, Any]:
+        given: Any = self.unrolling
+        return {**super().state(), "unrolling": replace(given, vae=None) if given and given.vae else given}
 
     def sample(
         self, guider, sigmas, extra_args, callback, noise, latent_image=None, denoise_mask=None, disable_pbar=False
@@ -153,6 +162,7 @@ class VideoSampler(comfy.samplers.Sampler):
         unrolling = unrolling.sized(noise)
         levels = family.levels(patcher, sigmas)
         schedule = unrolling.schedule(family.frames(noise), len(levels) - 1, levels=levels)
+        workers.check(family, schedule, self.settings)
         start, end = (
             (
                 None
@@ -168,7 +178,7 @@ class VideoSampler(comfy.samplers.Sampler):
                 callback(run.done - 1, family.seen(x0, noise), family.seen(x0, noise), schedule.iterations)
 
         run = HostRun(Run(schedule, self.settings, self.solver, extra_args.get("seed") or 0, trace), unrolling, on_step)
-        with run.keeping_finished(patcher):
+        with run.keeping_finished(patcher), agreeing(workers.reduction(patcher)):
             segments = family.unroll(
                 lambda segment, noise, known: family.segment(
                     run, guider, sigmas, extra_args, segment, noise, known, denoise_mask
@@ -273,7 +283,7 @@ def known_start(unrolling: Unrolling, schedule: ARSchedule) -> Tensor | None:
 
 def keep_finished(patcher: Any, finished: list[Tensor]) -> None:
     """Write latents of the model's space to a file of the output folder, as core's Save Latent does."""
-    if not finished:
+    if not finished or not workers.is_first():
         return
     latents = patcher.model.process_latent_out(torch.cat(finished, dim=2))
     folder, name, counter, _, _ = folder_paths.get_save_image_path(
@@ -309,19 +319,20 @@ def check_model(model, settings: Settings) -> None:
 
 
 def begin_trace(model, schedule: ARSchedule, settings: Settings, solver: str) -> Trace:
-    device, called = model.load_device, family_of(model).name_of(model)
-    name = (
+    called = family_of(model).name_of(model)
+    names = [
         torch.cuda.get_device_name(device)
         if device.type == "cuda"
         else f"{device.type}, {platform.processor() or platform.machine()}"
-    )
+        for device in multigpu.devices_of(model)
+    ]
     return Trace.of(
         schedule,
         settings,
         model=called,
         solver=solver,
         warnings=warnings(schedule, settings, solver, called or ""),
-        host={"comfyui": comfyui_version.__version__, "torch": torch.__version__, "device": name},
+        host={"comfyui": comfyui_version.__version__, "torch": torch.__version__, "device": "; ".join(names)},
     )
 
 

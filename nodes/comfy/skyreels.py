@@ -122,18 +122,16 @@ class HostWan:
         """Velocity after guidance [B, C, F, H, W] of latents x at `timestep` [F] (1000 sigma, truncated), which begin
         at frame `first` of the video."""
 
-        def count(branches: int) -> None:
-            self.forwards += branches if around is None else 0
-
+        counted: list[int] = []
         levels = torch.as_tensor(timestep / 1000, dtype=torch.float32)
         options = comfy.model_patcher.create_model_options_clone(self.model_options)
         transformer_options = options["transformer_options"]
-        transformer_options[KEY] = {"levels": levels, "count": count}
+        transformer_options[KEY] = {"levels": levels, "count": counted.append}
         if attention is not None:
             chained = transformer_options.get("optimized_attention_override")
             transformer_options["optimized_attention_override"] = self_attention_override(attention, chained)
         if around is not None:
-            wrap_blocks(transformer_options, self.layers, around)
+            wrap_blocks(options, self.layers, around)
         if first:
             rope = transformer_options.get("rope_options") or {}
             shift = rope.get("shift_t", 0.0) + first * rope.get("scale_t", 1.0)
@@ -141,7 +139,7 @@ class HostWan:
         proxy = float(self.model.model_sampling.percent_to_sigma(self.progress))
         sigma = torch.full((x.shape[0],), proxy, device=x.device, dtype=torch.float32)
         x0 = self.guider(x, sigma, model_options=options, seed=self.seed)
-        self.forwards += 0 if around is None else around.take() / self.layers
+        self.forwards += sum(counted) if around is None else around.take() / self.layers
         level = levels.to(x.device).view(1, 1, -1, 1, 1)
         return torch.where(level > 0, (x - x0) / level.clamp_min(1e-6), torch.zeros_like(x))
 
@@ -187,8 +185,12 @@ def self_attention_override(attention: SelfAttention, chained: Callable | None) 
     return override
 
 
-def wrap_blocks(transformer_options: dict, count: int, around: BlockPass) -> None:
-    """Call `around` around every block, outside whatever already replaces it."""
+def wrap_blocks(options: dict, count: int, around: BlockPass) -> None:
+    """Call `around` around every block, outside whatever already replaces it. Where one guidance branch decides for
+    all, they stay on the first device."""
+    if around.skip.probe:
+        options.pop("multigpu_clones", None)
+    transformer_options = options["transformer_options"]
     replaced = transformer_options.setdefault("patches_replace", {})
     replaced = transformer_options["patches_replace"] = {**replaced, "dit": dict(replaced.get("dit", {}))}
     for index in range(count):
@@ -328,6 +330,21 @@ class HostSkyReels(HostFamily):
 
     def guidances(self, cfg: float) -> tuple[float, ...]:
         return (max(cfg, 1.0),)
+
+    def not_shared(self, schedule: ARSchedule) -> str:
+        if schedule.causal:
+            return (
+                "Its attention takes no mask, so with causal on every chunk would see those after it. Switch causal"
+                " off and set ar_step to 0 in AR Schedule"
+            )
+        levels = (np.ptp(step.sigma) > 0 for segment in schedule.segments for step in segment.iterations)
+        if schedule.asynchronous or any(levels):
+            return (
+                "Each of them gets the noise levels of all frames for its part of the tokens, so where they differ most"
+                " tokens would get that of another frame. Set ar_step to 0 in AR Schedule, without start and end, for a"
+                " video that fits the window"
+            )
+        return ""
 
     def caveats(self, conds: dict[str, list[dict[str, Any]]]) -> list[str]:
         longest = {

@@ -214,6 +214,22 @@ def twice(step: Step) -> bool:
     return float(np.float32(1 - step.active[0].sigma)) > NEAR_CLEAN
 
 
+class Call(NamedTuple):
+    """What `ChunkModel` is called with."""
+
+    x: Tensor
+    times: Sequence[float]
+    chunks: Sequence[int]
+    ranges: Sequence[tuple[int, int]]
+    text: Sequence[int | None]
+    """The chunk whose caption is told, None for the null caption."""
+    cache: ChunkCache | None
+    keep: Sequence[int]
+    dt: float | None
+    dropped: bool
+    around: Callable | None
+
+
 class ChunkModel(Features, ABC):
     """The transformer with its captions, and how it is run (`loop.sample.Model`)."""
 
@@ -245,8 +261,11 @@ class ChunkModel(Features, ABC):
         dropped: bool,
         around: Callable | None,
     ) -> Tensor:
-        """Velocity clean - noise [B, C, 6r, H, W] of r chunks (see MagiTransformer.forward); `text`: the chunk whose
-        caption is told, None for the null caption."""
+        """Velocity clean - noise [B, C, 6r, H, W] of r chunks (see MagiTransformer.forward)."""
+
+    def together(self, calls: Sequence[Call]) -> list[Tensor]:
+        """Velocities of calls none of which needs what another one leaves behind."""
+        return [self(*call) for call in calls]
 
     def features(self, name: str, sigma: np.ndarray) -> Tensor:
         """See `signals.Features`."""
@@ -257,7 +276,7 @@ class ChunkModel(Features, ABC):
         raise SignalError("latent")
 
     def forwarded(self, chunks: float) -> None:
-        """Called after every call with the chunks it forwarded."""
+        """Called after calls with the chunks that they forwarded."""
         self.forwards += chunks
 
     def field(
@@ -351,12 +370,12 @@ class ChunkField(Field):
 
     def read_prefix(self, this: Iteration) -> None:
         shown = [Shown(chunk, CLEAN, self.reach.of_prefix(chunk), False) for chunk in range(self.first)]
-        self.call(Iteration(this.x, this.dt, None), shown, self.cache, dropped=self.guided)
+        self.run(None, [self.call(Iteration(this.x, this.dt, None), shown, self.cache, dropped=self.guided)])
 
     def one_branch(self, this: Iteration, shown: list[Shown], oldest: int) -> Tensor:
         """docs/magi1.md 4.5: late in its steps the oldest chunk is also shown alone, and both velocities are mixed."""
         again = [entry for entry in shown if entry.chunk == oldest and entry.time > NEAR_CLEAN]
-        made = self.call(this, shown, self.cache, alone=again)
+        (made,) = self.run(this.around, [self.call(this, shown, self.cache, alone=again)])
         for entry in again:
             place = shown.index(entry) * CHUNK
             history = slice(place, place + CHUNK)
@@ -366,19 +385,17 @@ class ChunkField(Field):
     def three_branches(self, this: Iteration, shown: list[Shown], text_scale: float) -> Tensor:
         """docs/magi1.md 4.6: text and history, history, neither."""
         noisy = [entry for entry in shown if entry.text]
-        with_text = self.call(this, shown, self.text_cache, keep=noisy if self.apart else [])
-        with_history = self.call(
-            this, [Shown(e.chunk, e.time, e.reach, False) for e in shown], self.cache, dropped=True
-        )
+        calls = [
+            self.call(this, shown, self.text_cache, keep=noisy if self.apart else []),
+            self.call(this, [Shown(e.chunk, e.time, e.reach, False) for e in shown], self.cache, dropped=True),
+        ]
+        if noisy:
+            alone = [Shown(e.chunk, e.time, (e.chunk, e.chunk + 1), False) for e in noisy]
+            calls.append(self.call(this, alone, None, keep=[], dropped=True))
+        with_text, with_history, *last = self.run(this.around, calls)
         bare = torch.zeros_like(with_text)
         if noisy:
-            bare[:, :, -len(noisy) * CHUNK :] = self.call(
-                this,
-                [Shown(e.chunk, e.time, (e.chunk, e.chunk + 1), False) for e in noisy],
-                None,
-                keep=[],
-                dropped=True,
-            )
+            bare[:, :, -len(noisy) * CHUNK :] = last[0]
         for entry in shown:
             if not entry.text:
                 self.text_cache.drop(entry.chunk)
@@ -399,15 +416,15 @@ class ChunkField(Field):
         keep: list[Shown] | None = None,
         dropped: bool = False,
         alone: Sequence[Shown] = (),
-    ) -> Tensor:
-        """Velocity of the chunks shown, then of those shown `alone`. `keep`: whose keys and values are kept, by default
-        all."""
+    ) -> Call:
+        """For the velocity of the chunks shown, then of those shown `alone`. `keep`: whose keys and values are kept, by
+        default all."""
         beyond = self.segment.frames // CHUNK
         copies = [
             Shown(beyond + i, entry.time, (beyond + i, beyond + i + 1), entry.text) for i, entry in enumerate(alone)
         ]
         entries = [*shown, *copies]
-        branch = "bare" if cache is None else "history" if dropped else "text"
+        branch = 2 if cache is None else int(dropped)
         around, hook = this.around, None
         if around is not None:
             keys = [None if entry.time == CLEAN else (branch, entry.chunk) for entry in entries]
@@ -421,7 +438,7 @@ class ChunkField(Field):
         )
         told = [entry.chunk if entry.text else None for entry in parts]
         kept = [entry.chunk for entry in (shown if keep is None else keep)]
-        made = self.model(
+        return Call(
             inputs,
             [entry.time for entry in entries],
             [entry.chunk for entry in entries],
@@ -433,5 +450,12 @@ class ChunkField(Field):
             dropped,
             hook,
         )
-        self.model.forwarded(len(entries) if around is None else around.take() / self.layers)
+
+    def run(self, around: BlockPass | None, calls: list[Call]) -> list[Tensor]:
+        """Compression changes what other calls read, and a probe in the first call decides for the others."""
+        in_turn = self.cache.compress is not None or (around is not None and around.skip.probe is not None)
+        together = [[call] for call in calls] if in_turn else [calls]
+        made = [v for part in together for v in self.model.together(part)]
+        chunks = sum(len(call.chunks) for call in calls)
+        self.model.forwarded(chunks if around is None else around.take() / self.layers)
         return made
