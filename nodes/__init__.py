@@ -15,6 +15,7 @@ from .methods import ScopeSettings
 from .planning import family_node, plan_node
 from .prompt import MagiPrompt
 from .quality import Compare, Quality
+from .raylight import Raylight
 from .report import SaveReport
 from .sampling import ScopeSampler, ScopeSamplerSelect
 from .schedule import ARScheduleNode, Sigmas
@@ -65,4 +66,5 @@ class ScopeExtension(ComfyExtension):
             Quality,
             Compare,
             SaveReport,
+            Raylight,
         ]

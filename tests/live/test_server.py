@@ -473,6 +473,7 @@ def test_every_node_has_tooltips_and_a_help_page(server):
         "SCOPE_Quality",
         "SCOPE_Compare",
         "SCOPE_SaveReport",
+        "SCOPE_Raylight",
     }
     for name, info in nodes.items():
         assert info["description"] and info["category"] == "SCOPE"
