@@ -185,7 +185,7 @@ class SweepPoint(io.ComfyNode):
             "model": trace["run"]["model"],
             "start_up_seconds": round(start_up_seconds(trace), 3),
         }
-        latent = {"samples": latent["samples"][:1]}
+        latent = {"samples": quality.picture(latent["samples"])[:1]}
         images = None
         if vae is not None:
             images = quality.decode(vae, latent["samples"])

@@ -1,6 +1,7 @@
 """Frames of latents, and the figures that need something of the host."""
 
 from pathlib import Path
+from typing import Any
 
 import folder_paths
 from torch import Tensor
@@ -12,6 +13,12 @@ def decode(vae, samples: Tensor) -> Tensor:
     """Latents [1, C, F, H, W] -> images [T, H, W, 3] in [0, 1]."""
     images = vae.decode(samples)
     return images.reshape(-1, *images.shape[-3:])
+
+
+def picture(samples: Any) -> Tensor:
+    """Of several streams of latents in one pack the first, which is the video."""
+    first: Tensor = samples.unbind()[0] if samples.is_nested else samples
+    return first
 
 
 def video(images: Tensor) -> Tensor:

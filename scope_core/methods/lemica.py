@@ -15,8 +15,8 @@ from typing import ClassVar
 from ..schedule import ARSchedule, Segment
 from .base import Method, Speed, register
 from .gate import Gate
-from .knobs import choice, count
-from .listed import CARRIES, SITES, Listed, Table
+from .knobs import choice
+from .listed import SITES, Listed, Table, how_many, over_to, searched_for
 
 TABLES: dict[str, Table] = {
     "Wan 1.3B": Table(
@@ -78,29 +78,13 @@ class LeMiCa(Method):
     }
     speed = Speed("computed", 50, 4)
 
-    computed: int = count(
-        20,
-        "Steps of every chunk that are computed; those of the table where it has a list of so many.",
-        least=2,
-        most=50,
-        high=50,
-        usual="published are 10 to 25",
-    )
+    computed: int = how_many(20)
     """B"""
-    table: str = choice(
-        "Wan 1.3B",
-        "Model that the steps were searched for. They are carried over to this one's noise levels.",
-        list(TABLES),
-    )
+    table: str = searched_for("Wan 1.3B", "steps", TABLES)
     site: str = choice(
         "output", "What is reused: the velocity, or as published the change across all blocks (residual).", SITES
     )
-
-    carry: str = choice(
-        "noise level",
-        "How the steps are carried over: to the nearest noise level, or to the step that is as far through the run.",
-        CARRIES,
-    )
+    carry: str = over_to()
 
     def fit(self, schedule: ARSchedule, segment: Segment) -> Listed:
         table = TABLES[self.table]

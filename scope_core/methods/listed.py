@@ -4,15 +4,16 @@ noise levels is carried over to another.
 Own steps count from 1 here; published lists count from 0.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from torch import Tensor
 
 from ..schedule import Unit
 from .base import Method
+from .knobs import choice, count
 from .predict import Weights, combine
 from .vocabulary import Decision, Entry, Mode, Skip
 
@@ -112,3 +113,33 @@ class Table(NamedTuple):
             source = self.shift * u / (1 + (self.shift - 1) * u)
             nearest = np.abs(source[:, None] - sigmas[None, :-1]).argmin(1)
         return (1, *(nearest[1:-1] + 1).tolist(), own)
+
+
+def how_many(usual: int) -> Any:
+    """Knob of methods that choose a list by its length."""
+    return count(
+        usual,
+        "Steps of every chunk that are computed; those of the table where it has a list of so many.",
+        least=2,
+        most=50,
+        high=50,
+        usual="published are 10 to 25",
+    )
+
+
+def searched_for(model: str, what: str, tables: Mapping[str, Table]) -> Any:
+    """Knob of methods that choose a list by the model that it was made for."""
+    return choice(
+        model,
+        f"Model that the {what} were searched for. They are carried over to this one's noise levels.",
+        list(tables),
+    )
+
+
+def over_to() -> Any:
+    """Knob of methods whose lists go over to other tables."""
+    return choice(
+        "noise level",
+        "How the steps are carried over: to the nearest noise level, or to the step that is as far through the run.",
+        CARRIES,
+    )

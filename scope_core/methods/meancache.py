@@ -31,8 +31,8 @@ import numpy as np
 from ..schedule import ARSchedule, Segment
 from .base import Method, Speed, register
 from .gate import Gate
-from .knobs import choice, count
-from .listed import CARRIES, Listed, Table
+from .knobs import choice
+from .listed import Listed, Table, how_many, over_to, searched_for
 from .predict import Weights, taylor1
 
 KEPT = 6
@@ -130,31 +130,16 @@ class MeanCache(Method):
     speed = Speed("computed", 50, 4)
     depth = KEPT
 
-    computed: int = count(
-        17,
-        "Steps of every chunk that are computed; those of the table where it has a list of so many.",
-        least=2,
-        most=50,
-        high=50,
-        usual="published are 10 to 25",
-    )
+    computed: int = how_many(17)
     """B"""
-    table: str = choice(
-        "Z-Image",
-        "Model that the steps and spans were searched for. They are carried over to this one's noise levels.",
-        list(TABLES),
-    )
+    table: str = searched_for("Z-Image", "steps and spans", TABLES)
     form: str = choice(
         "released",
         "How the velocity is continued. released: as the published code does, which turns it by half of what a line"
         " would, at most. paper: along the line through a span of steps.",
         list(FORMS),
     )
-    carry: str = choice(
-        "noise level",
-        "How the steps are carried over: to the nearest noise level, or to the step that is as far through the run.",
-        CARRIES,
-    )
+    carry: str = over_to()
 
     def fit(self, schedule: ARSchedule, segment: Segment) -> Listed:
         table = TABLES[self.table]

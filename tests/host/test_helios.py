@@ -172,7 +172,7 @@ def test_latents_without_segments_are_decoded_in_nines_by_nodes_of_the_host(pipe
     made, _ = ours(model, 2)
     (cut,) = LatentCutToBatch.execute({"samples": made["samples"]}, "t", CHUNK).args
     decoded = VAEDecode().decode(VAE(pipe), cut)[0]
-    assert torch.allclose(decoded, segments.decode(VAE(pipe), made), atol=1e-6)
+    assert (decoded - segments.decode(VAE(pipe), made)).abs().max() < PIXELS
     whole = VAEDecode().decode(VAE(pipe), {"samples": made["samples"]})[0]
     assert len(whole) != len(decoded)
 

@@ -22,17 +22,20 @@ import pytest
 import torch
 from comfy.nested_tensor import NestedTensor
 from comfy_extras.nodes_context_windows import WanContextWindowsManualNode
+from comfy_extras.nodes_custom_sampler import Guider_DualCFG
 from comfy_extras.nodes_model_advanced import ModelSamplingSD3
 from diffusers import UniPCMultistepScheduler
 from scope_pack.nodes import sampling
 from scope_pack.nodes.calibrate import Calibrate
-from scope_pack.nodes.comfy import flow
+from scope_pack.nodes.comfy import events, flow
 from scope_pack.nodes.comfy.families import NotPreparedError, family_of
 from scope_pack.nodes.comfy.graph import Graph
 from scope_pack.nodes.comfy.latents import UnsuitableError
 from scope_pack.nodes.comfy.sampling import VideoSampler
 from scope_pack.nodes.comfy.skyreels import Windows
 from scope_pack.nodes.planning import plan_node
+from scope_pack.nodes.schedule import Sigmas
+from scope_pack.nodes.tradeoff import SweepPoint
 from scope_pack.scope_core import FLOW, Gate
 from scope_pack.scope_core.methods import Scope, TaylorSeer, TeaCache
 from scope_pack.scope_core.settings import PRESETS, Settings, read
@@ -312,6 +315,23 @@ def test_where_conditioning_changes_it_is_computed_and_the_history_dropped(t2v, 
     assert torch.equal(off, stock(model, latent(), make(), 4.0)) and not torch.equal(off, made)
 
 
+def test_ranges_of_every_prompt_that_a_guider_holds_are_borders(t2v):
+    """DualCFGGuider has a third one, `middle`."""
+    model, traces = shifted(t2v), []
+    guider = Guider_DualCFG(model)
+    middle, negative = prompts()
+    middle[0][1]["end_percent"] = 0.4
+    guider.set_conds(prompts(strength=2.0)[0], middle, negative)
+    guider.set_cfg(3.0, 2.0)
+    sampler = model.get_model_object("model_sampling")
+    sigmas = comfy.samplers.calculate_sigmas(sampler, "simple", STEPS)
+    noise = comfy.sample.prepare_noise(torch.zeros(SIZE), SEED)
+    used = VideoSampler(None, SKIPPING, "euler", traces.append)
+    guider.sample(noise, torch.zeros(SIZE), used, sigmas, disable_pbar=True, seed=SEED)
+    border = int((sigmas > sampler.percent_to_sigma(0.4)).sum())
+    assert rules(traces[0])[border] == "b" and rules(traces[0]).count("b") == 1
+
+
 def test_conditioning_that_stays_has_no_border(t2v):
     assert "b" not in rules(ours(shifted(t2v), latent(), prompts(), 4.0, SKIPPING)[1])
 
@@ -375,6 +395,19 @@ def test_video_and_audio_in_one_pack_are_the_hosts():
     sigmas = comfy.samplers.calculate_sigmas(model.get_model_object("model_sampling"), "simple", STEPS)
     again, _ = advanced(model, given, prompts(), 2.0, sigmas)
     assert all(torch.equal(*parts) for parts in zip(again.unbind(), expected.unbind()))
+
+
+def test_a_sweep_measures_the_video_of_a_pack(monkeypatch):
+    """Of the audio beside it there is no picture."""
+    monkeypatch.setattr(events, "send", lambda *what: None)
+    model, given = toy(dimensions=3), {"samples": AUDIO_AND_VIDEO}
+    full, trace = ours(model, given, prompts(), 2.0, shift=1.0)
+    fewer, skipping = ours(model, given, prompts(), 2.0, SKIPPING, shift=1.0)
+    _, latent, _ = SweepPoint.execute("1", trace.to_json(), {"samples": full}).args
+    assert torch.equal(latent["samples"], full.unbind()[0])
+    point, *_ = SweepPoint.execute("1", skipping.to_json(), {"samples": fewer}, baseline_latent=latent).args
+    difference = fewer.unbind()[0] - full.unbind()[0]
+    assert point["latent_error"] == pytest.approx(float(difference.norm() / full.unbind()[0].norm())) != 0
 
 
 @pytest.mark.parametrize("signal", ["sea", "latent"])
@@ -483,6 +516,15 @@ def test_unipc_is_that_of_diffusers(t2v):
     noise = comfy.sample.prepare_noise(torch.zeros(SIZE), SEED)
     expected = guider.sample(noise, torch.zeros(SIZE), Reference(), sigmas, disable_pbar=True, seed=SEED)
     assert (made - expected).abs().max() < 2e-5
+
+
+def test_ar_sigmas_has_the_levels_of_scheduler_simple(t2v):
+    """For a sampler that is told the shift by ModelSamplingSD3."""
+    (sigmas,) = Sigmas.execute(STEPS, SHIFT, "Flow matching, one chunk").args
+    sampling = shifted(t2v).get_model_object("model_sampling")
+    assert torch.equal(sigmas, comfy.samplers.calculate_sigmas(sampling, "simple", STEPS))
+    told = next(spec.tooltip for spec in Sigmas.define_schema().inputs if spec.id == "table")
+    assert "scheduler simple" in told
 
 
 def test_a_diffusion_forcing_file_of_the_hosts_loader_is_told(t2v):

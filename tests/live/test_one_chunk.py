@@ -72,3 +72,52 @@ def test_a_sweep_of_it_is_measured_against_the_full_run(serving):
     points = entry["outputs"]["chart"]["scope_runs"][0]["points"]
     assert [point["computed"] for point in points] == sorted((point["computed"] for point in points), reverse=True)
     assert len(points) == 3 and points[0]["baseline"] and all(point["latent_error"] > 0 for point in points[1:])
+
+
+def test_ab_quality_sweep_and_report_of_it(serving):
+    """All that compares, on frames: the demo's autoencoder has the channels of the tiny model."""
+    graph = without(prompt("one_chunk_compared", preset="fast", steps=10), "timeline", "stock", "saved", "save")
+    pictures = {"vae": ["demo", 2]}
+    sampler = graph["sampler"]["inputs"]
+    graph |= {
+        "off": {"class_type": "SCOPE_Sampler", "inputs": {**sampler, "preset": "off"}},
+        "b": {"class_type": "VAEDecode", "inputs": {**pictures, "samples": ["sampler", 0]}},
+        "a": {"class_type": "VAEDecode", "inputs": {**pictures, "samples": ["off", 0]}},
+        "quality": {
+            "class_type": "SCOPE_Quality",
+            "inputs": {"baseline": ["a", 0], "candidate": ["b", 0], "trace": ["sampler", 1], "fps": 16.0},
+        },
+        "compare": {
+            "class_type": "SCOPE_Compare",
+            "inputs": {
+                "a": ["a", 0],
+                "b": ["b", 0],
+                "trace": ["sampler", 1],
+                "label_a": "",
+                "label_b": "",
+                "fps": 16.0,
+            },
+        },
+        "report": {
+            "class_type": "SCOPE_SaveReport",
+            "inputs": {
+                "trace": ["sampler", 1],
+                "quality": ["quality", 0],
+                "runs": ["sweep", 0],
+                "filename_prefix": "scope/one_chunk",
+            },
+        },
+    }
+    graph["sweep"]["inputs"] |= pictures
+    outputs = serving.run(graph)["outputs"]
+    (found,), (compared,), (report,) = (
+        outputs[node][key]
+        for node, key in (("quality", "scope_quality"), ("compare", "scope_compare"), ("report", "scope_report"))
+    )
+    assert found["chunks"] == compared["chunks"] == [[0, 17]] and compared["frames"] == 17
+    assert 0 < found["metrics"]["psnr"]["mean"] < 100 and 0 < found["metrics"]["ssim"]["mean"] < 1
+    points = outputs["chart"]["scope_runs"][0]["points"]
+    assert all(0 < point["psnr"] < 100 and point["clip"] for point in points[1:])
+    assert NAME in report["markdown"] and f"{found['metrics']['psnr']['mean']:.1f}" in report["markdown"]
+    for name in report["files"]:
+        assert (serving.log.parent / name).stat().st_size > 1000
