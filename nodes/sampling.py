@@ -239,7 +239,7 @@ def render(hidden: Any, asked: Request, settings: Settings) -> tuple[dict[str, A
 
     def on_step(segment, step, x0, record) -> None:
         preview(segment, step, family.seen(x0, noise))
-        events.send_step(hidden.unique_id, record)
+        events.send_step(hidden.unique_id, record, schedule.iterations)
 
     latent = family.known(model, asked.latent)
     made = sampling.sample_video(

@@ -315,6 +315,27 @@ export function loadStyleSheet(url) {
   return new Promise((settle) => (link.onload = link.onerror = settle));
 }
 
+let isPageNew = true;
+app.registerExtension({ name: "SCOPE.Reload", afterConfigureGraph: () => setTimeout(() => (isPageNew = false)) });
+
+/** Keep what a node shows for as long as the tab is open. @param {any} node @param {unknown} payload */
+export function keepOutput(node, payload) {
+  try {
+    sessionStorage.setItem(outputKey(node), JSON.stringify(payload));
+  } catch {} // the tab has no room left
+}
+
+/** What a node showed before the page was loaded anew; nothing for workflows that are opened later. @param {any} node @returns {unknown} */
+export function keptOutput(node) {
+  const kept = isPageNew ? sessionStorage.getItem(outputKey(node)) : null;
+  return kept && JSON.parse(kept);
+}
+
+/** @param {any} node */
+function outputKey({ id, graph, comfyClass }) {
+  return `scope.${(graph ?? app.rootGraph).id}.${id}.${comfyClass}`;
+}
+
 /** The node of a key of the frontend's outputs: "7", or "<subgraph id>:7". @param {string} locatorId @returns {any} */
 function nodeByLocatorId(locatorId) {
   const [nodeId, subgraphId] = locatorId.split(":").reverse();

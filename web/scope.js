@@ -8,6 +8,9 @@
  * @property {(payload: unknown) => void} show What Python put out.
  * @property {(event: unknown) => void} [follow] A step that was just made.
  * @property {(event: unknown) => void} [add] A setting that was just measured.
+ * @property {(how: string) => void} [end] The run ended, before it was finished where `how` says so.
+ * @property {(label: string) => void} [progress] A setting of a sweep is being run.
+ * @property {(plan: any) => void} [compareWith] What the next run is going to do.
  * @property {(points: unknown, note?: string) => void} [showPlan] Settings that will be measured.
  * @property {(point: unknown) => void} [showCurrent] Setting of the sampler.
  *
@@ -16,9 +19,9 @@
  */
 
 import {
-  addElement, disableInputs, foldInputs, foldNewInputs, growSockets, loadStyleSheet, nodeByExecutionId, nodesOfClass, onGraphChange,
-  onRendererChange, onServerMessage, onWidgetMove, ownNodes, post, promptOf, readersOf, registerNodes, setWidgets, sourceOf, viewUrl,
-  watchWidgets,
+  addElement, disableInputs, foldInputs, foldNewInputs, growSockets, keepOutput, keptOutput, loadStyleSheet, nodeByExecutionId,
+  nodesOfClass, onGraphChange, onRendererChange, onServerMessage, onWidgetMove, ownNodes, post, promptOf, readersOf, registerNodes,
+  setWidgets, sourceOf, viewUrl, watchWidgets,
 } from "./comfy_adapter.js";
 import { Compare } from "./compare/compare.js";
 import { ScheduleWatch, followNode } from "./graph/family_defaults.js";
@@ -52,6 +55,8 @@ const WITH_DEFAULTS = ["SCOPE_Sampler", "SCOPE_Sweep", "SCOPE_Calibrate"];
 
 /** @type {WeakMap<object, Display>} */
 const displays = new WeakMap();
+/** @type {WeakMap<object, PlanStrip>} */
+const strips = new WeakMap();
 /** @type {WeakMap<object, Latest<any>>} */
 const plans = new WeakMap();
 /** @type {WeakMap<object, Set<object>>} The nodes that a plan was made from. */
@@ -84,13 +89,20 @@ registerNodes({
   },
   output(node, message) {
     const [payload] = message[DISPLAYS[node.comfyClass].output] ?? [];
+    if (!payload) return;
+    displays.get(node)?.show(payload);
+    keepOutput(node, payload);
+  },
+  configured(node) {
+    const payload = keptOutput(node);
     if (payload) displays.get(node)?.show(payload);
   },
 });
 
 onServerMessage("scope.step", (event) => {
   const source = nodeByExecutionId(event.node);
-  if (!source) return;
+  if (!source) return followSweep(String(event.node));
+  strips.get(source)?.follow(event);
   const timelines = source.comfyClass === "SCOPE_Accelerate" ? timelinesBehind(source) : readersOf(source);
   for (const node of [source, ...timelines]) displays.get(node)?.follow?.(event);
 });
@@ -99,6 +111,17 @@ onServerMessage("scope.point", (event) => {
   const sweep = nodeByExecutionId(event.node);
   for (const node of sweep ? readersOf(sweep) : []) displays.get(node)?.add?.(event);
 });
+
+/** @type {Record<string, string>} How a run ends, and what is said of what it leaves unfinished. */
+const ENDS = { execution_success: "", execution_interrupted: "cancelled", execution_error: "stopped by an error" };
+for (const [event, how] of Object.entries(ENDS)) {
+  onServerMessage(event, () => {
+    for (const node of ownNodes()) {
+      displays.get(node)?.end?.(how);
+      strips.get(node)?.end();
+    }
+  });
+}
 
 registerNodes({
   name: "SCOPE.Presets",
@@ -133,9 +156,11 @@ registerNodes({
   nodeClasses: WITH_PLAN,
   created(node) {
     const strip = new PlanStrip();
+    strips.set(node, strip);
     plans.set(node, new Latest(() => plan(node), (answer) => {
       strip.show(answer);
       disableInputs(node, answer.idle ?? {});
+      for (const reader of readersOf(node)) if (reader.comfyClass === "SCOPE_Timeline") displays.get(reader)?.compareWith?.(answer);
       if (answer.point && !answer.point.baseline) for (const chart of charts()) displays.get(chart)?.showCurrent?.(answer.point);
     }));
     attach(node, strip, "scope_plan", 210, [330, 0]);
@@ -162,6 +187,13 @@ function attach(node, widget, name, minHeight, size) {
     if (node.graph) plans.get(node)?.update();
   };
   addElement(node, { name, element: widget.element, minHeight, size, connect, disconnect: () => widget.disconnect() });
+}
+
+/** A run of a sweep has an id such as "7.0.0.sample fast", behind that of the sweep. @param {string} id */
+function followSweep(id) {
+  const [, sweepId, label] = /^([^.]+)\..*\bsample (.+)$/.exec(id) ?? [];
+  const sweep = sweepId && nodeByExecutionId(sweepId);
+  for (const node of sweep ? readersOf(sweep) : []) displays.get(node)?.progress?.(label === "off" ? "without SCOPE" : label);
 }
 
 function charts() {

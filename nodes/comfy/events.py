@@ -15,9 +15,10 @@ def send(kind: str, payload: dict[str, Any]) -> None:
         server.send_sync(kind, payload, server.client_id)
 
 
-def send_step(node_id: str | None, trace: SegmentTrace) -> None:
-    """One small message per step: the newest one; with the segment's header and what the rules' letters mean if it is
-    its first."""
-    first = len(trace.steps) == 1
-    segment, rules = (trace.header, {"rules": dict(RULES.values())}) if first else (trace.header["index"], {})
-    send("scope.step", {"node": node_id, "segment": segment, "step": trace.steps[-1], **rules})
+def send_step(node_id: str | None, trace: SegmentTrace, iterations: int | None = None) -> None:
+    """One small message per step: the newest one; with the segment's header, what the rules' letters mean and how many
+    iterations the run has if it is its first."""
+    event: dict[str, Any] = {"node": node_id, "segment": trace.header["index"], "step": trace.steps[-1]}
+    if len(trace.steps) == 1:
+        event |= {"segment": trace.header, "rules": dict(RULES.values()), "iterations": iterations}
+    send("scope.step", event)

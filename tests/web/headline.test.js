@@ -18,7 +18,7 @@ describe("headlineOf", () => {
     expect(headline({ estimated_baseline_seconds: 8.1 })).toEqual({
       evaluations: "48 of 125 evaluations, 2.60x fewer",
       frames: "",
-      time: "3.2 s, about 2.5x faster than computing every step",
+      time: "3.2 s in this run, about 2.5x faster than computing every step",
       timing: expect.stringContaining("took 3.2 s. Computing every step would have taken about 8.1 s"),
       note: "",
     });
@@ -28,22 +28,34 @@ describe("headlineOf", () => {
     expect(headline({})).toMatchObject({ time: "3.2 s", timing: "" });
   });
 
-  it.each([[1.6, "about 2.0x slower than"], [3.3, "about as fast as"], [3.1, "about as fast as"]])(
+  it.each([[1.6, "about 2x slower than"], [3.3, "about as fast as"], [3.1, "about as fast as"]])(
     "admits that %d s would have been %s",
     (estimated_baseline_seconds, words) => {
-      expect(headline({ estimated_baseline_seconds }).time).toBe(`3.2 s, ${words} computing every step`);
+      expect(headline({ estimated_baseline_seconds }).time).toBe(`3.2 s in this run, ${words} computing every step`);
     },
   );
 
   it("counts frames where the run kept to the active ones", () => {
     expect(headline({ frames_computed: 320, frames_baseline: 2000 }).frames).toBe(
-      "16% of the frames of a full run went through the model (320 of 2000)",
+      "16% of the latent frames of a full run went through the model (320 of 2000)",
     );
+  });
+
+  it("counts operations where frames were left out, as the computed iterations alone would say too little", () => {
+    const saved = { iterations: 50, computed: 36, frames_computed: 500, frames_baseline: 1200 };
+    expect(headline(saved).evaluations).toBe("36 of 50 evaluations, 2.40x fewer operations");
+  });
+
+  it("does not believe a clock that says more than the operations explain", () => {
+    expect(headline({ estimated_baseline_seconds: 12.8 }).time).toBe(
+      "3.2 s in this run, which does not tell how fast: the clock says 4x, the operations 2.6x",
+    );
+    expect(headline({ estimated_baseline_seconds: 8.6 }).time).toBe("3.2 s in this run, about 2.7x faster than computing every step");
   });
 
   it("compares times where only frames were saved", () => {
     const saved = { computed: 125, frames_computed: 900, frames_baseline: 2000, estimated_baseline_seconds: 6.4 };
-    expect(headline(saved).time).toBe("3.2 s, about 2.0x faster than computing every step");
+    expect(headline(saved).time).toBe("3.2 s in this run, about 2x faster than computing every step");
   });
 
   it("says that nothing was skipped, and why", () => {

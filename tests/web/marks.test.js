@@ -16,6 +16,14 @@ describe("paretoFront", () => {
 });
 
 describe("marksOf", () => {
+  it("calls nothing beaten by the noise of a clock", () => {
+    const points = (seconds) => [baseline(), point("a", 20, 4, 40), point("b", 20, seconds, 39)];
+    const kindsBy = (x, seconds) => kinds(marksOf({ ...view(points(seconds)), x })).b;
+    expect(kindsBy("seconds", 4.1)).toBe("front");
+    expect(kindsBy("seconds", 4.4)).toBe("dominated");
+    expect(kindsBy("evaluations", 4.1)).toBe("dominated");
+  });
+
   it("tells the front from what is beaten, and says by which", () => {
     const marks = marksOf(view([baseline(), point("good", 20, 4, 50), point("fast", 10, 2, 40), point("bad", 12, 3, 35)]));
     expect(kinds(marks)).toEqual({ off: "baseline", good: "front", fast: "front", bad: "dominated" });

@@ -113,7 +113,7 @@ describe("TradeoffChart", () => {
   it("moves through the settings with the keyboard and offers what can be done", () => {
     chart.show(RUNS);
     expect(press("ArrowRight").defaultPrevented).toBe(true);
-    expect(details()).toContain("fast (scope)\n10 of 50 evaluations, 5.00x fewer. Measured 2.0 s, 5.00x faster.");
+    expect(details()).toContain("fast (scope)\n10 of 50 evaluations, 5.00x fewer. Measured once: 2.0 s, 5.0x faster.");
     expect(chart.actions.textContent).toBe("");
     press("Enter");
     click("Apply to sampler");

@@ -15,7 +15,7 @@ describe("words", () => {
   it("keep evaluations and seconds apart, and name mean and worst frame", () => {
     const text = describeLabel("fast", view([baseline(), point("fast", 10, 2.5, 40)]));
     expect(text).toContain("fast (scope)");
-    expect(text).toContain("10 of 50 evaluations, 5.00x fewer. Measured 2.5 s, 4.00x faster.");
+    expect(text).toContain("10 of 50 evaluations, 5.00x fewer. Measured once: 2.5 s, 4.0x faster.");
     expect(text).toContain("PSNR 40.0 dB (worst frame 37.0), Latent error 0.025.");
     expect(text).toContain("No other setting beats it.");
     expect(text).toContain("Cache below 0.01, predict below 0.5, decay 0.75, at most 10 skipped in a row, tail 1.");
@@ -33,12 +33,12 @@ describe("words", () => {
   });
 
   it("compare with nothing where there is no baseline", () => {
-    expect(describeLabel("fast", view([point("fast", 10, 2.5, 40)]))).toContain("10 of 50 evaluations. Measured 2.5 s.");
+    expect(describeLabel("fast", view([point("fast", 10, 2.5, 40)]))).toContain("10 of 50 evaluations. Measured once: 2.5 s.");
   });
 
   it("say slower for what is slower", () => {
     const text = describeLabel("slow", view([baseline(), point("slow", 50, 12.5, 60)]));
-    expect(text).toMatch(/1\.25x slower.*\n.*\nBeaten by the run without SCOPE\./);
+    expect(text).toMatch(/1\.3x slower.*\n.*\nBeaten by the run without SCOPE\./);
   });
 
   it("describe the baseline, identical and planned points as what they are", () => {

@@ -13,6 +13,11 @@ export function duration(seconds) {
   return `${Math.floor(whole / 60)} min ${whole % 60} s`;
 }
 
+/** About how long, such as "20 s" and "3 min". @param {number} seconds */
+export function roughDuration(seconds) {
+  return seconds < 90 ? `${Math.max(5, 5 * Math.round(seconds / 5))} s` : `${Math.round(seconds / 60)} min`;
+}
+
 /**
  * How many times as much, such as "2.60x fewer"; below 1 the other way round, such as "1.25x more".
  *

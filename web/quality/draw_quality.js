@@ -57,7 +57,7 @@ function drawAxes({ label, unit, better }, { plot, titleY, hasIdentical, x, y, x
     ...(hasIdentical ? [textAt("identical", left - 5, top, SIZE, muted)] : []),
     ...yTicks.flatMap((value) => [gridLine(left, y(value), right, y(value), theme), textAt(numberText(value), left - 5, y(value), SIZE, dark)]),
     ...xTicks.map((frame) => textAt(String(frame), x(frame), bottom + 10, SIZE, { fill: theme.text, "text-anchor": "middle" })),
-    textAt("frame", left - 5, bottom + 10, SIZE, muted),
+    textAt("video frame", left - 5, bottom + 10, SIZE, muted),
     textAt(`${unit ? `${label} in ${unit}` : label}, ${better} is better`, left, titleY, SIZE, { fill: theme.muted }),
   ];
 }

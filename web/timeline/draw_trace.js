@@ -19,7 +19,7 @@ import { headlineOf } from "./headline.js";
 import { LEGEND, drawExample, outline } from "./legend.js";
 import { cellArea } from "./plot_geometry.js";
 
-const LABELS_WIDTH = 54;
+const LABELS_WIDTH = 74;
 const HEADER_HEIGHT = 17;
 const FOOTER_HEIGHT = 17;
 const RIGHT_MARGIN = 6;
@@ -120,7 +120,7 @@ function drawSegmentBorders(brush, grid, geometry) {
     const [x] = cellArea(geometry, first, 0);
     const room = (count * geometry.width) / grid.columns - 8;
     const number = `${segment.index + 1}`;
-    const labels = [`segment ${number}, frames ${segmentRange(segment)}`, `segment ${number}`, number];
+    const labels = [`segment ${number}, latent frames ${segmentRange(segment)}`, `segment ${number}`, number];
     const label = labels.find((candidate) => measureText(candidate, LABEL_SIZE) <= room);
     if (label) brush.text(label, x + 4, geometry.y - 8, text);
     brush.fill([x - 0.5, geometry.y - 14, 1, geometry.height + 14], text);
@@ -132,7 +132,7 @@ function drawChunkLabels(brush, grid, geometry) {
   const { muted, text } = brush.theme;
   const single = grid.places.length === 1 ? grid.places[0].segment : null;
   const right = geometry.x - 5;
-  brush.text(single ? "frames" : "chunk", right, geometry.y - 8, muted, { align: "right" });
+  brush.text(single ? "latent frames" : "chunk", right, geometry.y - 8, muted, { align: "right" });
   const every = Math.ceil(11 / (geometry.height / grid.rows));
   for (let unit = 0; unit < grid.rows; unit += every) {
     const [, y, , height] = cellArea(geometry, 0, unit);

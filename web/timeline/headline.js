@@ -5,11 +5,12 @@
  * @typedef {import("./trace.js").Trace} Trace
  */
 
-import { duration, factorText, percent } from "../lib/formats.js";
+import { decimal, duration, factorText, percent, roughDuration } from "../lib/formats.js";
 import { asSentence } from "../lib/sentences.js";
 import { ruleSentence } from "./trace.js";
 
-const SMALLEST_DIFFERENCE = 1.05; // times faster or slower
+const FEW = 3; // iterations from which the time of the others is judged
+const NOTABLE = 1.05; // a factor that noise does not explain
 
 /**
  * Evaluations and time stay apart: overheads make 2x fewer evaluations less than 2x faster.
@@ -24,9 +25,9 @@ export function headlineOf(trace) {
   const hasSkipped = totals.computed < totals.iterations;
   const isCompared = hasTimes(totals) && (hasSkipped || hasSavedFrames(totals));
   return {
-    evaluations: rivalText(trace) + evaluationsText(trace, totals) + (isRunning ? " so far" : ""),
+    evaluations: rivalText(trace) + evaluationsText(trace, totals) + (isRunning ? trace.ended ?? " so far" : ""),
     frames: framesText(totals),
-    time: timeText(totals, isCompared),
+    time: [timeText(totals, isCompared), leftText(trace)].filter(Boolean).join(", "),
     timing: isCompared ? timingText(totals) : "",
     note: isRunning || hasSkipped ? "" : nothingSkippedText(trace, totals),
   };
@@ -43,6 +44,14 @@ function totalsSoFar(trace) {
     }
   }
   return { iterations, computed, seconds };
+}
+
+/** How long a run in progress will take, once a few iterations are done. @param {Trace} trace */
+export function leftText({ segments, expected = 0, ended, totals }) {
+  const steps = segments.flatMap((segment) => segment.steps);
+  if (totals || ended || steps.length < FEW || steps.length >= expected) return "";
+  const seconds = steps.reduce((sum, step) => sum + (step.seconds ?? 0), 0);
+  return `about ${roughDuration((seconds / steps.length) * (expected - steps.length))} left`;
 }
 
 /** @param {string} text @param {RegExp} pattern */
@@ -65,34 +74,54 @@ function rivalText({ run }) {
   return run?.method && !["scope", "planned", "off"].includes(run.method) ? `${run.method}: ` : "";
 }
 
-/** @param {Trace} trace @param {Totals} totals */
-function evaluationsText({ segments }, { computed, iterations }) {
-  const saved = computed > 0 && computed < iterations ? `, ${factorText(iterations / computed, "fewer", "more")}` : "";
-  return `${computed} of ${iterations} ${segments[0]?.by_chunk ? "chunk evaluations" : "evaluations"}${saved}`;
+/**
+ * Where frames were left out, evaluations alone would say too little: what counts is how many frames went through the model.
+ *
+ * @param {Trace} trace
+ * @param {Totals} totals
+ */
+function evaluationsText({ segments }, totals) {
+  const { computed, iterations } = totals;
+  const counted = `${computed} of ${iterations} ${segments[0]?.by_chunk ? "chunk evaluations" : "evaluations"}`;
+  const fewer = operationsRatio(totals);
+  if (fewer > NOTABLE * (iterations / computed)) return `${counted}, ${factorText(fewer, "fewer operations", "more operations")}`;
+  return computed > 0 && computed < iterations ? `${counted}, ${factorText(iterations / computed, "fewer", "more")}` : counted;
+}
+
+/** How many times fewer operations than a full run, judged by frames, or by evaluations where those are not known. @param {Totals} totals */
+function operationsRatio({ computed, iterations, frames_computed: frames = 0, frames_baseline: ofBaseline = 0 }) {
+  return frames && ofBaseline ? ofBaseline / frames : iterations / computed;
 }
 
 /** @param {Totals} totals */
 function framesText({ frames_computed: computed = 0, frames_baseline: baseline }) {
   if (!baseline) return "";
-  return `${percent(computed, baseline)} of the frames of a full run went through the model (${computed} of ${baseline})`;
+  return `${percent(computed, baseline)} of the latent frames of a full run went through the model (${computed} of ${baseline})`;
 }
 
 /** @param {Totals} totals @param {boolean} isCompared */
-function timeText({ seconds, estimated_baseline_seconds: baseline = 0 }, isCompared) {
+function timeText(totals, isCompared) {
+  const { seconds, estimated_baseline_seconds: baseline = 0 } = totals;
   if (!seconds) return "";
-  return isCompared ? `${duration(seconds)}, ${comparison(baseline / seconds)} computing every step` : duration(seconds);
+  return isCompared ? `${duration(seconds)} in this run, ${comparison(baseline / seconds, operationsRatio(totals))}` : duration(seconds);
 }
 
-/** @param {number} speedup */
-function comparison(speedup) {
-  const isSame = speedup < SMALLEST_DIFFERENCE && speedup > 1 / SMALLEST_DIFFERENCE;
-  return isSame ? "about as fast as" : `about ${factorText(speedup, "faster than", "slower than", 1)}`;
+/** A clock that says more than the operations explain was disturbed. @param {number} speedup @param {number} fewer */
+function comparison(speedup, fewer) {
+  if (speedup > NOTABLE * fewer) return `which does not tell how fast: the clock says ${decimal(speedup, 2)}x, the operations ${decimal(fewer, 2)}x`;
+  const isSame = speedup < NOTABLE && speedup > 1 / NOTABLE;
+  return isSame ? "about as fast as computing every step" : `about ${speedText(speedup)} computing every step`;
+}
+
+/** With two digits, as many as a single run can tell. @param {number} speedup */
+function speedText(speedup) {
+  return speedup >= 1 ? `${decimal(speedup, 2)}x faster than` : `${decimal(1 / speedup, 2)}x slower than`;
 }
 
 /** @param {Totals} totals */
 function timingText({ seconds, estimated_baseline_seconds: baseline = 0 }) {
   return (
-    `Measured: this run's iterations took ${duration(seconds)}. Computing every step would have taken about ${duration(baseline)}, ` +
+    `Measured once: this run's iterations took ${duration(seconds)}. Computing every step would have taken about ${duration(baseline)}, ` +
     "judged by the iterations of this run that were computed (without the first, which warms up)."
   );
 }

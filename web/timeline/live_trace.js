@@ -10,6 +10,7 @@
  * @property {import("./trace.js").Step} [step]
  * @property {Trace["run"]} [run]
  * @property {Trace["rules"]} [rules] With the header of a segment.
+ * @property {number|null} [iterations] Of the whole run, with the header of a segment.
  */
 
 import { FORMAT, VERSION } from "./trace.js";
@@ -37,12 +38,13 @@ export function isStepEvent(event) {
  */
 export function applyStep(trace, event) {
   const [header, index] = typeof event.segment === "object" ? [event.segment, event.segment.index] : [null, event.segment];
-  let live = trace && !trace.totals ? trace : null;
+  let live = trace && !trace.totals && !trace.ended ? trace : null;
   if (header) {
     live = live && index > 0 ? live : emptyTrace();
     live.segments.push({ ...header, steps: [], planned: plannedIterations(header) });
     Object.assign(live.run, event.run);
     Object.assign(live.rules, event.rules);
+    live.expected = event.iterations ?? undefined;
   }
   const segment = live?.segments.find((candidate) => candidate.index === index);
   if (!segment) return trace;

@@ -9,8 +9,9 @@ import { create, panel, setText } from "../lib/elements.js";
 import { readOrExplain } from "../lib/payload.js";
 import { describeCell } from "./cell_words.js";
 import { gridOf } from "./grid.js";
-import { headlineOf } from "./headline.js";
+import { headlineOf, leftText } from "./headline.js";
 import { LegendRow } from "./legend_row.js";
+import { applyStep, isStepEvent } from "./live_trace.js";
 import { parseTrace } from "./trace.js";
 import { TracePlot } from "./trace_plot.js";
 
@@ -40,6 +41,9 @@ export class PlanStrip {
   badge = create("span", "scope-plan-badge");
   note = create("span", "scope-plan-note");
   cell = create("div", "scope-plan-cell");
+  usualNote = HINT;
+  /** @type {import("./trace.js").Trace|null} A run in progress. */
+  live = null;
   legend = new LegendRow();
   plot = new TracePlot({
     label: "Plan of iterations and chunks.",
@@ -67,11 +71,27 @@ export class PlanStrip {
     const { headline, badge, note, grid } = readPlan(plan);
     setText(this.headline, headline);
     setText(this.badge, badge);
-    setText(this.note, note || HINT);
+    this.usualNote = note || HINT;
+    if (!this.live) setText(this.note, this.usualNote);
     this.badge.title = note;
     for (const part of [this.legend.element, this.plot.element]) part.hidden = !grid;
     this.legend.show(({ example, name, meaning }) => (isDrawn(grid, example) ? { text: name, title: meaning } : null));
     this.plot.show(grid);
+  }
+
+  /** How far the run is, in the place of the note, until it ends. @param {unknown} event A step that has just been made. */
+  follow(event) {
+    if (!isStepEvent(event)) return;
+    this.live = applyStep(this.live, event);
+    const done = this.live?.segments.reduce((sum, { steps }) => sum + steps.length, 0) ?? 0;
+    const parts = [`Running: iteration ${done}${this.live?.expected ? ` of ${this.live.expected}` : ""}`, this.live && leftText(this.live)];
+    setText(this.note, `${parts.filter(Boolean).join(", ")}.`);
+  }
+
+  /** The run has ended. */
+  end() {
+    this.live = null;
+    setText(this.note, this.usualNote);
   }
 
   /** While the cursor is on a cell, its story lies over the number and the note. */

@@ -22,12 +22,14 @@ import { TracePlot } from "./trace_plot.js";
 const EMPTY_TEXT = "Run the workflow to see which steps were computed, predicted or reused, and why.";
 const HINT =
   "Point at a cell, or use the arrow keys, to see what happened there and why. Click or press Enter to hold a cell, Escape to let go.";
+const EARLIER = "This is an earlier run: the settings were changed since. Run the workflow again to see them at work.";
 const EXPORT_SIZE = { width: 1280, tallest: 480 };
 
 export class Timeline {
   /** @type {Trace|null} */
   trace = null;
   problem = "";
+  isEarlier = false;
   /** @type {Grid|null} */
   grid = null;
 
@@ -70,6 +72,7 @@ export class Timeline {
   /** @param {unknown} payload A trace or its JSON text. */
   show(payload) {
     ({ value: this.trace, problem: this.problem } = readOrExplain(() => parseTrace(payload)));
+    this.isEarlier = false;
     this.refresh();
   }
 
@@ -80,6 +83,20 @@ export class Timeline {
     this.trace = applyStep(this.trace, event);
     if (this.trace !== before) this.plot.cursor.release();
     this.requestRefresh();
+  }
+
+  /** The run ended. @param {string} how Such as "cancelled", empty where it was finished. */
+  end(how) {
+    if (!how || !this.trace || this.trace.totals || this.trace.ended) return;
+    this.trace.ended = `, then ${how}`;
+    this.refresh();
+  }
+
+  /** What the next run is going to do: where it is something else, the picture is of an earlier one. @param {import("./plan_strip.js").Plan} plan */
+  compareWith({ trace: plan, exact }) {
+    this.isEarlier = Boolean(exact && this.trace?.totals && differ(this.trace, /** @type {Trace} */ (plan)));
+    this.element.classList.toggle("scope-timeline-earlier", this.isEarlier);
+    this.refresh();
   }
 
   refresh() {
@@ -99,7 +116,7 @@ export class Timeline {
     this.evaluations.title = frames;
     setText(this.time, time);
     this.time.title = timing;
-    setText(this.note, note);
+    setText(this.note, this.isEarlier ? EARLIER : note);
     const counts = countLooks(grid);
     const total = Object.values(counts).reduce((sum, count) => sum + count, 0);
     this.legend.show(({ example, name, meaning }) => {
@@ -117,4 +134,10 @@ export class Timeline {
   picture() {
     return svgOf(/** @type {Grid} */ (this.grid), { ...EXPORT_SIZE, theme: this.plot.theme ?? undefined });
   }
+}
+
+/** Whether a plan is for another run than that of a trace. @param {Trace} trace @param {Trace} plan */
+function differ(trace, plan) {
+  const told = (/** @type {Trace} */ { run, totals }) => JSON.stringify([Object.entries(run.settings ?? {}).sort(), totals?.iterations, totals?.computed]);
+  return told(trace) !== told(plan);
 }

@@ -38,6 +38,8 @@
  * @property {Record<string, string>} rules Sentence for every rule letter.
  * @property {Segment[]} segments
  * @property {Totals} [totals] Missing while the run is in progress.
+ * @property {number} [expected] Iterations of a run in progress.
+ * @property {string} [ended] How a run ended that was not finished, such as "cancelled".
  */
 
 import { PayloadError, readPayload } from "../lib/payload.js";

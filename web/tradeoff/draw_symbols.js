@@ -42,9 +42,9 @@ export function drawSymbol({ px, py, kind, method, isBaseline = false, ringed = 
   return createSvg("g", {}, ringed ? [symbol, drawRing(px, py, RING_RADIUS, theme)] : [symbol]);
 }
 
-/** @param {number} cx @param {number} cy @param {number} r @param {Theme} theme */
+/** Dashed and in colour, unlike that of a symbol that is held. @param {number} cx @param {number} cy @param {number} r @param {Theme} theme */
 export function drawRing(cx, cy, r, theme) {
-  return circle(cx, cy, r, { fill: "none", stroke: theme.text, "stroke-width": 2 });
+  return circle(cx, cy, r, { fill: "none", stroke: theme.accent, "stroke-width": 2, "stroke-dasharray": "4 2" });
 }
 
 /** @param {number} method @param {Theme} theme */

@@ -11,7 +11,7 @@
 
 import { assignLanes, placeAllLabels, shortLabel } from "./labels.js";
 import { legendOf, placeLegend } from "./legend.js";
-import { dominates, marksOf } from "./marks.js";
+import { NOISE, dominates, marksOf } from "./marks.js";
 import { scaleOfCost, scaleOfFactors, scaleOfQuality, titleOfQuality } from "./scales.js";
 import { FONT_SIZE, LINE_HEIGHT } from "./sizes.js";
 
@@ -48,7 +48,7 @@ export function layoutChart(view, { width, top = 0, bottom, labelAll = false, me
     const py = lane === undefined ? quality.yOf(mark.y) : rail.y + (lane + 0.5) * LANE_HEIGHT;
     return { ...mark, px: xOf(mark.x), py, method: methods.indexOf(mark.point.method) };
   });
-  const front = frontOf(symbols);
+  const front = frontOf(symbols, NOISE[view.x]);
   const markerX = symbols.find(({ kind }) => kind === "baseline")?.px ?? null;
   return {
     plot,
@@ -87,9 +87,9 @@ function lanesOf(marks, xOf, measure) {
   return new Map(planned.map((mark, index) => [mark, lanes[index]]));
 }
 
-/** From left to right. @param {Symbol[]} symbols */
-function frontOf(symbols) {
-  const isBeaten = (/** @type {Symbol} */ symbol) => symbols.some((other) => other.kind === "front" && dominates(other, symbol));
+/** From left to right. @param {Symbol[]} symbols @param {number} noise */
+function frontOf(symbols, noise) {
+  const isBeaten = (/** @type {Symbol} */ symbol) => symbols.some((other) => other.kind === "front" && dominates(other, symbol, noise));
   return symbols
     .filter((symbol) => symbol.kind === "front" || (symbol.kind === "baseline" && !isBeaten(symbol)))
     .sort((a, b) => a.px - b.px || b.py - a.py);

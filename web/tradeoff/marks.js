@@ -31,6 +31,9 @@ export const CURRENT_LABEL = "current setting";
 /** @type {Kind[]} What matters most is drawn last. */
 const DRAWING_ORDER = ["dominated", "front", "planned", "baseline"];
 
+/** Of the costs, as a share: of the clock by which every setting was timed once. @type {Record<Cost, number>} */
+export const NOISE = { seconds: 0.05, evaluations: 0 };
+
 /** @type {Record<Cost, (point: Point, baseline: Point|null) => number>} */
 const COSTS = { seconds: ({ seconds }) => seconds ?? NaN, evaluations: evaluationsOf };
 
@@ -70,11 +73,11 @@ function measuredMarks({ runs, x, metric }) {
     ringed: false,
   }));
   const comparable = marks.filter((mark) => Number.isFinite(mark.x) && !Number.isNaN(mark.y));
-  const front = paretoFront(comparable);
+  const front = paretoFront(comparable, NOISE[x]);
   for (const mark of comparable) {
     if (front.has(mark) || mark.kind === "baseline") continue;
     mark.kind = "dominated";
-    mark.beatenBy = [...front].find((other) => dominates(other, mark))?.point;
+    mark.beatenBy = [...front].find((other) => dominates(other, mark, NOISE[x]))?.point;
   }
   return comparable;
 }
@@ -91,15 +94,16 @@ function goodness(point, name, metrics) {
  *
  * @template {{x: number, y: number}} T Less x and more y is better.
  * @param {T[]} marks
+ * @param {number} [noise] Of x, as a share of it.
  * @returns {Set<T>}
  */
-export function paretoFront(marks) {
-  return new Set(marks.filter((mark) => !marks.some((other) => dominates(other, mark))));
+export function paretoFront(marks, noise) {
+  return new Set(marks.filter((mark) => !marks.some((other) => dominates(other, mark, noise))));
 }
 
-/** @param {{x: number, y: number}} a @param {{x: number, y: number}} b */
-export function dominates(a, b) {
-  return a.x <= b.x && a.y >= b.y && (a.x < b.x || a.y > b.y);
+/** Whether a is better by more than noise. @param {{x: number, y: number}} a @param {{x: number, y: number}} b @param {number} [noise] */
+export function dominates(a, b, noise = 0) {
+  return a.x <= b.x * (1 - noise) && a.y >= b.y && (a.x < b.x || a.y > b.y);
 }
 
 /** @param {View} view */

@@ -14,12 +14,13 @@ import { button, create, panel, setText } from "../lib/elements.js";
 import { MEANING } from "../lib/fidelity.js";
 import { readOrExplain } from "../lib/payload.js";
 import { downloadJson, downloadPng, downloadSvg } from "../lib/saving.js";
+import { asSentence } from "../lib/sentences.js";
 import { SvgPlot } from "../lib/svg_plot.js";
 import { drawCursor, drawTradeoff } from "./draw_tradeoff.js";
 import { neighbour, symbolNear } from "./find_symbol.js";
 import { actionsFor } from "./point_actions.js";
 import { hasSeconds, isPoint, isPointEvent, isSamePoint, parseRuns, withPoint } from "./runs.js";
-import { describePoint, noteOfPlan, titleOf } from "./words.js";
+import { describePoint, noteOfPlan, progressOf, titleOf } from "./words.js";
 
 const EMPTY_TEXT = "Nothing measured yet. Connect the runs of SCOPE Sweep and run the workflow to see what each setting gains and costs.";
 const HINT = "Point at a setting, or use the arrow keys. Click or press Enter to apply it or to compare it, Escape to let go.";
@@ -42,6 +43,8 @@ export class TradeoffChart {
   cost = "evaluations";
   metric = "";
   message = "";
+  /** The setting that is being run. */
+  running = "";
   /** @type {Point|null} The point that the buttons are for. */
   offered = null;
 
@@ -100,6 +103,18 @@ export class TradeoffChart {
     if (isPointEvent(event)) this.read(() => withPoint(this.runs, event));
   }
 
+  /** A setting is being run. @param {string} label */
+  progress(label) {
+    if (label === this.running) return;
+    this.running = label;
+    this.showDetails();
+  }
+
+  /** The sweep has ended, finished or not. */
+  end() {
+    this.progress("");
+  }
+
   /** @param {unknown} points Settings that will be measured; null where nothing is known. @param {string} [note] */
   showPlan(points, note = "") {
     this.plan = Array.isArray(points) ? points.filter(isPoint) : [];
@@ -144,7 +159,8 @@ export class TradeoffChart {
     for (const part of [this.top, this.plot.element, this.details, this.saving]) part.hidden = !hasPoints;
     this.empty.hidden = hasPoints;
     setText(this.empty, problem || EMPTY_TEXT);
-    setText(this.notes, [hasPoints && MEANING, ...(runs?.notes ?? []), planNote, noteOfPlan(view)].filter(Boolean).join(" "));
+    const notes = [hasPoints ? MEANING : "", ...(runs?.notes ?? []), planNote, noteOfPlan(view)];
+    setText(this.notes, notes.filter(Boolean).map(asSentence).join(" "));
     this.costs.show(hasSeconds(runs) ? COSTS : [], view.x);
     this.metrics.show(Object.entries(runs?.metrics ?? {}).map(([name, { label }]) => ({ name, label })), view.metric);
     this.plot.draw();
@@ -161,7 +177,7 @@ export class TradeoffChart {
 
   showDetails() {
     const { place } = this.plot.cursor;
-    const { title, lines } = place ? describePoint(place, this.view) : { title: titleOf(this.view), lines: [HINT] };
+    const { title, lines } = place ? describePoint(place, this.view) : { title: this.running ? progressOf(this.view, this.running) : titleOf(this.view), lines: [HINT] };
     setText(this.title, title);
     this.title.title = title;
     setText(this.text, this.message || lines.join("\n"));

@@ -8,10 +8,10 @@
  */
 
 import { shortUnit } from "../lib/fidelity.js";
-import { decimal, duration, factorText } from "../lib/formats.js";
+import { decimal, duration, factorText, roughDuration } from "../lib/formats.js";
 import { asSentence } from "../lib/sentences.js";
 import { CURRENT_LABEL, evaluationsOf } from "./marks.js";
-import { BASELINE_LABEL, baselineOf } from "./runs.js";
+import { BASELINE_LABEL, baselineOf, isSamePoint } from "./runs.js";
 
 const SHARED_SETTINGS = new Set(["method", "aggregate", "selective", "joint"]);
 
@@ -20,6 +20,21 @@ export function titleOf({ runs, plan }) {
   const count = runs ? runs.points.length : plan.length;
   const counted = `${count} ${count === 1 ? "setting" : "settings"} ${runs ? "measured" : "planned"}`;
   return [runs?.model, counted].filter(Boolean).join(": ");
+}
+
+/**
+ * How far a sweep is: what is not measured yet takes as long for each evaluation as the run without SCOPE.
+ *
+ * @param {View} view
+ * @param {string} running Name of the setting that is being run.
+ */
+export function progressOf({ runs, plan }, running) {
+  const measured = runs?.points ?? [];
+  const left = plan.filter((point) => !measured.some((other) => isSamePoint(other, point)));
+  const baseline = baselineOf(measured);
+  const seconds = baseline?.seconds ? left.reduce((sum, { computed }) => sum + computed, 0) * (baseline.seconds / baseline.computed) : 0;
+  const parts = [`Run ${plan.length - left.length + 1} of ${plan.length}`, running, seconds > 0 && `about ${roughDuration(seconds)} left`];
+  return parts.filter(Boolean).join(", ");
 }
 
 /** Why planned settings are missing from the chart, if they are. @param {View} view */
@@ -62,8 +77,8 @@ function describeEvaluations(point, baseline) {
 function describeSeconds({ seconds = 0, baseline: isBaseline }, baseline) {
   if (!(seconds > 0)) return "";
   const full = baseline?.seconds ?? 0;
-  const faster = full > 0 && !isBaseline ? `, ${factorText(full / seconds, "faster", "slower")}` : "";
-  return `Measured ${duration(seconds)}${faster}.`;
+  const faster = full > 0 && !isBaseline ? `, ${factorText(full / seconds, "faster", "slower", 1)}` : "";
+  return `Measured once: ${duration(seconds)}${faster}.`;
 }
 
 /** @param {Mark} mark @param {Record<string, Metric>} metrics */

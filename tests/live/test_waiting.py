@@ -1,0 +1,74 @@
+"""What a person sees who waits for a run, stops it, changes something after it, or loads the page anew."""
+
+import pytest
+from gestures import QUICK, choose, load, node_of, run
+from test_plan import SAMPLER, strip
+from waits import wait_for_words, wait_until_at_rest, wait_until_ready
+
+QUEUE = "() => { window.said = []; app.queuePrompt(0) }"
+WATCH = """([element, key]) => {
+    window[key] = []
+    new MutationObserver(() => window[key].push(element.textContent)).observe(element,
+        { subtree: true, childList: true, characterData: true })
+}"""
+STOP_AT_FIRST_STEP = "app.api.addEventListener('scope.step', () => app.api.interrupt(), { once: true })"
+
+
+def timeline(page):
+    return page.locator(".scope-timeline").first
+
+
+def watch(page, element, key: str):
+    page.evaluate(WATCH, [element, key])
+
+
+@pytest.mark.two_cells
+def test_a_run_says_how_long_it_takes_and_a_cancelled_one_that_it_was(page):
+    load(page, "01_demo_text_to_video", **{**QUICK, "seed": 11})
+    watch(page, strip(page, SAMPLER).query_selector(".scope-plan-note"), "strip")
+    watch(page, timeline(page).element_handle(), "timeline")
+    run(page)
+    assert any("Running: iteration" in said and "left." in said for said in page.evaluate("strip"))
+    assert any("so far" in said and "left" in said for said in page.evaluate("timeline"))
+    assert "Running" not in strip(page, SAMPLER).inner_text()
+
+    choose(page, "seed", 12, SAMPLER)
+    page.evaluate(STOP_AT_FIRST_STEP)
+    page.evaluate(QUEUE)
+    wait_for_words(page, timeline(page).element_handle(), "then cancelled")
+    assert "left" not in timeline(page).locator(".scope-timeline-time").inner_text()
+    page.shot("waiting_cancelled", timeline(page))
+
+
+@pytest.mark.two_cells
+def test_a_picture_is_marked_once_the_settings_changed_and_is_there_after_a_reload(page):
+    load(page, "01_demo_text_to_video", **{**QUICK, "seed": 13})
+    run(page)
+    said = timeline(page).locator(".scope-timeline-evaluations").inner_text()
+    assert "earlier run" not in timeline(page).inner_text()
+    choose(page, "speed", 1.5, SAMPLER)
+    wait_for_words(page, timeline(page).element_handle(), "This is an earlier run")
+    page.shot("waiting_earlier", timeline(page))
+    choose(page, "preset", "balanced", SAMPLER)
+    wait_until_at_rest(page)
+    assert "earlier run" not in timeline(page).inner_text()
+
+    page.wait_for_function("Object.values({ ...localStorage, ...sessionStorage }).join().includes('SCOPE_Timeline')")
+    page.reload()
+    wait_until_ready(page)
+    assert page.evaluate(f"Boolean({node_of('SCOPE_Timeline')})")
+    assert timeline(page).locator(".scope-timeline-evaluations").inner_text() == said
+    load(page, "01_demo_text_to_video")
+    assert "evaluations" not in timeline(page).locator(".scope-timeline-top").inner_text()
+
+
+@pytest.mark.two_cells
+def test_a_sweep_says_which_run_it_is_at(page):
+    load(page, "05_demo_tradeoff", **{**QUICK, "seed": 14, "spread": 1})
+    chart = page.locator(".scope-tradeoff").first
+    watch(page, chart.locator(".scope-tradeoff-title").element_handle(), "titles")
+    run(page)
+    titles = page.evaluate("titles")
+    assert any(title.startswith("Run 1 of 3, without SCOPE") for title in titles), titles
+    assert any(title.startswith("Run 2 of 3") and "left" in title for title in titles), titles
+    assert "3 settings measured" in chart.locator(".scope-tradeoff-title").inner_text()
