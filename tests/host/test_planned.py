@@ -227,7 +227,7 @@ def test_a_wanted_fidelity(monkeypatch):
     drop()
     assert answer(wanted)["trace"]["totals"]["computed"] == 6
     assert answer(graph(preset="custom", fidelity=40.0))["trace"]["totals"]["computed"] == 4
-    with pytest.raises(PlanError, match=r"most faithful one has 51\.0\. Ask for less, or for a speed"):
+    with pytest.raises(PlanError, match=r"most faithful one has 51\.0; ask for less, or for a speed"):
         answer(graph(preset="custom", fidelity=60.0))
 
 
