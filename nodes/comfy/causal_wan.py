@@ -120,8 +120,8 @@ class HostChunks(HostWan, ChunkTerm):
             if len(conds) > 1 or ranged:
                 raise NotByChunksError(
                     f"`{name}` has {'a range of steps' if ranged else f'{len(conds)} parts'}, and causal Wan keeps keys"
-                    " and values of one prompt that counts at all steps; remove Conditioning (Combine) and Conditioning Set"
-                    " Timestep Range nodes"
+                    " and values of one prompt that counts at all steps; remove Conditioning (Combine) and Conditioning"
+                    " Set Timestep Range nodes"
                 )
 
     def velocity(
