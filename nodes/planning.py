@@ -283,7 +283,7 @@ class Planner:
         model = self.known.identity(key, schedule)
         if model is None:
             raise GraphError(
-                f"{settings.method.title} is calibrated for a model that has run before; this one has not. Run SCOPE"
+                f"{settings.method.title} is calibrated for a model that has run before; this one has not; run SCOPE"
                 " Calibrate, or choose published ratios"
             )
         guidances = hosted(schedule.family).guidances(cfg)

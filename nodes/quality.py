@@ -39,7 +39,7 @@ def require_equal_sizes(a: Tensor, b: Tensor, names: tuple[str, str]) -> None:
             for name, images in zip(names, (a, b))
         ]
         raise DifferentVideosError(
-            f"{sizes[0]}, {sizes[1]}; both need the same. Sample them from the same latent, or scale and cut one of"
+            f"{sizes[0]}, {sizes[1]}; both need the same; sample them from the same latent, or scale and cut one of"
             " them first"
         )
 

@@ -90,7 +90,7 @@ def check(patcher: Any, settings: Settings) -> None:
     owner = family_of(patcher).family
     if owner.by_chunk or owner.history:
         raise UnsuitableError(
-            f"{owner.title} goes through its network chunk by chunk, which the host's samplers do not know. Use SCOPE"
+            f"{owner.title} goes through its network chunk by chunk, which the host's samplers do not know; use SCOPE"
             " Sampler, which has the same settings"
         )
     ONE_CHUNK.check(patcher)
@@ -98,12 +98,12 @@ def check(patcher: Any, settings: Settings) -> None:
         return
     if cache := other_cache(patcher):
         raise UnsuitableError(
-            f"{cache} is applied to this MODEL too, and both would skip. Remove it or SCOPE Accelerate, or set the"
+            f"{cache} is applied to this MODEL too, and both would skip; remove it or SCOPE Accelerate, or set the"
             " preset to off"
         )
     if settings.acting.depth == 0:
         raise UnsuitableError(
-            f"{settings.acting.title} reuses inside the network, which SCOPE Accelerate leaves alone. Use SCOPE"
+            f"{settings.acting.title} reuses inside the network, which SCOPE Accelerate leaves alone; use SCOPE"
             " Sampler, or choose a method that reuses the output, such as planned, scope, easycache or seacache"
         )
 

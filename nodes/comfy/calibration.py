@@ -65,6 +65,6 @@ def taught(settings: Settings, *circumstances: Circumstances) -> Settings:
     made = settings.calibrated(found.ratios, found.gram)
     if made.needs_calibration:
         raise CalibrationError(
-            f"the calibration for this run was made before {settings.method.title} was known. Run SCOPE Calibrate again"
+            f"the calibration for this run was made before {settings.method.title} was known; run SCOPE Calibrate again"
         )
     return made

@@ -66,7 +66,7 @@ def identify(shapes: Mapping[str, tuple[int, ...]], name: str, trained: Trained)
     for key in ("patch_embedding.weight", "head.modulation"):
         if key not in shapes:
             raise NotARVideoModelError(
-                f"{name} is causal Wan by the metadata of its file, but lacks {key}. Convert or download it again"
+                f"{name} is causal Wan by the metadata of its file, but lacks {key}; convert or download it again"
             )
     return title(shapes["head.modulation"][-1], trained)
 
@@ -119,9 +119,9 @@ class HostChunks(HostWan, ChunkTerm):
             ranged = any(cond.get("start_percent", 0.0) > 0 or cond.get("end_percent", 1.0) < 1 for cond in conds)
             if len(conds) > 1 or ranged:
                 raise NotByChunksError(
-                    f"`{name}` has {'a range of steps' if ranged else f'{len(conds)} parts'}. Causal Wan keeps keys and"
-                    " values of one prompt that counts at all steps; remove Conditioning (Combine) and Conditioning Set"
-                    " Timestep Range nodes"
+                    f"`{name}` has {'a range of steps' if ranged else f'{len(conds)} parts'}, and causal Wan keeps keys"
+                    " and values of one prompt that counts at all steps; remove Conditioning (Combine) and Conditioning"
+                    " Set Timestep Range nodes"
                 )
 
     def velocity(

@@ -28,7 +28,7 @@ def write_frames(frames: Iterable[Tensor], shape: tuple[int, ...], fps: float, n
     height, width = (size // 2 * 2 for size in shape[1:3])
     if not height or not width:
         raise ValueError(
-            f"frames of {shape[2]}x{shape[1]} pixels cannot be written as a clip; they need at least 2x2. Give larger"
+            f"frames of {shape[2]}x{shape[1]} pixels cannot be written as a clip; they need at least 2x2; give larger"
             " frames, or scale these up first"
         )
     folder, name, counter, subfolder, _ = folder_paths.get_save_image_path(

@@ -180,8 +180,8 @@ def check_flow(patcher: Any) -> None:
         kinds = " ".join(base.__name__ for base in type(sampling).__bases__)
         raise NotPreparedError(
             f"a ModelSampling node makes this MODEL sample as {kinds}, but it was trained for flow matching; remove"
-            " that node. Of these nodes only ModelSamplingSD3 suits it, and it sets no more than a shift: the sampler"
-            " has one of its own, and so has AR Sigmas"
+            " that node (of these only ModelSamplingSD3 suits it, which sets no more than a shift: the sampler has one"
+            " of its own, and so has AR Sigmas)"
         )
 
 

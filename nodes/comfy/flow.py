@@ -154,7 +154,7 @@ class HostFlow(FlowModel):
         if not self.layers:
             raise UnsuitableError(
                 "methods that reuse inside the network, and SCOPE Calibrate, which looks there, need one of the Wan"
-                f" family; this one is {type(self.network).__name__}. Choose a method that reuses the output, such as"
+                f" family; this one is {type(self.network).__name__}; choose a method that reuses the output, such as"
                 " SCOPE, TaylorSeer at the output, EasyCache or SeaCache"
             )
 
@@ -248,12 +248,12 @@ class HostOneChunk(HostFamily):
         if isinstance(sampling, IMG_TO_IMG_FLOW):
             raise NotPreparedError(
                 "this MODEL turns a given video into its result and answers with that result itself (image-to-image"
-                " flow), so there is no velocity to forecast. Sample it with KSampler"
+                " flow), so there is no velocity to forecast; sample it with KSampler"
             )
         if not isinstance(sampling, (CONST, COSMOS_RFLOW)):
             kinds = " ".join(base.__name__ for base in type(sampling).__bases__)
             raise NotPreparedError(
-                f"this MODEL samples as {kinds}, and SCOPE knows flow matching alone. Connect a flow model (Wan,"
+                f"this MODEL samples as {kinds}, and SCOPE knows flow matching alone; connect a flow model (Wan,"
                 " HunyuanVideo, LTX, Cosmos Predict 2, Qwen-Image ...), or remove a ModelSampling node that made it"
                 " something else"
             )
@@ -314,7 +314,7 @@ class HostOneChunk(HostFamily):
         empty = samples.is_nested or not samples.count_nonzero()
         if not empty and "noise_mask" not in latent:
             raise UnsuitableError(
-                "the latent is not empty, and all of it would be replaced by noise. Connect an empty latent, set a"
+                "the latent is not empty, and all of it would be replaced by noise; connect an empty latent, set a"
                 " noise mask to keep a part of it, or use SamplerCustomAdvanced with SCOPE Sampler (Advanced) and the"
                 " last of the sigmas to change it a little"
             )

@@ -190,8 +190,8 @@ class HeliosModel(comfy.model_base.BaseModel):
         call: HistoryCall | None = transformer_options.get(KEY)
         if call is None:
             raise NotByChunksError(
-                "Helios makes a video chunk by chunk and looks back on what it made, which this sampler cannot do."
-                " Sample it with SCOPE Sampler, or with SCOPE Sampler (Advanced) in SamplerCustomAdvanced"
+                "Helios makes a video chunk by chunk and looks back on what it made, which this sampler cannot do;"
+                " sample it with SCOPE Sampler, or with SCOPE Sampler (Advanced) in SamplerCustomAdvanced"
             )
         call.count(len(transformer_options["cond_or_uncond"]))
         return super()._apply_model(x, t, c_concat, c_crossattn, control, transformer_options, **conds)

@@ -6,7 +6,7 @@ import comfy.sample
 from torch import Tensor
 
 NO_MASK = (
-    "the latent has a noise mask, which SCOPE does not use. Give the known frames to AR Schedule as `start` or `end`"
+    "the latent has a noise mask, which SCOPE does not use; give the known frames to AR Schedule as `start` or `end`"
 )
 
 
@@ -19,7 +19,7 @@ def check_video(samples: Any, kind: str | None = None) -> None:
     if samples.is_nested or samples.ndim not in (4, 5) or kind == "audio":
         raise UnsuitableError(
             f"the latent is not that of a video: its shape is {list(samples.shape)}{f', of {kind}' if kind else ''},"
-            " and a video has [batch, channels, frames, height, width]. Connect the LATENT of the schedule node, or an"
+            " and a video has [batch, channels, frames, height, width]; connect the LATENT of the schedule node, or an"
             " empty video latent"
         )
 
@@ -31,7 +31,7 @@ def check_empty(latent: dict[str, Any]) -> None:
         raise UnsuitableError(NO_MASK)
     if latent["samples"].count_nonzero():
         raise UnsuitableError(
-            "the latent is not empty. To continue or animate known frames, connect them to the schedule node as"
+            "the latent is not empty; to continue or animate known frames, connect them to the schedule node as"
             " `start`, and its LATENT here"
         )
 

@@ -64,10 +64,9 @@ def model_paths(name: str) -> list[str]:
     path = folder_paths.get_full_path_or_raise("diffusion_models", name)
     if not path.endswith((".safetensors", ".sft")):
         raise ModelFileError(
-            f"{name} is not a safetensors file. A {Path(path).suffix} file may run code when it is opened, so it is not"
-            " read; download the .safetensors version of the model. Of causal Wan there is none: convert it with"
-            " `python -m workflows.convert`. GGUF files: load them with their own loader and connect its MODEL to this"
-            " node's `model` input."
+            f"{name} is not a safetensors file, and a {Path(path).suffix} file may run code when it is opened; download"
+            " the .safetensors version of the model, convert causal Wan, which has none, with `python -m"
+            " workflows.convert`, or load GGUF with its own loader and connect its MODEL to `model`"
         )
     shard = SHARD.match(path)
     if shard is None or not 1 <= int(shard[2]) <= int(shard[3]):
@@ -78,7 +77,7 @@ def model_paths(name: str) -> list[str]:
     if missing:
         raise ModelFileError(
             f"{name} is one of {total} files, but {len(missing)} of them are missing beside it:"
-            f" {', '.join(missing[:4])}{' ...' if len(missing) > 4 else ''}. Download them into the same folder."
+            f" {', '.join(missing[:4])}{' ...' if len(missing) > 4 else ''}; download them into the same folder"
         )
     return shards
 
@@ -100,8 +99,8 @@ def read_header(paths: list[str]) -> dict[str, tuple[int, ...]]:
                 shapes |= {official_key(key): tuple(file.get_slice(key).get_shape()) for key in file.keys()}
         except (SafetensorError, OSError) as error:
             raise ModelFileError(
-                f"{Path(path).name} cannot be read ({error}). The file is damaged or its download was cut off; "
-                f"it has {Path(path).stat().st_size:,} bytes. Download it again."
+                f"{Path(path).name} cannot be read ({error}): it is damaged or its download was cut off at"
+                f" {Path(path).stat().st_size:,} bytes; download it again"
             ) from error
     return shapes
 
@@ -121,14 +120,14 @@ def check_shapes(shapes: Mapping[str, tuple[int, ...]], network: torch.nn.Module
     expected = {key: tuple(weight.shape) for key, weight in network.state_dict().items()}
     if missing := sorted(expected.keys() - shapes.keys()):
         raise ModelFileError(
-            f"{name} lacks {len(missing)} weights of {model}, such as {missing[0]}. A part of the model is missing:"
+            f"{name} lacks {len(missing)} weights of {model}, such as {missing[0]}; a part of the model is missing:"
             " choose the first file of the complete set, or download it again"
         )
     for key, shape in expected.items():
         if shapes[key] != shape:
             raise ModelFileError(
                 f"{name} is damaged or of another architecture: {key} has shape {list(shapes[key])}, which has to be"
-                f" {list(shape)} in {model} of this width. Download it again"
+                f" {list(shape)} in {model} of this width; download it again"
             )
 
 
@@ -182,7 +181,7 @@ def told_of(metadata: Mapping[str, str] | None, name: str) -> dict[str, int]:
         return json.loads((metadata or {}).get("config", "{}")).get("transformer", {})
     except (ValueError, AttributeError) as error:
         raise ModelFileError(
-            f"{name} has a `config` in its metadata that cannot be read. Download the file again"
+            f"{name} has a `config` in its metadata that cannot be read; download the file again"
         ) from error
 
 
@@ -220,7 +219,7 @@ def load_magi(
     distilled = is_distilled(paths[0], config, kind)
     if config.quantised and "dtype" in model_options:
         raise ModelFileError(
-            f"weight_dtype cannot change {name}: its layers are stored in fp8 with scales of their own. Set it to"
+            f"weight_dtype cannot change {name}: its layers are stored in fp8 with scales of their own; set it to"
             " default"
         )
     patcher = magi.make_patcher(config, read_state(paths)[0], distilled, model_options.get("dtype"), disable_dynamic)
@@ -251,7 +250,7 @@ def load_helios(
         config = helios.config_of(shapes)
     except (KeyError, IndexError) as error:
         raise ModelFileError(
-            f"{name} is only a part of Helios. Choose the first file of the complete set, or download it again"
+            f"{name} is only a part of Helios; choose the first file of the complete set, or download it again"
         ) from error
     with torch.device("meta"):
         network = helios.HeliosTransformer(operations=comfy.ops.disable_weight_init, **config)
@@ -281,7 +280,7 @@ def is_distilled(path: str, config: magi_network.MagiConfig, kind: str) -> bool:
     if kind != "auto" and clues[other[kind]] and not clues[kind]:
         why = "it is an fp8 file, and those are distilled" if config.quantised else "its name says otherwise"
         raise ModelFileError(
-            f"kind is {kind!r}, but {Path(path).name} is a {other[kind]} model: {why}. Set kind to auto, or to"
+            f"kind is {kind!r}, but {Path(path).name} is a {other[kind]} model: {why}; set kind to auto, or to"
             f" {other[kind]}"
         )
     if kind == "auto" and not any(clues.values()):

@@ -162,7 +162,7 @@ class MagiModel(comfy.model_base.BaseModel):
         call = scope_chunks
         if call is None:
             raise NotByChunksError(
-                "MAGI-1 goes through the noise levels chunk by chunk, which this sampler cannot do. Sample it with"
+                "MAGI-1 goes through the noise levels chunk by chunk, which this sampler cannot do; sample it with"
                 " SCOPE Sampler, or with SCOPE Sampler (Advanced) in SamplerCustomAdvanced"
             )
         network: MagiTransformer = self.diffusion_model
@@ -190,7 +190,7 @@ class MagiModel(comfy.model_base.BaseModel):
         width = self.diffusion_model.config.caption_dim
         if text.shape[-1] != width:
             raise NotByChunksError(
-                f"the prompt was encoded into {text.shape[-1]} features, this model takes {width}. MAGI-1 needs"
+                f"the prompt was encoded into {text.shape[-1]} features, this model takes {width}; MAGI-1 needs"
                 " T5-v1.1-XXL: CLIPLoader with type pixart, then MAGI-1 Prompt"
             )
         mask = kwargs.get("attention_mask")
@@ -323,7 +323,7 @@ class HostNetwork(ChunkModel):
         for name, conds in guider.conds.items():
             if len(conds) != 1:
                 raise NotByChunksError(
-                    f"`{name}` has {len(conds)} parts. MAGI-1 keeps keys and values of one prompt; "
+                    f"`{name}` has {len(conds)} parts, and MAGI-1 keeps keys and values of one prompt; "
                     "remove Conditioning (Combine) nodes"
                 )
 

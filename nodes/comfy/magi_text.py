@@ -111,7 +111,7 @@ def encode(clip, text: str) -> Tensor:
     tokens = clip.tokenize(clean(text))
     if list(tokens) != ["t5xxl"]:
         raise WrongEncoderError(
-            f"this CLIP encodes with {', '.join(tokens)}, MAGI-1 with T5-v1.1-XXL alone. Load t5xxl with Load CLIP,"
+            f"this CLIP encodes with {', '.join(tokens)}, MAGI-1 with T5-v1.1-XXL alone; load t5xxl with Load CLIP,"
             " type pixart; the umt5_xxl of Wan and SkyReels is another encoder"
         )
     words = [(token, weight) for token, weight in tokens["t5xxl"][0] if token > EOS]

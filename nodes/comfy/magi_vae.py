@@ -172,9 +172,8 @@ def load_magi_vae(path: str) -> MagiVideoVAE:
     name = Path(path).name
     if not path.endswith((".safetensors", ".sft")):
         raise ModelFileError(
-            f"{name} is not a safetensors file. The MAGI-1 VAE is published as one:"
-            " ckpt/vae/diffusion_pytorch_model.safetensors of sand-ai/MAGI-1. Other VAEs: load them with core's Load"
-            " VAE."
+            f"{name} is not a safetensors file, as the MAGI-1 VAE is, which is"
+            " ckpt/vae/diffusion_pytorch_model.safetensors of sand-ai/MAGI-1; load other VAEs with core's Load VAE"
         )
     shapes = read_header([path])
     prefix = next((key.removesuffix(FIRST_KEY) for key in shapes if key.endswith(FIRST_KEY)), "")
@@ -185,8 +184,8 @@ def load_magi_vae(path: str) -> MagiVideoVAE:
             (what for mark, what in OTHER_FILES.items() if any(mark in key for key in shapes)), "no autoencoder"
         )
         raise ModelFileError(
-            f"{name} is not the MAGI-1 VAE, which is ckpt/vae/diffusion_pytorch_model.safetensors of sand-ai/MAGI-1. "
-            f"This file seems to be {what}."
+            f"{name} is not the MAGI-1 VAE, which is ckpt/vae/diffusion_pytorch_model.safetensors of sand-ai/MAGI-1; "
+            f"this file seems to be {what}"
         )
     with torch.device("meta"):
         check_shapes(published, MagiVAE(config), name, "the MAGI-1 VAE")

@@ -79,13 +79,13 @@ def check_given(given: Tensor, segments: Segments | None) -> None:
     if segments is None or not segments.schedule.prefix:
         raise GivenVideoError(
             "`video` is connected, but the latent does not say that it starts from given frames: it has to come"
-            " straight from SCOPE Sampler, with `start` of AR Schedule connected. Disconnect `video` to decode all"
+            " straight from SCOPE Sampler, with `start` of AR Schedule connected; disconnect `video` to decode all"
             " frames"
         )
     start = segments.schedule.family.pixel_frames(segments.schedule.prefix)
     if len(given) < start:
         raise GivenVideoError(
-            f"`video` has {len(given)} frames, but {start} were encoded for `start` of AR Schedule. Connect the video"
+            f"`video` has {len(given)} frames, but {start} were encoded for `start` of AR Schedule; connect the video"
             f" that they were taken from, whose last {start} frames they are"
         )
 

@@ -97,6 +97,6 @@ def check_frames(name: str, frames: Tensor | None, latent: Tensor) -> None:
     ):
         raise ScheduleError(
             f"`{name}` has latents of shape {list(frames.shape)}, the video has {list(latent.shape)} (batch, channels,"
-            " frames, height, width). Scale the image to the video's width and height before VAE Encode, with the"
+            " frames, height, width); scale the image to the video's width and height before VAE Encode, with the"
             " model's own VAE"
         )

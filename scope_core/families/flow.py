@@ -62,8 +62,8 @@ class Flow(Family):
         """A part of a schedule is one, so any levels will do that fall."""
         if not (len(levels) == steps + 1 and levels[-1] >= 0 and levels[0] <= 1 and falling(levels)):
             raise ScheduleError(
-                f"the sigmas have to fall within 1 and 0 in {steps} steps, without repeats; they are {some_of(levels)}."
-                " Use a scheduler such as simple, and SplitSigmas for a part of it"
+                f"the sigmas have to fall within 1 and 0 in {steps} steps, without repeats; they are {some_of(levels)};"
+                " use a scheduler such as simple, and SplitSigmas for a part of it"
             )
 
     def columns(self, segment: Segment, selective: str, *, causal: bool) -> list[slice]:

@@ -107,8 +107,8 @@ def require_finite(v: Tensor, step: Step) -> None:
     if not all(map(isfinite, read(v.sum()[None]))):
         sigma = max(unit.sigma for unit in step.active)
         raise NotFiniteError(
-            f"the model returned NaN or infinity at iteration {step.index + 1}, noise level {sigma:.3f}. "
-            "Load it in bf16 or fp32 instead of fp16 or fp8, or check the file and the LoRA strength."
+            f"the model returned NaN or infinity at iteration {step.index + 1}, noise level {sigma:.3f}; "
+            "load it in bf16 or fp32 instead of fp16 or fp8, or check the file and the LoRA strength"
         )
 
 

@@ -117,7 +117,7 @@ class ARCache(Method):
             return (1.0,)
         if not self.gram:
             raise ValueError(
-                f"{self.title} has no recorded run to measure lengths on. Run SCOPE Calibrate once with this model and"
+                f"{self.title} has no recorded run to measure lengths on; run SCOPE Calibrate once with this model and"
                 " these settings, or set length to none"
             )
         t, a, b = (at - 1 for at in (step, *computed[:2]))

@@ -130,7 +130,7 @@ class DPCache(Method):
     def fit(self, schedule: ARSchedule, segment: Segment) -> Listed:
         if not self.steps:
             raise ValueError(
-                f"{self.title} has no recorded run to choose its steps from. Run SCOPE Calibrate once with this model"
+                f"{self.title} has no recorded run to choose its steps from; run SCOPE Calibrate once with this model"
                 " and these settings, or write the steps yourself"
             )
         return Listed(self.steps, partial(series, self.order), self.order + 1, self.site)

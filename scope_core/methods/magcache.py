@@ -170,7 +170,7 @@ class MagCache(Method):
         """The state if this step is skipped."""
         if not self.ratios:
             raise ValueError(
-                "MagCache has no ratios for this run. Run SCOPE Calibrate once with this model and these settings, or"
+                "MagCache has no ratios for this run; run SCOPE Calibrate once with this model and these settings, or"
                 " choose published ratios"
             )
         nearest = round((unit.step - 1) * (len(self.ratios) - 1) / max(1, unit.steps - 1))

@@ -37,7 +37,7 @@ def refuse_few_steps(name: str) -> None:
     Raises NotARVideoModelError for those that cannot be sampled in many steps of full size."""
     for pattern, why in FEW_STEPS.items():
         if re.search(pattern, name):
-            raise NotARVideoModelError(f"{why}. Choose a file of Helios-Base, which takes 50 steps")
+            raise NotARVideoModelError(f"{why}; choose a file of Helios-Base, which takes 50 steps")
 
 
 def whole(x: Tensor, times: int, side: int) -> Tensor:

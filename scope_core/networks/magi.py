@@ -73,9 +73,9 @@ def config_of(shapes: Mapping[str, Sequence[int]]) -> MagiConfig | None:
     if PACKED in shapes:
         raise PackedLayersError(
             f"this file of MAGI-1.1 packs q, qx, k and v of all layers into one tensor ({PACKED},"
-            f" {list(shapes[PACKED])}). Their order was not published and MAGI-1's own code cannot read it either"
-            " (github.com/SandAI-org/MAGI-1, issue 123). Choose a file with weights layer by layer, such as those of"
-            " ckpt/magi of sand-ai/MAGI-1"
+            f" {list(shapes[PACKED])}), in an order that was not published and that MAGI-1's own code cannot read"
+            " either (github.com/SandAI-org/MAGI-1, issue 123); choose a file with weights layer by layer, such as"
+            " those of ckpt/magi of sand-ai/MAGI-1"
         )
     block = "videodit_blocks.layers.0."
     dimensions = {

@@ -27,7 +27,7 @@ HEAD_WIDTH = 128
 DIFFUSION_FORCING = re.compile(r"(?<![a-z0-9])df(?![a-z0-9])|diffusion.?forcing", re.IGNORECASE)
 TEXT_TO_VIDEO = re.compile(r"(?<![a-z0-9])t2v(?![a-z0-9])", re.IGNORECASE)
 CAUSAL = (
-    "If these are weights of a causal Wan, which only the metadata of a file can tell, convert the published file with"
+    "if these are weights of a causal Wan, which only the metadata of a file can tell, convert the published file with"
     " `python -m workflows.convert`"
 )
 PREFIXES = ("model.diffusion_model.", "diffusion_model.", "model.", "transformer.")
@@ -93,11 +93,11 @@ def identify(shapes: Mapping[str, tuple[int, ...]], name: str) -> str:
             )
         if any(key.startswith("videodit_blocks.") for key in shapes):
             raise NotARVideoModelError(
-                f"{name} is only a part of MAGI-1. Choose the first file of the complete set, or download it again"
+                f"{name} is only a part of MAGI-1; choose the first file of the complete set, or download it again"
             )
         raise NotARVideoModelError(
             f"{name} is neither a SkyReels-V2 diffusion-forcing model, for it lacks the Wan transformer's keys "
-            "(patch_embedding, head.modulation), nor MAGI-1 nor Helios. Choose a SkyReels-V2-DF, MAGI-1 or Helios-Base"
+            "(patch_embedding, head.modulation), nor MAGI-1 nor Helios; choose a SkyReels-V2-DF, MAGI-1 or Helios-Base"
             " file"
         )
     others = {
@@ -109,23 +109,23 @@ def identify(shapes: Mapping[str, tuple[int, ...]], name: str) -> str:
     for key, what in others.items():
         if key in shapes:
             raise NotARVideoModelError(
-                f"{name} is {what}, which is not trained for diffusion forcing. Choose a SkyReels-V2-DF file"
+                f"{name} is {what}, which is not trained for diffusion forcing; choose a SkyReels-V2-DF file"
             )
     for key, dimensions in (("head.modulation", "[1, 2, width]"), ("patch_embedding.weight", "[width, 16, 1, 2, 2]")):
         if len(shapes[key]) != dimensions.count(",") + 1:
             raise NotARVideoModelError(
                 f"{name} is damaged or of another architecture: {key} has shape {list(shapes[key])}, in SkyReels-V2-DF"
-                f" it is {dimensions}. Download it again, or choose a SkyReels-V2-DF file"
+                f" it is {dimensions}; download it again, or choose a SkyReels-V2-DF file"
             )
     if shapes["patch_embedding.weight"][1] != 16:
         raise NotARVideoModelError(
-            f"{name} takes {shapes['patch_embedding.weight'][1]} latent channels; SkyReels-V2-DF takes 16. {CAUSAL}"
+            f"{name} takes {shapes['patch_embedding.weight'][1]} latent channels; SkyReels-V2-DF takes 16; {CAUSAL}"
         )
     dim = shapes["head.modulation"][-1]
     if dim == 1536 and FPS_KEYS[0] not in shapes:
         raise NotARVideoModelError(
-            f"{name} is Wan2.1 T2V 1.3B: SkyReels-V2-DF 1.3B has an fps branch ({FPS_KEYS[0]}), this file has none. "
-            f"Choose a SkyReels-V2-DF file. {CAUSAL}"
+            f"{name} is Wan2.1 T2V 1.3B: SkyReels-V2-DF 1.3B has an fps branch ({FPS_KEYS[0]}), this file has none; "
+            f"choose a SkyReels-V2-DF file, or {CAUSAL}"
         )
     return {1536: "SkyReels-V2 DF 1.3B", 5120: "SkyReels-V2 DF 14B"}.get(dim, f"diffusion-forcing Wan, width {dim}")
 
@@ -142,13 +142,13 @@ def check_weights(state: Mapping[str, Tensor], name: str, told: Mapping[str, int
     heads = told.get("num_heads", dim // HEAD_WIDTH)
     if heads < 1 or dim % heads:
         raise NotARVideoModelError(
-            f"{name} has width {dim}, which cannot be divided into attention heads of {HEAD_WIDTH}. Choose a"
+            f"{name} has width {dim}, which cannot be divided into attention heads of {HEAD_WIDTH}; choose a"
             " SkyReels-V2-DF file"
         )
     expected = shapes_of(state, dim, heads, told.get("text_dim", 4096))
     if missing := sorted(expected.keys() - state.keys()):
         raise NotARVideoModelError(
-            f"{name} lacks {len(missing)} weights, such as {missing[0]}. A part of the model is missing: choose the"
+            f"{name} lacks {len(missing)} weights, such as {missing[0]}; a part of the model is missing: choose the"
             " first file of the complete set, or download it again"
         )
     plain = [key for key in expected if f"{key.rpartition('.')[0]}.comfy_quant" not in state]
@@ -156,13 +156,13 @@ def check_weights(state: Mapping[str, Tensor], name: str, told: Mapping[str, int
         if tuple(state[key].shape) != expected[key]:
             raise NotARVideoModelError(
                 f"{name} is damaged or of another architecture: {key} has shape {list(state[key].shape)}, which has to"
-                f" be {list(expected[key])} in a model of this width. Download it again, or choose a SkyReels-V2-DF one"
+                f" be {list(expected[key])} in a model of this width; download it again, or choose a SkyReels-V2-DF one"
             )
     if whole := [key for key in plain if not state[key].is_floating_point()]:
         dtype = str(state[whole[0]].dtype).removeprefix("torch.")
         raise NotARVideoModelError(
             f"{name} stores {len(whole)} weights as {dtype}, such as {whole[0]}, without the scales that ComfyUI needs"
-            " to read them. Choose a file in bf16, fp16 or fp8, or in one of ComfyUI's own quantised formats"
+            " to read them; choose a file in bf16, fp16 or fp8, or in one of ComfyUI's own quantised formats"
         )
     return expected
 

@@ -63,7 +63,7 @@ class Video:
         if found != SCHEDULER or config.scheduler_type not in SOLVERS or config.disable_corrector:
             raise ValueError(
                 f"the pipeline's scheduler has scheduler_type={config.scheduler_type!r} and {found}; Helios-Base has"
-                f" scheduler_type='unipc' and {SCHEDULER}. Distilled models leave no step to skip"
+                f" scheduler_type='unipc' and {SCHEDULER} (distilled models leave no step to skip)"
             )
         size = CHUNK * self.shape[3] * self.shape[4]
         tokens = size // int(np.prod(call.pipe.transformer.config.patch_size))

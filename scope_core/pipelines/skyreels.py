@@ -240,8 +240,8 @@ def require_whole_blocks(schedule: ARSchedule, block: int) -> None:
         if segment.frames % block or segment.prefix % block:
             raise ValueError(
                 f"causal_block_size is {block}, but a window has {segment.frames} latent frames, of which"
-                f" {segment.prefix} are known. Both have to be whole blocks: the pipeline would leave the others noise,"
-                " or denoise known ones. Choose other lengths (4 n - 3 pixel frames are n latent frames), or"
+                f" {segment.prefix} are known, and both have to be whole blocks: the pipeline would leave the others"
+                " noise, or denoise known ones; choose other lengths (4 n - 3 pixel frames are n latent frames), or"
                 " causal_block_size=1"
             )
 

@@ -33,7 +33,7 @@ NAMES = {
 }
 """How differences are told that would be hard to read."""
 WAY_OUT = (
-    "Run SCOPE Calibrate once with this model and these settings, or connect the settings that it gives, or choose"
+    "run SCOPE Calibrate once with this model and these settings, or connect the settings that it gives, or choose"
     " published ratios or steps of your own"
 )
 
@@ -160,9 +160,9 @@ class Calibrations:
         kept = [disk.read(file, read_calibration) for file in sorted(self.folder.glob("*.json"))]
         known = [Circumstances(**data["circumstances"]) for data in kept if data and data["version"] == VERSION]
         if not known:
-            raise CalibrationError(f"there is no calibration, for no model has been calibrated yet. {WAY_OUT}")
+            raise CalibrationError(f"there is no calibration, for no model has been calibrated yet; {WAY_OUT}")
         nearest = min(known, key=lambda other: len(circumstances.differences(other)))
         raise CalibrationError(
             "there is no calibration for this run: the nearest calibration has "
-            f"{', '.join(circumstances.differences(nearest))}. {WAY_OUT}"
+            f"{', '.join(circumstances.differences(nearest))}; {WAY_OUT}"
         )

@@ -127,7 +127,7 @@ class Plan:
                 best = max(choice.psnr for choice in self.choices)
                 raise PlanError(
                     f"no choice of the plan {self.title!r} has {wanted.fidelity:g} dB; its most faithful one has"
-                    f" {best:.1f}. Ask for less, or for a speed"
+                    f" {best:.1f}; ask for less, or for a speed"
                 )
             choice = min(faithful, key=lambda choice: len(choice.computed))
             computed, period = self.carried(choice.computed, schedule)
@@ -206,7 +206,7 @@ def planned(settings: Settings, schedule: ARSchedule, plans: Iterable[Plan], mod
         if method.fidelity:
             raise PlanError(
                 "a fidelity can only be asked for where a plan says what is faithful, and there is none for this model"
-                " and schedule. Choose a speed instead, or import a plan"
+                " and schedule; choose a speed instead, or import a plan"
             )
         return settings
     return replace(settings, method=plan.choose(schedule, method))

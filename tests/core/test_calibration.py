@@ -45,7 +45,7 @@ def test_refused_with_what_differs(tmp_path, change, words):
         kept.find(CIRCUMSTANCES)
     kept.save(CALIBRATION)
     kept.save(replace(CALIBRATION, circumstances=Circumstances("far", 7, 1.0, 2.0, "other", 9, 9, True)))
-    with pytest.raises(CalibrationError, match=f"the nearest calibration has {words}. Run SCOPE Calibrate"):
+    with pytest.raises(CalibrationError, match=f"the nearest calibration has {words}; run SCOPE Calibrate"):
         kept.find(replace(CIRCUMSTANCES, **change))
 
 

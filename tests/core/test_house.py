@@ -166,3 +166,21 @@ def test_links_between_pages_work():
     for path in [*(ROOT / "docs").glob("*.md"), ROOT / "README.md", ROOT / "CONTRIBUTING.md"]:
         for target in re.findall(r"\]\((?!https?:)([^)#]+)", path.read_text()):
             assert (path.parent / target).exists(), f"{path.name} links to {target}"
+
+
+def written(message: ast.expr) -> str:
+    """A message as it stands in the source, with {} for what is filled in."""
+    if isinstance(message, ast.BinOp):
+        return written(message.left) + written(message.right)
+    parts = message.values if isinstance(message, ast.JoinedStr) else [message]
+    return "".join(str(part.value) if isinstance(part, ast.Constant) else "{}" for part in parts)
+
+
+def test_an_error_is_one_sentence():
+    """Of what a dialog shows after the error's name and a colon: what is wrong; what to do."""
+    for path in SOURCES:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if path.parts[-2] == "workflows" or not isinstance(node, ast.Raise) or not isinstance(node.exc, ast.Call):
+                continue
+            for message in map(written, node.exc.args[:1]):
+                assert not re.search(r"\.(?: [A-Z]|$)", message), f"{path.name}, line {node.lineno}: {message}"

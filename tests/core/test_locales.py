@@ -1,9 +1,13 @@
 """The tables of translations: what is found to be wrong with one, and that none has any of it."""
 
+import re
+from pathlib import Path
+
 import pytest
 
 from tests.locales.tables import LANGUAGES, complaints, english, node_defs, read, updated
 
+PACK = Path(__file__).parents[2]
 INFO = {
     "SCOPE_Toy": {
         "display_name": "Toy",
@@ -81,3 +85,21 @@ def test_updating_keeps_what_is_translated_and_asks_for_the_rest():
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_the_tables_hold_the_same_texts_and_every_number(language):
     assert list(read(language)) == list(read("zh")) and not list(complaints(read(language), list(read("zh"))))
+
+
+@pytest.mark.parametrize("path", sorted((PACK / "web" / "docs").glob("*/*.md")), ids=lambda path: path.parent.name)
+def test_a_translated_help_page_uses_the_names_of_its_table(path):
+    table, page = read(path.stem), path.read_text(encoding="utf-8")
+    source = path.parent.with_suffix(".md")
+    title = source.read_text(encoding="utf-8").partition("\n")[0].removeprefix("# ")
+    assert page.startswith(f"# {table[title]}\n")
+    inputs = "、".join(re.findall(r"^- \*\*(.+?)\*\*[：（]", page, re.MULTILINE))
+    named = re.findall(r"([^`、 ][^`、]*?) `(\w+)`", inputs)
+    assert named
+    assert not [(label, name) for label, name in named if table.get(name, name) != label]
+
+
+def test_what_the_host_reads_is_shipped():
+    left_out = (PACK / ".comfyignore").read_text().split()
+    assert not {"web/", "workflows/", "locales/", "subgraphs/", "nodes/", "scope_core/"} & set(left_out)
+    assert all((PACK / folder).is_dir() for folder in ("web", "workflows", "locales", "subgraphs"))

@@ -106,14 +106,14 @@ def test_where_no_choice_is_near_the_rule_is(speed):
 def test_a_fidelity_takes_the_fastest_choice_that_has_it():
     for fidelity, expected in ((35.0, 40.0), (40.0, 40.0), (41.0, 50.0), (51.0, 60.0)):
         assert TOGETHER.choose(SCHEDULE, Planned(fidelity=fidelity)).expected == expected
-    with pytest.raises(PlanError, match=r"'Demo' has 61 dB.*one has 60\.0\. Ask for less, or for a speed"):
+    with pytest.raises(PlanError, match=r"'Demo' has 61 dB.*one has 60\.0; ask for less, or for a speed"):
         TOGETHER.choose(SCHEDULE, Planned(fidelity=61.0))
 
 
 @pytest.mark.parametrize("schedule", [SCHEDULE, STAIRCASE, CHUNKS])
 @pytest.mark.parametrize("plans", [[], [replace(TOGETHER, model="another")], [replace(TOGETHER, family="toy")]])
 def test_a_fidelity_needs_a_plan(schedule, plans):
-    with pytest.raises(PlanError, match="there is none for this model and schedule. Choose a speed instead, or import"):
+    with pytest.raises(PlanError, match="there is none for this model and schedule; choose a speed instead, or import"):
         planned(Settings(Planned(fidelity=40.0)), schedule, plans, "mine")
     wanted = Settings(Planned(2.0))
     assert planned(wanted, schedule, plans, "mine") == wanted

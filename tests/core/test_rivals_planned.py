@@ -219,7 +219,7 @@ def test_dpcache_is_planned_from_a_recorded_run(model):
     history = tuple(Entry(0.5, torch.full((1, 1), 2.0 * s), s) for s in (9, 6, 2))
     fitted = method.fit(schedule, schedule.segments[0])
     assert fitted.value(None, unit(11), None, history, None).item() == pytest.approx(22)
-    with pytest.raises(ValueError, match="DPCache has no recorded run .* Run SCOPE Calibrate"):
+    with pytest.raises(ValueError, match="DPCache has no recorded run .* run SCOPE Calibrate"):
         plan(schedule, Settings(DPCache(5)))
     full = DPCache(10).calibrated((), gram)
     off = Run(guided(model), schedule, PRESETS["off"]).latents

@@ -422,7 +422,7 @@ def test_a_model_that_answers_nothing_is_told():
 
 
 def test_what_cannot_be_combined_is_refused():
-    with pytest.raises(UnsuitableError, match="TeaCache reuses inside the network.*Use SCOPE Sampler"):
+    with pytest.raises(UnsuitableError, match="TeaCache reuses inside the network.*use SCOPE Sampler"):
         Accelerated(Settings(TeaCache(0.1)))
     cached = EasyCacheNode.execute(Accelerated().model, 0.2, 0.15, 0.95, False).result[0]
     with pytest.raises(UnsuitableError, match="EasyCache or LazyCache is applied to this MODEL too"):
@@ -433,7 +433,7 @@ def test_what_cannot_be_combined_is_refused():
     other.add_object_patch("model_sampling", comfy.model_base.model_sampling(None, comfy.model_base.ModelType.EPS))
     with pytest.raises(NotPreparedError, match="SCOPE knows flow matching alone"):
         Accelerated(model=other)
-    with pytest.raises(UnsuitableError, match="MAGI-1 goes through its network chunk by chunk.*Use SCOPE Sampler"):
+    with pytest.raises(UnsuitableError, match="MAGI-1 goes through its network chunk by chunk.*use SCOPE Sampler"):
         Accelerated(model=demo.load_demo_magi())
 
 

@@ -297,7 +297,7 @@ def test_other_samplers_and_schedules_are_answered(model):
 
 
 def test_scope_accelerate_says_at_once_that_it_is_not_for_it(model):
-    with pytest.raises(UnsuitableError, match="Helios goes through its network chunk by chunk.*Use SCOPE Sampler"):
+    with pytest.raises(UnsuitableError, match="Helios goes through its network chunk by chunk.*use SCOPE Sampler"):
         accelerate(model, Asked(PRESETS["balanced"]))
 
 

@@ -257,7 +257,7 @@ def test_a_video_in_one_window_needs_no_segments(model, vae):
 
 
 def test_a_given_video_that_does_not_fit_is_answered(model, long, vae):
-    with pytest.raises(GivenVideoError, match="`start` of AR Schedule connected. Disconnect `video`"):
+    with pytest.raises(GivenVideoError, match="`start` of AR Schedule connected; disconnect `video`"):
         DecodeSegments.execute(long, vae, pixels(5))
     with pytest.raises(GivenVideoError, match="straight from SCOPE Sampler"):
         DecodeSegments.execute({"samples": long["samples"]}, vae, pixels(5))

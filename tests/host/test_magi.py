@@ -304,7 +304,7 @@ def test_names_tell_base_and_distilled_and_contradictions_are_answered(distilled
         and load_ar_model([str(neutral)], 24, {}, "distilled").model.distilled
     )
     with pytest.raises(
-        ModelFileError, match="'base', but .* is a distilled model: its name says otherwise. Set kind to auto"
+        ModelFileError, match="'base', but .* is a distilled model: its name says otherwise; set kind to auto"
     ):
         load_ar_model([str(distilled.path)], 24, {}, "base")
     partial = {key: value for key, value in distilled.state.items() if "layers.1.mlp." not in key}

@@ -219,15 +219,15 @@ def test_a_model_that_has_not_run_is_told_with_the_plan_that_may_be_its_own():
 
 def test_a_wanted_fidelity(monkeypatch):
     wanted = graph(preset="custom", fidelity=50.0)
-    with pytest.raises(PlanError, match="Choose a speed instead, or import a plan"):
+    with pytest.raises(PlanError, match="choose a speed instead, or import a plan"):
         answer(wanted)
-    with pytest.raises(PlanError, match="Choose a speed instead, or import a plan"):
+    with pytest.raises(PlanError, match="choose a speed instead, or import a plan"):
         run(wanted, Settings(METHODS["planned"](fidelity=50.0)), monkeypatch)
     assert PlanError.__module__ == "SCOPE"
     drop()
     assert answer(wanted)["trace"]["totals"]["computed"] == 6
     assert answer(graph(preset="custom", fidelity=40.0))["trace"]["totals"]["computed"] == 4
-    with pytest.raises(PlanError, match=r"most faithful one has 51\.0\. Ask for less, or for a speed"):
+    with pytest.raises(PlanError, match=r"most faithful one has 51\.0; ask for less, or for a speed"):
         answer(graph(preset="custom", fidelity=60.0))
 
 
