@@ -6,6 +6,7 @@ anything there. Whoever reads a damaged file sets it aside, and goes on as if th
 
 import json
 import logging
+import os
 import secrets
 import zlib
 from collections.abc import Callable
@@ -36,17 +37,50 @@ def lock(folder: Path) -> BaseFileLock:
     return FileLock(folder / ".lock", timeout=PATIENCE, is_singleton=True)
 
 
-def write(path: Path, data: bytes) -> None:
-    """Write a file whole or not at all. Raises OSError."""
+def hold(folder: Path) -> BaseFileLock:
+    """The lock of a folder, taken at once until it is released or the process ends. Raises OSError where another
+    process has it, or the folder cannot be written."""
+    held = lock(folder)
+    held.acquire(timeout=0)
+    return held
+
+
+def held(folder: Path) -> bool:
+    """Whether another process, or thread, holds a folder."""
+    try:
+        hold(folder).release()
+    except OSError:
+        return True
+    return False
+
+
+def write(path: Path, data: bytes, lasting: bool = False) -> None:
+    """Write a file whole or not at all; `lasting` waits for the disk, so that a power cut does not take it. Raises
+    OSError."""
     path.parent.mkdir(parents=True, exist_ok=True)
     fresh = path.with_name(f"{path.name}.{secrets.token_hex(4)}{FRESH}")
     try:
-        fresh.write_bytes(data)
+        with fresh.open("wb") as file:
+            file.write(data)
+            if lasting:
+                file.flush()
+                os.fsync(file.fileno())
         fresh.replace(path)
+        if lasting and os.name != "nt":
+            settle(path.parent)
     except BaseException:
         with suppress(OSError):
             fresh.unlink()
         raise
+
+
+def settle(folder: Path) -> None:
+    """Wait until the disk has the names in a folder. Windows has no such call, and writes them through."""
+    entries = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(entries)
+    finally:
+        os.close(entries)
 
 
 def checksum(data: bytes | memoryview) -> str:
@@ -59,9 +93,10 @@ def check(data: bytes | memoryview, stated: str | None) -> None:
         raise DamagedError("its checksum does not fit")
 
 
-def write_json(path: Path, content: dict[str, Any]) -> None:
+def write_json(path: Path, content: dict[str, Any], lasting: bool = False) -> None:
     """Write an object with its checksum. Raises OSError."""
-    write(path, json.dumps({**content, "checksum": checksum(json.dumps(content).encode())}).encode())
+    data = json.dumps({**content, "checksum": checksum(json.dumps(content).encode())}).encode()
+    write(path, data, lasting)
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -275,6 +275,13 @@ class CausalField(Field):
         v[:, :, : self.known] = 0
         return v
 
+    def resume(self, x: Tensor, done: list[tuple[Step, list[Unit]]], state: Any) -> None:
+        """Keys and values are made again by the same calls in the same order, from the first chunk on, since each
+        chunk's depend on those before it: one call a chunk."""
+        for step, _ in done:
+            if self.due(step):
+                self.finish(x, step.active[0].frames)
+
     def finish(self, x: Tensor, columns: slice) -> None:
         """Show clean, in order, what later chunks read of the blocks before these columns and has left no keys and
         values yet: the chunk before, or all known ones."""

@@ -6,7 +6,7 @@ a run without skipping is the host's own. What is exact, and against what it was
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -130,6 +130,9 @@ class OneChunk(Field):
 
     def border(self, step: Step) -> bool:
         return self.model.border(step)
+
+    def resume(self, x: Tensor, done: list[tuple[Step, list[Unit]]], state: Any) -> None:
+        self.model.border(done[-1][0])
 
     def velocity(
         self, shown: Tensor, step: Step, columns: slice, units: list[Unit], around: BlockPass | None

@@ -368,6 +368,45 @@ class ChunkField(Field):
             v[:, :, entry.chunk * CHUNK : (entry.chunk + 1) * CHUNK] = -made[:, :, place * CHUNK : (place + 1) * CHUNK]
         return v
 
+    def state(self, step: Step) -> Any:
+        """Keys and values that cannot be made again: of chunks in the works that may be left out of the next call, and
+        all where they lose tokens, for which ones depends on the chunks that asked."""
+        working = {self.first + unit.index for unit in step.active if unit.step < unit.steps} if self.apart else set()
+        return [
+            {at: pair for at, pair in cache.stored.items() if self.model.compress or at[1] in working}
+            for cache in (self.cache, self.text_cache)
+        ]
+
+    def resume(self, x: Tensor, done: list[tuple[Step, list[Unit]]], state: Any) -> None:
+        """Finished chunks are shown clean again, each in a call of the same shape as then, so that the kernels are the
+        same; what stands in it beside the clean chunk does not matter, for no row reads another chunk's."""
+        for cache, stored in zip((self.cache, self.text_cache), state):
+            cache.stored.update(stored)
+        if self.model.compress:
+            return
+        first = self.reach.first_needed(self.first + done[-1][0].active[0].index) if self.reach.clean == 1 else 0
+        this = Iteration(x, None if self.guided else step_size(self.steps, self.table), None)
+        if first < self.first:
+            self.read_prefix(this)
+        for step, units in done:
+            oldest = self.first + step.active[0].index
+            if self.due(step) and oldest > first:
+                self.show_clean(this, oldest, units)
+            for chunk in range(self.reach.first_needed(oldest)):
+                self.cache.drop(chunk)
+
+    def show_clean(self, this: Iteration, oldest: int, units: list[Unit]) -> None:
+        """Leave the keys and values of the chunk before the `oldest`, as the call with these units did."""
+        clean = Shown(oldest - 1, CLEAN, self.reach.of_clean(oldest - 1), False)
+        beside = [
+            Shown(chunk, float(self.times[unit.step - 1]), (chunk, chunk + 1), not self.guided)
+            for unit in units
+            for chunk in [self.first + unit.index]
+        ]
+        alone = [] if self.guided else [entry for entry in beside if entry.chunk == oldest and entry.time > NEAR_CLEAN]
+        call = self.call(this, [clean, *beside], self.cache, keep=[clean], dropped=self.guided, alone=alone)
+        self.run(None, [call])
+
     def read_prefix(self, this: Iteration) -> None:
         shown = [Shown(chunk, CLEAN, self.reach.of_prefix(chunk), False) for chunk in range(self.first)]
         self.run(None, [self.call(Iteration(this.x, this.dt, None), shown, self.cache, dropped=self.guided)])

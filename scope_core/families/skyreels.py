@@ -187,6 +187,12 @@ class DiffusionForcing(Field):
         self.layers = term.layers
         self.attended = segment.blocks if schedule.causal else None
 
+    def state(self, step: Step) -> Tensor:
+        return self.noise.get_state()
+
+    def resume(self, x: Tensor, done: list[tuple[Step, list[Unit]]], state: Tensor) -> None:
+        self.noise.set_state(state)
+
     def show(self, x: Tensor, step: Step) -> tuple[Tensor, Any]:
         return x, condition(x, self.segment, self.schedule, step, self.noise)
 

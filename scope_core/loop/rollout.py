@@ -47,6 +47,15 @@ class Field(Protocol):
         it, as into a computed one."""
         return v
 
+    def state(self, step: Step) -> Any:
+        """What has to be kept after an iteration for `resume` beside the latents: a tree as `loop.codec` knows them."""
+        return None
+
+    def resume(self, x: Tensor, done: list[tuple[Step, list[Unit]]], state: Any) -> None:
+        """Bring about what these iterations, with the units that the network was shown, have left in the field of a run
+        that was ended after them, at latents x and with what `state` gave. Exact to the last bit."""
+        return
+
     def velocity(self, shown: Any, step: Step, columns: slice, units: list[Unit], around: BlockPass | None) -> Tensor:
         """Velocity after guidance [B, C, F, H, W] of the frames of `units`, anything finite elsewhere.
 
@@ -64,13 +73,15 @@ def rollout(
     solver: Steps,
     trace: SegmentTrace,
     on_step: OnStep = lambda step, x0: None,
+    keep: OnStep = lambda step, x: None,
+    done: int = 0,
 ) -> Tensor:
     """Denoise one segment: x [B, C, F, H, W] holds noise in the free columns and clean latents in the others.
 
-    `on_step(step, x0)` sees the estimate of the clean latents after every iteration, skipped ones too. Raises
-    NotFiniteError.
+    `on_step(step, x0)` sees the estimate of the clean latents after every iteration, skipped ones too, and before it
+    `keep(step, x)` the latents. `done` iterations were made before, and x is as they left it. Raises NotFiniteError.
     """
-    for step, columns in zip(segment.iterations, control.columns):
+    for step, columns in zip(segment.iterations[done:], control.columns[done:]):
         began = perf_counter()
         x, shown = field.show(x, step)
         if field.border(step):
@@ -99,6 +110,7 @@ def rollout(
         x0 = x - per_frame(step.sigma, x) * v
         x = solver.step(x, v, step.k, step.update, predicted)
         trace.add(step, columns, decisions, perf_counter() - began)
+        keep(step, x)
         on_step(step, x0)
     return x
 

@@ -2,7 +2,10 @@
 host's too."""
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from functools import partial
+from itertools import count
+from math import ceil
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -12,6 +15,9 @@ from torch import Tensor
 from ..schedule import ARSchedule, Family, Segment, Step
 from ..settings import PRESETS, Settings
 from ..signals import Features
+from . import checkpoint
+from .checkpoint import Keeper, Made, Work
+from .codec import unpack
 from .control import Control, make_control
 from .correct import Corrected
 from .rollout import Field, compose, join, rollout, unroll
@@ -55,6 +61,7 @@ class Run:
         """`solver`: a key of SOLVERS, or what makes one of noise levels [S + 1]; by default the family's."""
         self.schedule, self.settings, self.seed = schedule, settings, seed
         solver = solver or schedule.family.defaults.solver
+        self.solver = solver if isinstance(solver, str) else getattr(solver, "__qualname__", str(solver))
         if isinstance(solver, str):
             if solver not in SOLVERS:
                 raise ValueError(f"solver is {solver!r}; choose one of {', '.join(SOLVERS)}")
@@ -66,6 +73,50 @@ class Run:
         self.made: list[Tensor] = []
         """Frames of the finished segments, without overlap, in the model's latent space, where memory does not run
         out."""
+
+        self.keeper: Keeper | None = None
+        self.earlier: list[Made] = []
+        """What an earlier run, which this one continues, made of the first segments,"""
+        self.begun = 0
+        """and in how many iterations."""
+
+    @property
+    def done(self) -> int:
+        """Iterations, over all segments."""
+        return sum(len(segment.steps) for segment in self.trace.segments)
+
+    def keep(self, keeper: Keeper) -> None:
+        """Have a keeper keep this run, and go on with what it has of an earlier one that was asked for the same."""
+        self.keeper = keeper
+        asked = {
+            "settings": self.settings.to_json(),
+            "schedule": {
+                "family": self.schedule.family.name,
+                **self.schedule.family.describe(self.schedule),
+                "noise levels": self.schedule.sigmas.tolist(),
+            },
+            "solver": self.solver,
+            "seed": self.seed,
+        }
+        self.earlier = keeper.open(asked, self.schedule.segments)
+        for made in self.earlier:
+            self.trace.begin(made.segment).steps = made.steps
+            self.trace.forwards, self.trace.memory = made.about["forwards"], made.about["memory"]
+        self.begun = self.done
+        if self.earlier:
+            self.trace.run["resumed"] = keeper.went_on(self.earlier[-1], self.begun)
+
+    def sparing(self, bridge: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+        """A bridge that is not asked for segments that are there already, so far as it cannot remember them: it looks
+        back what a segment takes over, and that may reach beyond the segment before."""
+        overlap = self.schedule.overlap
+        reach = ceil(overlap / max(1, self.schedule.window - overlap))
+        index = count(1)
+
+        def spared(made: Tensor) -> Tensor:
+            return bridge(made) if next(index) > len(self.earlier) - 1 - reach else made[:, :, -overlap:]
+
+        return spared
 
     def calibrated(self, settings: Settings) -> None:
         """Go on with settings that know what a recorded run of the model showed (`Method.calibrated`), or its plan."""
@@ -95,20 +146,56 @@ class Run:
         solver = self.make_solver(self.schedule.sigmas)
         corrected = Corrected(solver, self.schedule.sigmas) if self.settings.correct and control.method.depth else None
         self.corrected = corrected
-        record, before = self.trace.begin(segment), model.forwards
+        work, record = Work(control, solver, corrected, field), self.record(segment)
+        x, done = compose(segment, noise, known), len(record.steps)
+        if done:
+            x = self.go_on(model, work, segment, x)
+        forwards, before = self.trace.forwards, model.forwards
+
+        def so_far() -> dict[str, float]:
+            extra = corrected.nbytes if corrected else 0
+            self.trace.forwards = forwards + model.forwards - before
+            self.trace.memory = max(self.trace.memory, control.peak_bytes + extra)
+            return {"forwards": self.trace.forwards, "memory": self.trace.memory}
+
+        def keep(step: Step, x: Tensor) -> None:
+            if self.keeper is not None:
+                self.keeper.keep(segment, step, x, record.steps, so_far, lambda: checkpoint.state_of(work, step, x))
 
         def told(step: Step, x0: Tensor) -> None:
             if on_step is not None:
                 on_step(segment, step, x0, record)
 
         try:
-            made = rollout(field, compose(segment, noise, known), segment, control, corrected or solver, record, told)
+            made = rollout(field, x, segment, control, corrected or solver, record, told, keep, done)
             self.made.append(kept(made, segment.prefix if segment.index else 0, segment.prefix + segment.free))
             return made
         finally:
-            self.trace.forwards += model.forwards - before
-            extra = corrected.nbytes if corrected else 0
-            self.trace.memory = max(self.trace.memory, control.peak_bytes + extra)
+            so_far()
+
+    def record(self, segment: Segment) -> SegmentTrace:
+        """The trace of a segment, with what an earlier run made of it."""
+        begun = len(self.trace.segments) > segment.index
+        return self.trace.segments[segment.index] if begun else self.trace.begin(segment)
+
+    def go_on(self, model: Model, work: Work, segment: Segment, x: Tensor) -> Tensor:
+        """Latents of a segment where an earlier run left them, from those at its start; what it is made with is as it
+        was there."""
+        made = self.earlier[segment.index]
+        x[:, :, : made.frames] = torch.cat([x[:, :, :0], *(part.to(x) for part in made.latents)], 2)
+        if made.state is None:
+            return x
+        state = unpack(made.state, checkpoint.names_in(work.control), x.device)
+        x = checkpoint.put_back(state, work, x)
+        by_output = work.control.method.depth > 0
+        shown = [
+            (step, [unit for unit in step.active if not by_output or modes[unit.index] == "R"])
+            for step, modes in zip(segment.iterations, (step["modes"] for step in made.steps))
+        ]
+        before = model.forwards
+        work.field.resume(x, shown, state["field"])
+        self.trace.run["resumed"][-1]["rebuilt"] = model.forwards - before
+        return x
 
     def past(self, start: Tensor | None, noise: Tensor) -> Tensor | None:
         """All frames before the next segment, None where there are none."""
@@ -149,6 +236,7 @@ def sample(
     end: Tensor | None = None,
     bridge: Callable[[Tensor], Tensor] | None = None,
     on_step: OnStep | None = None,
+    keeper: Keeper | None = None,
 ) -> Sampled:
     """Denoise a video with an autoregressive diffusion model, skipping what the settings let it skip.
 
@@ -166,6 +254,8 @@ def sample(
         bridge: turns a segment, as it was sampled, into the prefix of the next one; by default that is the last frames
             of the video so far.
         on_step: called after every iteration, skipped ones too, with the clean estimate.
+        keeper: keeps what is finished on disk as it is made, so that the same call goes on there after a kill
+            (docs/resume.md). What it cannot see has to be in its identity: the model, its prompts and the bridge.
 
     Returns latents [B, C, L, H, W], the trace, and what decided. Raises NotFiniteError where the network returns NaN or
     infinity, and ValueError for tensors of other shapes or with NaN in them, and where model and schedule are of
@@ -199,14 +289,19 @@ def sample(
             raise ValueError(f"{name} is missing; give the {frames} latent frames that the schedule was told of")
     run = Run(schedule, settings, solver, seed)
     whole = start[:, :, : schedule.prefix] if start is not None and schedule.prefix else None
-    segments = unroll(
-        lambda segment, noise, known: run.segment(model, segment, noise, known, start, on_step),
-        noise,
-        schedule,
-        whole,
-        end,
-        bridge,
-    )
+    with keeper or nullcontext():
+        if keeper:
+            given = {"noise": noise, "start": start, "end": end}
+            keeper.identity |= {name: checkpoint.checksum(x) for name, x in given.items() if x is not None}
+            run.keep(keeper)
+        segments = unroll(
+            lambda segment, noise, known: run.segment(model, segment, noise, known, start, on_step),
+            noise,
+            schedule,
+            whole,
+            end,
+            run.sparing(bridge) if bridge else None,
+        )
     return Sampled(join(segments, schedule.overlap), run.trace, run.controls)
 
 
