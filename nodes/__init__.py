@@ -40,6 +40,7 @@ for error in classes_under(Exception):
 class ScopeExtension(ComfyExtension):
     async def on_load(self) -> None:
         routes.serve_plans(plan_node, family_node)
+        routes.serve_runs()
         routes.serve_templates()
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:

@@ -10,7 +10,7 @@ from ..scope_core import CAUSAL_WAN
 from ..scope_core.loop.sample import Run
 from ..scope_core.loop.solver import SOLVERS
 from ..scope_core.settings import CUSTOM, PRESETS, Settings, read
-from .comfy import events, sampling
+from .comfy import events, runs, sampling
 from .comfy.families import family_of
 from .comfy.graph import Graph
 from .comfy.preview import FilmstripPreview
@@ -128,6 +128,19 @@ def solver_input() -> io.Input:
     )
 
 
+def resume_input() -> io.Input:
+    return io.Boolean.Input(
+        "resume",
+        default=False,
+        optional=True,
+        advanced=True,
+        tooltip=(
+            "Keep what is finished on disk while it is made. After a kill, a cancel or an error the same graph goes on"
+            " where it stopped, and the video is the same to the last bit. Off writes nothing."
+        ),
+    )
+
+
 class ScopeSampler(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -160,6 +173,7 @@ class ScopeSampler(io.ComfyNode):
                 *(widget for widget in speed if not widget.optional),
                 solver_input(),
                 *(widget for widget in speed if widget.optional),
+                resume_input(),
             ],
             outputs=[
                 io.Latent.Output(
@@ -184,11 +198,12 @@ class ScopeSampler(io.ComfyNode):
         solver: str,
         schedule: Unrolling | None = None,
         settings: Settings | None = None,
+        resume: bool = False,
         **speed,
     ) -> io.NodeOutput:
         settings = settings or read(OURS, speed)
         request = Request(model, positive, negative, latent, schedule, seed, steps, cfg, shift, solver)
-        made, run = render(cls.hidden, request, settings)
+        made, run = render(cls.hidden, request, settings, resume)
         run.trace.run["preset"] = speed["preset"] if settings == PRESETS.get(speed["preset"]) else CUSTOM
         report = run.trace.to_json()
         if report["totals"]["skipped_reason"] and not settings.off:
@@ -211,9 +226,9 @@ class Request(NamedTuple):
     solver: str
 
 
-def render(hidden: Any, asked: Request, settings: Settings) -> tuple[dict[str, Any], Run]:
+def render(hidden: Any, asked: Request, settings: Settings, resume: bool = False) -> tuple[dict[str, Any], Run]:
     """What a sampling node does, with progress and preview: LATENT, and the run with its trace, schedule and decisions.
-    `hidden`: the node's."""
+    `hidden`: the node's. `resume`: keep the run on disk, and go on with an earlier one."""
     if not isfinite(asked.cfg):
         raise sampling.UnsuitableError(f"cfg is {asked.cfg}; it has to be a number up to 100, such as 6")
     model = asked.model.clone()
@@ -235,13 +250,28 @@ def render(hidden: Any, asked: Request, settings: Settings) -> tuple[dict[str, A
     if asked.cfg < 1 and family.guidance(model, asked.cfg) == 1:
         sampling.warn(run.trace, [f"cfg is {asked.cfg:g}; below 1 there is no guidance, as at 1."])
     preview = FilmstripPreview(model, schedule, unrolling.preview_vae())
-    key = Graph(hidden.dynprompt.get_node).identity(hidden.unique_id, "model")
+    graph = Graph(hidden.dynprompt.get_node)
+    key = graph.identity(hidden.unique_id, "model")
 
     def on_step(segment, step, x0, record) -> None:
         preview(segment, step, family.seen(x0, noise))
-        events.send_step(hidden.unique_id, record, schedule.iterations)
+        if run.done == run.begun + 1:
+            events.send_trace(hidden.unique_id, run.trace, schedule.iterations)
+        else:
+            events.send_step(hidden.unique_id, record, schedule.iterations)
 
     latent = family.known(model, asked.latent)
+    keeper = None
+    if resume:
+        given = {
+            "positive": asked.positive,
+            "negative": asked.negative,
+            "latent": latent,
+            "schedule": unrolling,
+            "noise": noise,
+            "cfg": asked.cfg,
+        }
+        keeper = runs.keeper(graph, hidden.unique_id, run, given)
     made = sampling.sample_video(
         model,
         asked.positive,
@@ -254,6 +284,7 @@ def render(hidden: Any, asked: Request, settings: Settings) -> tuple[dict[str, A
         key,
         unrolling.bridge(),
         latent,
+        keeper,
     )
     return family.result(made, schedule, asked.latent), run
 

@@ -12,7 +12,7 @@ from ..scope_core.settings import CUSTOM, PRESETS, Settings, name_of
 from ..scope_core.study.metrics import METRICS, fidelity, latent_error
 from .comfy import clips, events, quality
 from .methods import SettingsType, widgets_of
-from .sampling import sampling_inputs, solver_input
+from .sampling import resume_input, sampling_inputs, solver_input
 from .timeline import TraceType
 
 RunsType = io.Custom("SCOPE_RUNS")
@@ -103,6 +103,7 @@ class Sweep(io.ComfyNode):
                     for name in CONNECTED
                 ),
                 solver_input(),
+                resume_input(),
             ],
             outputs=[RunsType.Output(display_name="runs", tooltip="For SCOPE Trade-off Chart and SCOPE Save Report.")],
             hidden=[io.Hidden.unique_id],

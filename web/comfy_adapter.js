@@ -144,6 +144,21 @@ export async function post(route, body) {
   return response ? answerOf(response) : { error: "ComfyUI does not answer." };
 }
 
+/** Answer of one of the pack's own routes that takes nothing, as `post`. @param {string} route @returns {Promise<any>} */
+export async function get(route) {
+  const response = await api.fetchApi(route).catch(() => null);
+  return response ? answerOf(response) : { error: "ComfyUI does not answer." };
+}
+
+/** Add a command, with a place in the menu. @param {string} id @param {string} label @param {() => void} run */
+export function addCommand(id, label, run) {
+  app.registerExtension({
+    name: id,
+    commands: [{ id, label, function: run }],
+    menuCommands: [{ path: ["Extensions", "SCOPE"], commands: [id] }],
+  });
+}
+
 /** @param {FileReference} file @returns {string} */
 export function viewUrl(file) {
   return api.apiURL(`/view?${new URLSearchParams(file)}`);

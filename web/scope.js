@@ -19,9 +19,9 @@
  */
 
 import {
-  addElement, disableInputs, foldInputs, foldNewInputs, growSockets, keepOutput, keptOutput, loadStyleSheet, nodeByExecutionId,
-  nodesOfClass, onGraphChange, onRendererChange, onServerMessage, onWidgetMove, ownNodes, post, promptOf, readersOf, registerNodes,
-  setWidgets, sourceOf, viewUrl, watchWidgets,
+  addCommand, addElement, disableInputs, foldInputs, foldNewInputs, get, growSockets, keepOutput, keptOutput, loadStyleSheet,
+  nodeByExecutionId, nodesOfClass, onGraphChange, onRendererChange, onServerMessage, onWidgetMove, ownNodes, post, promptOf, readersOf,
+  registerNodes, setWidgets, sourceOf, viewUrl, watchWidgets,
 } from "./comfy_adapter.js";
 import { Compare } from "./compare/compare.js";
 import { ScheduleWatch, followNode } from "./graph/family_defaults.js";
@@ -30,6 +30,7 @@ import { Latest } from "./lib/latest.js";
 import { Note } from "./lib/note.js";
 import { QualityCurve } from "./quality/quality.js";
 import { Report } from "./report/report.js";
+import { UnfinishedRuns } from "./runs/unfinished.js";
 import { PlanStrip } from "./timeline/plan_strip.js";
 import { Timeline } from "./timeline/timeline.js";
 import { createChart } from "./tradeoff/chart_actions.js";
@@ -173,6 +174,10 @@ onWidgetMove(async (moved) => {
 });
 onGraphChange(() => replan());
 onServerMessage("execution_success", () => replan());
+
+addCommand("SCOPE.UnfinishedRuns", "SCOPE: Unfinished runs", () => {
+  new UnfinishedRuns({ list: () => get("/scope/runs"), remove: (name) => post("/scope/runs/remove", { name }) }).open();
+});
 
 /**
  * @param {any} node

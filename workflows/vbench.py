@@ -2,20 +2,21 @@
 
 They become FOLDER/<row>/{prompt}-{index}.mp4, the names that VBench's standard mode looks for. VBench takes the ending
 of all videos from any one file of the folder, so nothing else may lie there; settings and times are FOLDER/<row>.json
-and FOLDER/<row>.jsonl.
+and FOLDER/<row>.jsonl. Whatever ends the command, the same one goes on: a video counts once it and its line are there
+whole, and one in work is resumed from FOLDER/unfinished.
 """
 
 import argparse
 import json
 import os
+import shutil
 import sys
-import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from scope_core import __version__
+from scope_core import __version__, disk
 
 from .__main__ import FOLDER, Progress, require_models, set_widget
 from .graph import WorkflowError, widget_values
@@ -379,7 +380,8 @@ def render(options: argparse.Namespace) -> None:
         for index in range(options.samples)
         for row in rows
     ]
-    todo = [video for video in videos if not video[3].exists()]
+    there = {(row, name) for row in rows for name in rendered(options.out, row)}
+    todo = [video for video in videos if (video[0], video[3].name) not in there]
     print(f"{len(videos)} videos, {len(videos) - len(todo)} of them there already", flush=True)
     if not todo:
         return
@@ -390,11 +392,10 @@ def render(options: argparse.Namespace) -> None:
     )
     host = find_or_build(options.comfyui)
     print(f"Starting ComfyUI from {host.root} ...", flush=True)
-    options.out.mkdir(parents=True, exist_ok=True)
-    with (
-        tempfile.TemporaryDirectory(prefix="unfinished-", dir=options.out) as work,
-        host.serve(output=Path(work), log=options.out / "comfyui.log") as server,
-    ):
+    unfinished = options.out / "unfinished"
+    unfinished.mkdir(parents=True, exist_ok=True)
+    work = unfinished / "output"
+    with host.serve(work, options.out / "comfyui.log", ["--user-directory", str(unfinished.resolve())]) as server:
         object_info = server.object_info()
         stats = server.request("GET", "/system_stats")[1]
         environment = {
@@ -407,6 +408,7 @@ def render(options: argparse.Namespace) -> None:
             made = to_api(complete(model.graph(text, files), ROWS[options.model][row], seed), object_info)
             for change in options.changes:
                 set_widget(change, made)
+            made["sampler"]["inputs"].pop("resume", None)  # which does not change the video
             return made
 
         example = json.loads((FOLDER / f"{model.example}.json").read_text(encoding="utf-8"))
@@ -419,10 +421,12 @@ def render(options: argparse.Namespace) -> None:
                 {"row": row, "model": options.model, "seed": options.seed, "prompt": prompt(row, "", options.seed)},
                 environment,
             )
+            keep_whole(options.out, row)
 
         began = time.monotonic()
         for done, (row, text, index, file) in enumerate(todo, 1):
             request = prompt(row, text, options.seed + index)
+            request["sampler"]["inputs"]["resume"] = True
             progress = Progress(request)
             started = time.monotonic()
             try:
@@ -430,29 +434,49 @@ def render(options: argparse.Namespace) -> None:
             finally:
                 progress.close()
             saved, totals = outputs["save"]["images"][0], outputs["timeline"]["scope_trace"][0]["totals"]
-            Path(work, saved["subfolder"], saved["filename"]).replace(file)
+            made = Path(work, saved["subfolder"], saved["filename"])
+            record = {
+                "video": file.name,
+                "prompt": text,
+                "seed": options.seed + index,
+                "seconds": round(time.monotonic() - started, 2),
+                "sampling_seconds": totals["seconds"],
+                "computed": totals["computed"],
+                "of": totals["iterations"],
+                "bytes": made.stat().st_size,
+            }
             with (options.out / f"{row}.jsonl").open("a", encoding="utf-8") as log:
-                log.write(
-                    json.dumps(
-                        {
-                            "video": file.name,
-                            "prompt": text,
-                            "seed": options.seed + index,
-                            "seconds": round(time.monotonic() - started, 2),
-                            "sampling_seconds": totals["seconds"],
-                            "computed": totals["computed"],
-                            "of": totals["iterations"],
-                        },
-                        ensure_ascii=False,
-                    )
-                    + "\n"
-                )
+                log.write(json.dumps(record, ensure_ascii=False) + "\n")
+            made.replace(file)
             left = (time.monotonic() - began) / done * (len(todo) - done)
             print(
                 f"  {done} of {len(todo)}, {left / 3600:.1f} h left: {row}/{file.name}, {totals['computed']} of"
                 f" {totals['iterations']} computed, {totals['seconds']:.1f} s",
                 flush=True,
             )
+    shutil.rmtree(unfinished, ignore_errors=True)
+
+
+def rendered(out: Path, row: str) -> dict[str, dict[str, Any]]:
+    """The records of a row whose videos are there whole, by the names of the videos. A kill may leave half a line, or a
+    line whose video was not moved there yet, and a power cut an empty video."""
+    records = {}
+    file = out / f"{row}.jsonl"
+    for line in file.read_text(encoding="utf-8", errors="replace").splitlines() if file.exists() else []:
+        try:
+            record = json.loads(line)
+            size = (out / row / record["video"]).stat().st_size
+        except (ValueError, KeyError, TypeError, OSError):
+            continue
+        if size and record.get("bytes", size) == size:
+            records[record["video"]] = record
+    return records
+
+
+def keep_whole(out: Path, row: str) -> None:
+    """Leave out the lines of a row that do not count, so that there is one for each video."""
+    lines = [json.dumps(record, ensure_ascii=False) + "\n" for record in rendered(out, row).values()]
+    disk.write(out / f"{row}.jsonl", "".join(lines).encode(), lasting=True)
 
 
 def read_prompts(prompts: Path, names: Path | None, samples: int, limit: int | None) -> dict[str, str]:

@@ -4,7 +4,7 @@ from typing import Any
 
 from server import PromptServer
 
-from ...scope_core.loop.trace import SegmentTrace
+from ...scope_core.loop.trace import SegmentTrace, Trace
 from ...scope_core.methods import RULES
 
 
@@ -18,7 +18,18 @@ def send(kind: str, payload: dict[str, Any]) -> None:
 def send_step(node_id: str | None, trace: SegmentTrace, iterations: int | None = None) -> None:
     """One small message per step: the newest one; with the segment's header, what the rules' letters mean and how many
     iterations the run has if it is its first."""
-    event: dict[str, Any] = {"node": node_id, "segment": trace.header["index"], "step": trace.steps[-1]}
-    if len(trace.steps) == 1:
+    send_nth(node_id, trace, len(trace.steps) - 1, iterations)
+
+
+def send_trace(node_id: str | None, trace: Trace, iterations: int | None = None) -> None:
+    """All steps so far, as where a run goes on that a browser has not followed."""
+    for segment in trace.segments:
+        for index in range(len(segment.steps)):
+            send_nth(node_id, segment, index, iterations)
+
+
+def send_nth(node_id: str | None, trace: SegmentTrace, index: int, iterations: int | None) -> None:
+    event: dict[str, Any] = {"node": node_id, "segment": trace.header["index"], "step": trace.steps[index]}
+    if index == 0:
         event |= {"segment": trace.header, "rules": dict(RULES.values()), "iterations": iterations}
     send("scope.step", event)

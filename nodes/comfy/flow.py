@@ -129,7 +129,7 @@ class HostFlow(FlowModel):
         comfy.patcher_extension.add_wrapper_with_key(apply, KEY, counting(counted.append), inside)
         if around is not None:
             self.require_blocks()
-            wrap_blocks(options, self.layers, around)
+            wrap_blocks(options, self.layers, around, self.guider)
         x0 = self.guider(self.out(x, step), self.sigma(step), options, self.seed).view_as(x)
         self.forwards += sum(counted) if around is None else around.take() / self.layers
         return x0

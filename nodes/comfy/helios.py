@@ -215,7 +215,7 @@ class HostNetwork(HistoryModel):
         options = comfy.model_patcher.create_model_options_clone(self.model_options)
         options["transformer_options"][KEY] = HistoryCall(history, counted.append)
         if around is not None:
-            wrap_blocks(options, self.layers, around)
+            wrap_blocks(options, self.layers, around, self.guider)
         level = torch.full((x.shape[0],), sigma, device=x.device, dtype=torch.float32)
         x0 = self.guider(x, level, model_options=options, seed=self.seed)
         self.forwards += sum(counted) if around is None else around.take() / self.layers

@@ -26,12 +26,12 @@ class FilmstripPreview:
         self.model = model
         self.decoded: dict[int, Image.Image] = {}
         """Middle frame of finished chunks, by unit."""
-        self.done = 0
+        self.schedule = schedule
         self.progress = comfy.utils.ProgressBar(self.total)
         self.previewer = latent_preview.get_previewer(model.load_device, model.get_model_object("latent_format"))
 
     def __call__(self, segment: Segment, step: Step, x0: Tensor) -> None:
-        self.done += 1
+        before = sum(earlier.rows for earlier in self.schedule.segments[: segment.index])
         if self.vae is not None:
             self.decode_finished(step, x0)
         strip = (
@@ -39,7 +39,7 @@ class FilmstripPreview:
             if self.previewer or self.decoded
             else None
         )
-        self.progress.update_absolute(self.done, self.total, strip)
+        self.progress.update_absolute(before + step.index + 1, self.total, strip)
 
     def decode_finished(self, step: Step, x0: Tensor) -> None:
         for unit in step.units:

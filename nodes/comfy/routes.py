@@ -1,4 +1,5 @@
-"""What ComfyUI's server answers for the pack beside running nodes: plans, and the example workflows."""
+"""What ComfyUI's server answers for the pack beside running nodes: plans, runs that are kept, and the example
+workflows."""
 
 import asyncio
 import json
@@ -11,7 +12,9 @@ from typing import Any
 from aiohttp import web
 from server import PromptServer
 
+from ...scope_core.loop import checkpoint
 from ...scope_core.signals.maps import SignalMaps
+from . import runs
 from .graph import Graph, GraphError
 from .sampling import knowledge
 
@@ -71,6 +74,31 @@ def read(body: bytes) -> tuple[str, Graph]:
     if not isinstance(request, dict) or not isinstance(request.get("node"), str):
         raise GraphError('a plan needs {"node": id, "prompt": graph} in JSON')
     return request["node"], Graph.of(request.get("prompt"))
+
+
+def serve_runs() -> None:
+    """GET /scope/runs: the runs that are kept on disk, the newest first; POST /scope/runs/remove {"name": folder}:
+    remove one. Each answers with what is there then, and the second with why a run was not removed."""
+
+    async def answer(error: str = "") -> web.Response:
+        kept = await asyncio.to_thread(checkpoint.runs, runs.folder())
+        kept.sort(key=lambda run: -run.changed)
+        told = [runs.told(run) for run in kept]
+        return web.json_response({"runs": told, "folder": str(runs.folder()), **({"error": error} if error else {})})
+
+    async def listed(request: web.Request) -> web.Response:
+        return await answer()
+
+    async def removed(request: web.Request) -> web.Response:
+        try:
+            name = (await request.json())["name"]
+        except (ValueError, KeyError, TypeError):
+            return web.json_response({"error": 'a run is removed by {"name": its folder} in JSON'}, status=400)
+        why = await asyncio.to_thread(runs.remove, name)
+        return await answer(f"{name} stays: {why}." if why else "")
+
+    PromptServer.instance.routes.get("/scope/runs")(listed)
+    PromptServer.instance.routes.post("/scope/runs/remove")(removed)
 
 
 def serve_templates() -> None:

@@ -3,7 +3,7 @@
 import logging
 import platform
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,7 @@ from .caches import other_cache
 from .families import HostModel, family_of, hosted
 from .latents import UnsuitableError
 from .plans import known_plans
+from .runs import HostKeeper
 from .travelling import Travels
 from .unrolling import Bridge, Unrolling
 
@@ -41,12 +42,12 @@ class HostRun:
     """One run of a sampler: made for it, gone with it. Progress, interruption and what is learnt for later plans,
     around the core's run."""
 
-    def __init__(self, run: Run, unrolling: Unrolling, on_step: OnStep, key: str = ""):
+    def __init__(
+        self, run: Run, unrolling: Unrolling, on_step: OnStep, key: str = "", keeper: HostKeeper | None = None
+    ):
         """`key`: identity of the graph behind the model, under which its signals are
-        remembered; empty where no graph is known."""
-        self.run, self.unrolling, self.on_step, self.key = run, unrolling, on_step, key
-        self.done = 0
-        """Iterations done, over all segments."""
+        remembered; empty where no graph is known. `keeper`: keeps the run on disk."""
+        self.run, self.unrolling, self.on_step, self.key, self.keeper = run, unrolling, on_step, key, keeper
         self.units: list[Tensor] = []
         """Those of the finished units of the segment in work."""
 
@@ -55,9 +56,9 @@ class HostRun:
         run, patcher, schedule = self.run, guider.model_patcher, self.run.schedule
         options, seed = extra_args["model_options"], extra_args.get("seed")
         model = family_of(patcher).model(guider, options, seed, schedule, self.unrolling)
-        model.progress = self.done / schedule.iterations
         if not run.trace.segments:
             self.prepare(model, guider)
+        model.progress = run.done / schedule.iterations
         start = self.unrolling.start
         if start is not None:
             start = guider.inner_model.process_latent_in(
@@ -82,6 +83,9 @@ class HostRun:
         if self.key:
             remember(SignalMaps.learn, self.key, model, run.schedule, identity)
         self.find_plan(identity)
+        if self.keeper is not None:
+            self.keeper.identity["weights"] = identity
+            run.keep(self.keeper)
 
     def find_plan(self, model: str) -> None:
         """Go on with the steps that a plan of this model has, where they are to be planned. Raises PlanError."""
@@ -94,12 +98,11 @@ class HostRun:
     def follow(self, model: HostModel) -> OnStep:
         def on_step(segment: Segment, step: Step, x0: Tensor, record: SegmentTrace) -> None:
             schedule = self.run.schedule
-            self.done += 1
             for unit in step.active:
                 if unit.step == unit.steps:
                     first = unit.frames.start if unit.index or segment.index else 0
                     self.units.append(kept(x0, first, unit.frames.stop))
-            model.progress = self.done / schedule.iterations
+            model.progress = self.run.done / schedule.iterations
             self.on_step(segment, step, x0, record)
             comfy.model_management.throw_exception_if_processing_interrupted()
 
@@ -108,18 +111,21 @@ class HostRun:
     def learn_content(self) -> None:
         """What the whole run showed of a signal that looks at the video."""
         signal = self.run.controls[-1].signal
-        if self.key and isinstance(signal, ContentSignal):
+        if self.key and isinstance(signal, ContentSignal) and signal.seen:
             remember(SignalMaps.learn_content, self.key, signal.name, self.run.schedule, signal.seen)
 
     @contextmanager
     def keeping_finished(self, patcher: Any) -> Iterator[None]:
-        """Whatever ends a run early, an error or a cancel: write the frames finished before it to a .latent file that
-        core's Load Latent reads, say so, and let it go on."""
+        """Whatever ends a run early, an error or a cancel, let it go on: what was finished before it is there for the
+        next run of the graph, or is written to a .latent file that core's Load Latent reads. Say so."""
         try:
             yield
         except BaseException:
             try:
-                keep_finished(patcher, [*self.run.made, *self.units])
+                if self.keeper is not None and self.keeper.folder is not None:
+                    logging.warning("SCOPE: what was finished is kept; queue the same graph again, and it goes on.")
+                else:
+                    keep_finished(patcher, [*self.run.made, *self.units])
             except Exception as another:  # noqa: BLE001 - it must not hide the first one
                 logging.warning("SCOPE: the frames that were finished could not be kept: %s", another)
             raise
@@ -175,7 +181,7 @@ class VideoSampler(Travels, comfy.samplers.Sampler):
 
         def on_step(segment: Segment, step: Step, x0: Tensor, record: SegmentTrace) -> None:
             if callback is not None:
-                callback(run.done - 1, family.seen(x0, noise), family.seen(x0, noise), schedule.iterations)
+                callback(run.run.done - 1, family.seen(x0, noise), family.seen(x0, noise), schedule.iterations)
 
         run = HostRun(Run(schedule, self.settings, self.solver, extra_args.get("seed") or 0, trace), unrolling, on_step)
         with run.keeping_finished(patcher), agreeing(workers.reduction(patcher)):
@@ -237,13 +243,15 @@ def sample_video(
     key: str = "",
     bridge: Bridge | None = None,
     latent: dict[str, Any] | None = None,
+    keeper: HostKeeper | None = None,
 ) -> list[Tensor]:
     """Run a schedule on a prepared MODEL: noise [B, C, L, H, W] -> latents of the VAE, of every segment as it was
     sampled (`rollout.unroll`); the trace and what decided are the run's.
 
-    `key` names the model where plans look it up. `latent`: the LATENT, with its mask, that the noise was made for. Each
-    segment is one call of a CFGGuider, so memory is estimated for a window and VAE work can happen in between. Raises
-    UnsuitableError, NotPreparedError; what was finished before an exception is kept in a file.
+    `key` names the model where plans look it up. `latent`: the LATENT, with its mask, that the noise was made for.
+    `keeper`: keeps the run on disk, and has what is there of an earlier one. Each segment is one call of a CFGGuider,
+    so memory is estimated for a window and VAE work can happen in between. Raises UnsuitableError, NotPreparedError;
+    what was finished before an exception is kept in a file.
     """
     check_model(model, run.settings)
     schedule = run.schedule
@@ -251,7 +259,7 @@ def sample_video(
         None if known is None else comfy.utils.repeat_to_batch_size(known, noise.shape[0])
         for known in (known_start(unrolling, schedule), unrolling.end)
     )
-    hosted = HostRun(run, unrolling, on_step, key)
+    hosted = HostRun(run, unrolling, on_step, key, keeper)
     guider, family = comfy.samplers.CFGGuider(model), family_of(model)
     guider.set_conds(family.conditioning(model, positive, noise, unrolling), negative)
     guider.set_cfg(family.guidance(model, cfg))
@@ -269,7 +277,8 @@ def sample_video(
         )
         return made.to(comfy.model_management.intermediate_device(), torch.float32)
 
-    with hosted.keeping_finished(model):
+    bridge = run.sparing(bridge) if bridge else None
+    with keeper or nullcontext(), hosted.keeping_finished(model):
         segments = family.unroll(sample, noise, latent.get("samples"), schedule, start, end, bridge)
     hosted.learn_content()
     return segments

@@ -131,7 +131,7 @@ class HostWan:
             chained = transformer_options.get("optimized_attention_override")
             transformer_options["optimized_attention_override"] = self_attention_override(attention, chained)
         if around is not None:
-            wrap_blocks(options, self.layers, around)
+            wrap_blocks(options, self.layers, around, self.guider)
         if first:
             rope = transformer_options.get("rope_options") or {}
             shift = rope.get("shift_t", 0.0) + first * rope.get("scale_t", 1.0)
@@ -185,12 +185,14 @@ def self_attention_override(attention: SelfAttention, chained: Callable | None) 
     return override
 
 
-def wrap_blocks(options: dict, count: int, around: BlockPass) -> None:
-    """Call `around` around every block, outside whatever already replaces it. Where one guidance branch decides for
-    all, they stay on the first device."""
+def wrap_blocks(options: dict, count: int, around: BlockPass, guider: Any) -> None:
+    """Call `around` around every block, outside whatever already replaces it. A conditioning is known by its place in
+    the guider, which is the same in a run that goes on; the host numbers them anew each time. Where one guidance branch
+    decides for all, they stay on the first device."""
     if around.skip.probe:
         options.pop("multigpu_clones", None)
     transformer_options = options["transformer_options"]
+    names = {cond["uuid"]: place for conds in guider.conds.values() for place, cond in enumerate(conds or ())}
     replaced = transformer_options.setdefault("patches_replace", {})
     replaced = transformer_options["patches_replace"] = {**replaced, "dit": dict(replaced.get("dit", {}))}
     for index in range(count):
@@ -202,7 +204,10 @@ def wrap_blocks(options: dict, count: int, around: BlockPass) -> None:
                 return (chained(inner, extra) if chained else extra["original_block"](inner))["img"]
 
             options = args["transformer_options"]
-            return {"img": around(index, args["img"], run, list(zip(options["cond_or_uncond"], options["uuids"])))}
+            branches = [
+                (kind, names.get(uuid, uuid)) for kind, uuid in zip(options["cond_or_uncond"], options["uuids"])
+            ]
+            return {"img": around(index, args["img"], run, branches)}
 
         replaced["dit"]["double_block", index] = run_block
 

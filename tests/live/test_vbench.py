@@ -64,6 +64,9 @@ def test_rows_are_rendered_from_the_same_seeds_and_gone_on_with(render):
     there = render.out / "TeaCache-fast" / f"{prompt}-0.mp4"
     there.parent.mkdir(parents=True)
     there.write_text("of an earlier run")
+    (render.out / "TeaCache-fast.jsonl").write_text(
+        json.dumps({"video": there.name}) + "\n" + json.dumps({"video": f"{prompt}-1.mp4"}) + '\n{"video": "torn'
+    )
     arguments = [prompt, "a blue star"], "--rows", *rows, "--samples", "2", "--limit", "1", *QUICK
 
     status, printed = render(*arguments)
@@ -99,9 +102,24 @@ def test_rows_are_rendered_from_the_same_seeds_and_gone_on_with(render):
     lines = [json.loads(line) for line in (render.out / "Original.jsonl").read_text().splitlines()]
     assert [(line["video"], line["seed"]) for line in lines] == [(f"{prompt}-{index}.mp4", index) for index in range(2)]
     assert all(line["computed"] == line["of"] == 16 and line["prompt"] == prompt for line in lines)
+    lines = (render.out / "TeaCache-fast.jsonl").read_text().splitlines()
+    assert [json.loads(line)["video"] for line in lines] == [f"{prompt}-{index}.mp4" for index in range(2)]
 
     status, printed = render(*arguments)
     assert status == 0 and "Starting" not in printed
+
+
+def test_a_video_counts_once_it_and_its_line_are_there_whole(tmp_path):
+    (tmp_path / "fast").mkdir()
+    whole, moving, empty, unknown, cut = (f"{name}.mp4" for name in ("whole", "moving", "empty", "unknown", "cut"))
+    for name, data in (whole, b"video"), (empty, b""), (unknown, b"video"), (cut, b"vid"):
+        (tmp_path / "fast" / name).write_bytes(data)
+    lines = [{"video": name, "bytes": 5} for name in (whole, moving, cut)] + [{"video": empty}]
+    text = "".join(json.dumps(line) + "\n" for line in lines)
+    (tmp_path / "fast.jsonl").write_text(text + text + json.dumps({"video": unknown})[:-2])
+    assert list(vbench.rendered(tmp_path, "fast")) == [whole]
+    vbench.keep_whole(tmp_path, "fast")
+    assert (tmp_path / "fast.jsonl").read_text() == json.dumps(lines[0]) + "\n"
 
 
 def test_other_settings_are_not_mixed_with_those_there(tmp_path):
