@@ -383,7 +383,9 @@ def render(options: argparse.Namespace) -> None:
     there = {(row, name) for row in rows for name in rendered(options.out, row)}
     todo = [video for video in videos if (video[0], video[3].name) not in there]
     print(f"{len(videos)} videos, {len(videos) - len(todo)} of them there already", flush=True)
+    unfinished = options.out / "unfinished"
     if not todo:
+        shutil.rmtree(unfinished, ignore_errors=True)
         return
 
     model = MODELS[options.model]
@@ -392,7 +394,6 @@ def render(options: argparse.Namespace) -> None:
     )
     host = find_or_build(options.comfyui)
     print(f"Starting ComfyUI from {host.root} ...", flush=True)
-    unfinished = options.out / "unfinished"
     unfinished.mkdir(parents=True, exist_ok=True)
     work = unfinished / "output"
     with host.serve(work, options.out / "comfyui.log", ["--user-directory", str(unfinished.resolve())]) as server:
