@@ -234,7 +234,7 @@ def render(hidden: Any, asked: Request, settings: Settings) -> tuple[dict[str, A
         sampling.warn(run.trace, [f"{unusual}."])
     if asked.cfg < 1 and family.guidance(model, asked.cfg) == 1:
         sampling.warn(run.trace, [f"cfg is {asked.cfg:g}; below 1 there is no guidance, as at 1."])
-    preview = FilmstripPreview(model, schedule, unrolling.preview_vae())
+    preview = FilmstripPreview(model, schedule, unrolling.preview_vae(), run.tell)
     key = Graph(hidden.dynprompt.get_node).identity(hidden.unique_id, "model")
 
     def on_step(segment, step, x0, record) -> None:
@@ -252,7 +252,7 @@ def render(hidden: Any, asked: Request, settings: Settings) -> tuple[dict[str, A
         unrolling,
         on_step,
         key,
-        unrolling.bridge(),
+        unrolling.bridge(run.tell),
         latent,
     )
     return family.result(made, schedule, asked.latent), run
