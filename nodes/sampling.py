@@ -249,7 +249,7 @@ def render(hidden: Any, asked: Request, settings: Settings, resume: bool = False
         sampling.warn(run.trace, [f"{unusual}."])
     if asked.cfg < 1 and family.guidance(model, asked.cfg) == 1:
         sampling.warn(run.trace, [f"cfg is {asked.cfg:g}; below 1 there is no guidance, as at 1."])
-    preview = FilmstripPreview(model, schedule, unrolling.preview_vae())
+    preview = FilmstripPreview(model, schedule, unrolling.preview_vae(), run.tell)
     graph = Graph(hidden.dynprompt.get_node)
     key = graph.identity(hidden.unique_id, "model")
 
@@ -282,7 +282,7 @@ def render(hidden: Any, asked: Request, settings: Settings, resume: bool = False
         unrolling,
         on_step,
         key,
-        unrolling.bridge(),
+        unrolling.bridge(run.tell),
         latent,
         keeper,
     )

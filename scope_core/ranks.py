@@ -35,6 +35,11 @@ def highest(values: Tensor, group: torch.distributed.ProcessGroup | None = None)
 reduction: ContextVar[Reduce] = ContextVar("reduction", default=own)
 
 
+def alone() -> bool:
+    """Whether no other process waits for what this one does."""
+    return reduction.get() is own
+
+
 @contextmanager
 def agreeing(reduce: Reduce) -> Iterator[None]:
     """Runs within decide by what `reduce` makes of their numbers, such as `highest`."""

@@ -272,9 +272,7 @@ class Magi(Counted, ChunkModel):
         self.config, self.layers = config, len(self.model.blocks)
         self.captions = torch.randn(2, config.caption_length, config.caption_dim, device=device)
         """The prompt's and the null caption."""
-        self.masks = torch.arange(config.caption_length, device=device) < torch.tensor(
-            [[self.text], [50]], device=device
-        )
+        self.masks = torch.arange(config.caption_length) < torch.tensor([[self.text], [50]])
 
     def forward(
         self,
@@ -292,7 +290,7 @@ class Magi(Counted, ChunkModel):
         )
         return self.model(
             x,
-            torch.tensor([times], dtype=torch.float32, device=self.device),
+            torch.tensor([times], dtype=torch.float32).to(self.device, non_blocking=True),
             chunks,
             ranges,
             context,

@@ -24,6 +24,7 @@ from ...scope_core.families.causal_wan import CAUSAL_WAN, ChunkTerm, KeyValues, 
 from ...scope_core.loop.residuals import BlockPass
 from ...scope_core.networks.skyreels_keys import NotARVideoModelError
 from ...scope_core.schedule import ARSchedule, ScheduleError
+from . import room
 from .families import MODEL_FAMILY, HostFamily, register
 from .skyreels import FrameSampling, HostWan, Windows, frame_sampling, prepare
 from .unrolling import Unrolling
@@ -31,9 +32,6 @@ from .unrolling import Unrolling
 KEY = "scope_trained"
 """Attachment of a MODEL: what it was trained with."""
 CAUSAL_AR = re.compile(r'"causal_ar"\s*:\s*true')
-KV_SHARE = 0.6
-"""Of the device's memory that keys and values may take, both guidance branches together; the rest waits in the CPU's.
-"""
 
 
 class NotByChunksError(ValueError):
@@ -93,8 +91,7 @@ def reserve(executor: Callable, model: Any, noise_shape: list[int], *args, **kwa
     chunk = min(trained.chunk, frames)
     frame = model.model.memory_required([2 * batch, channels, 1, height, width])
     kept = min(
-        2 * batch * kv_bytes(model.model, min(trained.window, frames), height, width),
-        KV_SHARE * comfy.model_management.get_total_memory(model.load_device),
+        2 * batch * kv_bytes(model.model, min(trained.window, frames), height, width), room.share(model.load_device)
     )
     return executor(model, [batch, channels, chunk + math.ceil(kept / frame), height, width], *args, **kwargs)
 
@@ -114,7 +111,7 @@ class HostChunks(HostWan, ChunkTerm):
     def __init__(self, guider, model_options: dict, seed: int | None, trained: Trained):
         super().__init__(guider, model_options, seed)
         self.trained = trained
-        self.kv_bytes = KV_SHARE / 2 * comfy.model_management.get_total_memory(guider.model_patcher.load_device)
+        self.kv_bytes = room.for_keys_and_values(guider.model_patcher) / len(guider.conds)
         for name, conds in guider.conds.items():
             ranged = any(cond.get("start_percent", 0.0) > 0 or cond.get("end_percent", 1.0) < 1 for cond in conds)
             if len(conds) > 1 or ranged:

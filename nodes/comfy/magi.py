@@ -32,6 +32,7 @@ from ...scope_core.networks.chunk_cache import ChunkCache
 from ...scope_core.networks.compression import Compression
 from ...scope_core.networks.magi import Fp8Linear, MagiConfig, MagiTransformer, forward_bytes, kv_bytes
 from ...scope_core.schedule import ARSchedule, ScheduleError
+from . import room
 from .families import HostFamily, register
 from .unrolling import Unrolling
 
@@ -172,7 +173,7 @@ class MagiModel(comfy.model_base.BaseModel):
         attend = partial(comfy.ldm.modules.attention.optimized_attention, transformer_options=transformer_options)
         return network(
             x.float(),
-            torch.tensor(call.times, device=x.device).expand(x.shape[0], -1),
+            torch.tensor(call.times).to(x.device, non_blocking=True).expand(x.shape[0], -1),
             call.chunks,
             call.ranges,
             context,
@@ -253,30 +254,27 @@ def captions(
     duration: Tensor | None = None,
     negative: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Caption of every chunk [B, r, L, D] and the tokens to attend to [B, r, L].
+    """Caption of every chunk [B, r, L, D], and in the CPU's memory the tokens to attend to [B, r, L].
 
     Special tokens come first, that of the duration before all others; together at most as many as the null caption has.
     A prompt without a token is the null caption. `negative` tokens stand before every null caption, in whatever call.
     docs/magi1.md 2.4.
     """
-    batch, most = len(text), len(null)
+    batch, most, mask = len(text), len(null), mask.cpu().bool()
+    words = text.to(null, non_blocking=True).float()
     null_rows = null.float() if negative is None else torch.cat([negative.to(null).float(), null.float()])
-    nothing = (
-        null_rows[None, :NULL_TOKENS].expand(batch, -1, -1),
-        torch.ones(batch, NULL_TOKENS, dtype=torch.bool, device=null.device),
-    )
+    nothing = (null_rows[None, :NULL_TOKENS].expand(batch, -1, -1), torch.ones(batch, NULL_TOKENS, dtype=torch.bool))
 
     def told(chunk: int | None) -> tuple[Tensor, Tensor]:
         if chunk is None or not mask.any():
             return nothing
         rows = [] if duration is None else [duration[min(call.last - chunk, len(duration) - 1)][None]]
         rows += [] if special is None else [special]
-        first = torch.cat(rows).to(null).float() if rows else null.new_zeros(0, null.shape[1]).float()
-        known = torch.ones(batch, len(first), dtype=torch.bool, device=null.device)
-        return (
-            torch.cat([first.expand(batch, -1, -1), text.to(null).float()], 1)[:, :most],
-            torch.cat([known, mask.to(null.device).bool()], 1)[:, :most],
+        first = (
+            torch.cat(rows).to(null, non_blocking=True).float() if rows else null.new_zeros(0, null.shape[1]).float()
         )
+        known = torch.ones(batch, len(first), dtype=torch.bool)
+        return torch.cat([first.expand(batch, -1, -1), words], 1)[:, :most], torch.cat([known, mask], 1)[:, :most]
 
     parts = [told(chunk) for chunk in call.text]
     longest = max(rows.shape[1] for rows, _ in parts)
@@ -315,7 +313,8 @@ class HostNetwork(ChunkModel):
         self.model: MagiModel = guider.inner_model
         self.transformer: MagiTransformer = self.model.diffusion_model
         self.layers = len(self.transformer.blocks)
-        self.reach, self.kv_bytes, self.compress = unrolling.reach, unrolling.kv_bytes, unrolling.compress
+        self.reach, self.compress = unrolling.reach, unrolling.compress
+        self.kv_bytes = min(unrolling.kv_bytes, room.for_keys_and_values(guider.model_patcher))
         self.text_scale = None if self.model.distilled else guider.cfg
         self.dt = step_size(steps) if self.model.distilled else None
         self.last = frames // CHUNK - 1

@@ -1,5 +1,7 @@
 """Live preview of an autoregressive run: a filmstrip with one thumbnail per chunk, the active ones outlined."""
 
+from collections.abc import Callable
+
 import comfy.model_management
 import comfy.utils
 import latent_preview
@@ -7,6 +9,7 @@ from PIL import Image, ImageDraw
 from torch import Tensor
 
 from ...scope_core.schedule import ARSchedule, Segment, Step
+from . import room
 
 MOST_THUMBNAILS = 12
 OUTLINE = (255, 176, 0)
@@ -21,8 +24,9 @@ class FilmstripPreview:
     With a `vae`, chunks are decoded as soon as they are finished, and shown as they will be.
     """
 
-    def __init__(self, model, schedule: ARSchedule, vae=None):
-        self.total, self.vae = schedule.iterations, vae
+    def __init__(self, model, schedule: ARSchedule, vae=None, tell: Callable[[str], None] = room.log):
+        """`tell` is told where the VAE needs smaller tiles."""
+        self.total, self.vae, self.tell = schedule.iterations, vae, tell
         self.model = model
         self.decoded: dict[int, Image.Image] = {}
         """Middle frame of finished chunks, by unit."""
@@ -44,7 +48,8 @@ class FilmstripPreview:
     def decode_finished(self, step: Step, x0: Tensor) -> None:
         for unit in step.units:
             if unit.step >= unit.steps and unit.index not in self.decoded:
-                frames = self.vae.decode(self.model.model.process_latent_out(x0[:1, :, unit.frames]))[0]
+                latents = self.model.model.process_latent_out(x0[:1, :, unit.frames])
+                frames = room.decode(self.vae, latents, self.tell)[0]
                 picture = Image.fromarray((frames[len(frames) // 2] * 255).clamp(0, 255).byte().cpu().numpy())
                 picture.thumbnail((THUMBNAIL, THUMBNAIL))
                 self.decoded[unit.index] = picture

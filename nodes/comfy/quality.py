@@ -7,11 +7,12 @@ import folder_paths
 from torch import Tensor
 
 from ...scope_core.study.metrics import Lpips, lpips
+from . import room
 
 
 def decode(vae, samples: Tensor) -> Tensor:
     """Latents [1, C, F, H, W] -> images [T, H, W, 3] in [0, 1]."""
-    images = vae.decode(samples)
+    images = room.decode(vae, samples)
     return images.reshape(-1, *images.shape[-3:])
 
 

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from ...scope_core.loop.rollout import join
 from ...scope_core.schedule import ARSchedule
-from . import quality
+from . import quality, room
 
 KEY = "scope_segments"
 """In a LATENT. Other nodes pass it on or drop it."""
@@ -62,7 +62,7 @@ def decode(vae, latent: dict[str, Any], given: Tensor | None = None) -> Tensor:
     cut = schedule.family.pixel_frames(schedule.frames) - schedule.family.pixel_frames(latent["samples"].shape[2])
     clips: list[Tensor] = []
     for index, made in enumerate(segments.latents):
-        clip = vae.decode(made)
+        clip = room.decode(vae, made)
         if index:
             clip = clip[:, overlap:]
         elif given is not None:

@@ -23,6 +23,7 @@ from ...scope_core.loop.residuals import BlockPass
 from ...scope_core.networks.attention import block_causal
 from ...scope_core.schedule import ARSchedule, Family, ScheduleError
 from ...scope_core.schedule.ar import STRIDE
+from . import room
 from .families import MODEL_FAMILY, MODEL_NAME, HostFamily, check_flow, register
 from .unrolling import Bridge, Unrolling
 
@@ -89,7 +90,7 @@ def apply_frame_levels(
     """Replace the guider's scalar noise level by those of the frames, where a SCOPE sampler set them."""
     run = transformer_options.get(KEY)
     if run is not None:
-        t = run["levels"].to(x.device).expand(x.shape[0], -1)
+        t = run["levels"].to(x.device, non_blocking=True).expand(x.shape[0], -1)
         run["count"](len(transformer_options["cond_or_uncond"]))
     return executor(x, t, c_concat, c_crossattn, control, transformer_options, **kwargs)
 
@@ -140,7 +141,7 @@ class HostWan:
         sigma = torch.full((x.shape[0],), proxy, device=x.device, dtype=torch.float32)
         x0 = self.guider(x, sigma, model_options=options, seed=self.seed)
         self.forwards += sum(counted) if around is None else around.take() / self.layers
-        level = levels.to(x.device).view(1, 1, -1, 1, 1)
+        level = levels.to(x.device, non_blocking=True).view(1, 1, -1, 1, 1)
         return torch.where(level > 0, (x - x0) / level.clamp_min(1e-6), torch.zeros_like(x))
 
     def features(self, name: str, sigma: np.ndarray) -> Tensor:
@@ -251,28 +252,28 @@ class Windows(Unrolling):
             causal=self.causal,
         )
 
-    def bridge(self) -> Bridge | None:
-        return None if self.vae is None else PixelBridge(self.vae, self.overlap)
+    def bridge(self, tell: Callable[[str], None] = room.log) -> Bridge | None:
+        return None if self.vae is None else PixelBridge(self.vae, self.overlap, tell)
 
 
 class PixelBridge:
     """Decodes each segment alone and encodes the last frames of the pixels joined so far, as published. Made for one
     run."""
 
-    def __init__(self, vae: Any, overlap: int):
-        """`overlap`: latent frames that a segment takes over."""
-        self.vae = vae
+    def __init__(self, vae: Any, overlap: int, tell: Callable[[str], None] = room.log):
+        """`overlap`: latent frames that a segment takes over. `tell` is told where the VAE needs smaller tiles."""
+        self.vae, self.tell = vae, tell
         self.frames = SKYREELS.pixel_frames(overlap)
         self.last: Tensor | None = None
         """The last so many frames of the video so far [B, T, H, W, C]."""
 
     def __call__(self, made: Tensor) -> Tensor:
         """A segment as it was sampled [B, C, F, H, W] -> prefix of the next one [B, C, overlap, H, W]."""
-        clips = self.vae.decode(made)
+        clips = room.decode(self.vae, made, self.tell)
         if self.last is not None:
             clips = torch.cat([self.last, clips[:, self.frames :]], dim=1)
         self.last = clips[:, -self.frames :].clone()
-        return torch.cat([self.vae.encode(clip[..., :3]) for clip in self.last]).to(made)
+        return torch.cat([room.encode(self.vae, clip[..., :3], self.tell) for clip in self.last]).to(made)
 
 
 def unroll(

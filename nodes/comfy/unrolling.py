@@ -80,9 +80,9 @@ class Unrolling(ABC):
         larger batch, or None."""
         return comfy.sample.prepare_noise(samples, seed, indices)
 
-    def bridge(self) -> Bridge | None:
+    def bridge(self, tell: Callable[[str], None]) -> Bridge | None:
         """What turns a segment, as it was sampled, into the prefix of the next one in this run; None takes over the
-        last latent frames."""
+        last latent frames. `tell` is told what befalls it."""
         return None
 
     def preview_vae(self) -> Any:

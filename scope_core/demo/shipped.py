@@ -146,7 +146,7 @@ class MagiDemo(Demo):
         return [replace(schedule, steps=steps, ar_step=steps // CHUNKS) for steps in (32, 24, 16, 12, 8)]
 
     def model(self, tokens: Tensor, schedule: ARSchedule) -> "Captioned":
-        return Captioned(self.transformer, self.words[tokens], (tokens > 0).to(self.words.device), schedule.steps)
+        return Captioned(self.transformer, self.words[tokens], tokens > 0, schedule.steps)
 
 
 class Captioned(ChunkModel):
@@ -157,13 +157,12 @@ class Captioned(ChunkModel):
         self, transformer: MagiTransformer, words: Tensor, known: Tensor, steps: int, reach: Reach = ChunkModel.reach
     ):
         null = transformer.y_embedder.null_caption_embedding
-        rest, empty = len(null) - words.shape[1], ~known.any(1)[:, None]
+        rest, known = len(null) - words.shape[1], known.cpu()
+        empty = ~known.any(1)[:, None]
         self.transformer, self.steps, self.reach, self.layers = transformer, steps, reach, len(transformer.blocks)
-        self.null, self.null_mask = (
-            null.expand(len(words), -1, -1),
-            (torch.arange(len(null), device=words.device) < NULL_TOKENS).expand(len(words), -1),
-        )
-        self.context = torch.where(empty[..., None], null, nn.functional.pad(words, (0, 0, 0, rest)))
+        self.null = null.expand(len(words), -1, -1)
+        self.null_mask = (torch.arange(len(null)) < NULL_TOKENS).expand(len(words), -1)
+        self.context = torch.where(empty[..., None].to(null.device), null, nn.functional.pad(words, (0, 0, 0, rest)))
         self.mask = torch.where(empty, self.null_mask, nn.functional.pad(known, (0, rest)))
 
     def __call__(
@@ -181,7 +180,7 @@ class Captioned(ChunkModel):
     ) -> Tensor:
         context = torch.stack([self.null if told is None else self.context for told in text], 1)
         mask = torch.stack([self.null_mask if told is None else self.mask for told in text], 1)
-        t = torch.tensor(times, device=x.device).expand(len(x), -1)
+        t = torch.tensor(times).to(x.device, non_blocking=True).expand(len(x), -1)
         return self.transformer(x, t, chunks, ranges, context, mask, cache, keep, dt, dropped, around)
 
     def features(self, name: str, sigma: np.ndarray) -> Tensor:

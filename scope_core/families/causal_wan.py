@@ -18,6 +18,7 @@ from torch import Tensor
 
 from ..loop.residuals import BlockPass
 from ..loop.rollout import Field
+from ..loop.room import KEYS_AND_VALUES, Holder
 from ..networks.chunk_cache import ChunkCache
 from ..networks.wan import WanTransformer
 from ..schedule import ARSchedule, Defaults, Family, ScheduleError, Segment, Step, Unit
@@ -243,8 +244,10 @@ class ChunkTerm(Features, ABC):
         return CausalField(self, segment, start)
 
 
-class CausalField(Field):
+class CausalField(Holder, Field):
     """The field of causal Wan (`loop.rollout.Field`)."""
+
+    spilling = KEYS_AND_VALUES
 
     def __init__(self, term: ChunkTerm, segment: Segment, start: Tensor | None):
         """`start` [B, C, P, H, W]: known first frames, of which those behind the last whole chunk are put back at every
@@ -260,6 +263,15 @@ class CausalField(Field):
             x = torch.cat([self.start.to(x), x[:, :, self.known :]], 2)
             t[: self.known] = 0
         return x, (x, t)
+
+    @property
+    def spillable(self) -> bool:
+        return any(cache.spillable for cache in self.kept.branches.values())
+
+    def spill(self) -> None:
+        for cache in self.kept.branches.values():
+            cache.spill()
+            self.kept.budget = min(self.kept.budget, cache.budget)
 
     def due(self, step: Step) -> bool:
         """What was finished before this chunk leaves its keys and values."""
@@ -315,7 +327,7 @@ class GuidedChunks(ChunkTerm):
     def velocity(
         self, x: Tensor, timestep: np.ndarray, first: int, kept: KeyValues, around: BlockPass | None
     ) -> Tensor:
-        t = torch.as_tensor(timestep, dtype=torch.float32, device=x.device).expand(x.shape[0], -1)
+        t = torch.as_tensor(timestep, dtype=torch.float32).to(x.device, non_blocking=True).expand(x.shape[0], -1)
 
         def run(context: Tensor, branch: str) -> Tensor:
             hook = None if around is None else lambda i, h, block: around(i, h, block, [(branch,)])
@@ -338,7 +350,8 @@ class GuidedChunks(ChunkTerm):
 
     @torch.no_grad()
     def features(self, name: str, sigma: np.ndarray) -> Tensor:
-        e = self.model.time_embed(torch.as_tensor(timesteps(sigma), dtype=torch.float32, device=self.positive.device))
+        t = torch.as_tensor(timesteps(sigma), dtype=torch.float32)
+        e = self.model.time_embed(t.to(self.positive.device, non_blocking=True))
         return e if name == "embedding" else self.model.time_projection(e)
 
     @torch.no_grad()

@@ -151,4 +151,4 @@ def slope(x: Tensor, x0: Tensor, step: Step) -> Tensor:
 
 def level(x: Tensor, step: Step) -> Tensor:
     """The noise level of an iteration, in the precision of latents x."""
-    return torch.tensor(step.active[0].sigma, dtype=x.dtype, device=x.device)
+    return torch.full((), step.active[0].sigma, dtype=x.dtype, device=x.device)

@@ -228,7 +228,7 @@ class Guided(HistoryModel):
 
     @torch.no_grad()
     def velocity(self, x: Tensor, sigma: float, history: History, around: BlockPass | None) -> Tensor:
-        t = torch.full([len(x)], 1000 * sigma, dtype=torch.float64, device=x.device)
+        t = torch.full([len(x)], 1000 * sigma, dtype=torch.float32, device=x.device)
 
         def run(context: Tensor, branch: str) -> Tensor:
             hook: Callable | None = None if around is None else lambda i, h, block: around(i, h, block, [(branch,)])

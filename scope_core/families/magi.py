@@ -18,6 +18,7 @@ from torch import Tensor
 
 from ..loop.residuals import BlockPass
 from ..loop.rollout import Field
+from ..loop.room import KEYS_AND_VALUES, Holder
 from ..networks.chunk_cache import ChunkCache
 from ..networks.compression import Compression
 from ..schedule import ARSchedule, Defaults, Family, ScheduleError, Segment, Step, Unit
@@ -306,8 +307,10 @@ class Iteration:
     around: BlockPass | None
 
 
-class ChunkField(Field):
+class ChunkField(Holder, Field):
     """The field of MAGI-1 (`loop.rollout.Field`)."""
+
+    spilling = KEYS_AND_VALUES
 
     def __init__(
         self, model: ChunkModel, segment: Segment, schedule: ARSchedule, start: Tensor | None = None, apart: bool = True
@@ -327,6 +330,20 @@ class ChunkField(Field):
     @property
     def guided(self) -> bool:
         return self.model.text_scale is not None
+
+    @property
+    def spillable(self) -> bool:
+        return any(cache.spillable for cache in (self.cache, self.text_cache))
+
+    def spill(self) -> None:
+        for cache in (self.cache, self.text_cache):
+            cache.spill()
+
+    def mark(self) -> Callable[[], None]:
+        """Keys and values that compression takes tokens from; all others that a call replaces it puts in again."""
+        finished = self.cache.finished if self.cache.compress else 0
+        before = {at: pair for at, pair in self.cache.stored.items() if at[1] < finished}
+        return lambda: self.cache.stored.update(before)
 
     def show(self, x: Tensor, step: Step) -> tuple[Tensor, Any]:
         known = 0 if self.start is None else self.start.shape[2]
@@ -440,7 +457,8 @@ class ChunkField(Field):
                 self.text_cache.drop(entry.chunk)
         stages = [sum(edge - 1e-7 < entry.time for edge in STAGES) - 1 for entry in shown]
         p, s = (
-            torch.tensor([scales[q] for q in stages], device=this.x.device)
+            torch.tensor([scales[q] for q in stages])
+            .to(this.x.device, non_blocking=True)
             .repeat_interleave(CHUNK)
             .view(1, 1, -1, 1, 1)
             for scales in (HISTORY_SCALES, [text_scale * share for share in TEXT_SHARES])

@@ -214,7 +214,8 @@ def condition(
         return x, t
     level = schedule.condition_noise / 1000
     clean = x[:, :, : segment.prefix]
-    shaken = clean * (1 - level) + torch.randn(clean.shape, generator=noise, dtype=x.dtype).to(x.device) * level
+    fresh = torch.randn(clean.shape, generator=noise, dtype=x.dtype).to(x.device, non_blocking=True)
+    shaken = clean * (1 - level) + fresh * level
     t[: segment.prefix] = schedule.condition_noise
     return torch.cat([shaken, x[:, :, segment.prefix :]], dim=2), t
 
@@ -245,8 +246,10 @@ class Guided(Term):
     def velocity(
         self, x: Tensor, timestep: np.ndarray, attended: tuple[slice, ...] | None, around: BlockPass | None
     ) -> Tensor:
-        t = torch.as_tensor(timestep, dtype=torch.float32, device=x.device).expand(x.shape[0], -1)
-        mask = None if attended is None else block_causal_mask(attended, x.shape[2]).to(x.device)
+        t = torch.as_tensor(timestep, dtype=torch.float32).to(x.device, non_blocking=True).expand(x.shape[0], -1)
+        mask = None
+        if attended is not None:
+            mask = block_causal_mask(attended, x.shape[2]).to(x.device, non_blocking=True)
 
         def run(context: Tensor, branch: str) -> Tensor:
             hook: Callable | None = None if around is None else lambda i, h, block: around(i, h, block, [(branch,)])
@@ -262,7 +265,8 @@ class Guided(Term):
 
     @torch.no_grad()
     def features(self, name: str, sigma: np.ndarray) -> Tensor:
-        e = self.model.time_embed(torch.as_tensor(timesteps(sigma), dtype=torch.float32, device=self.positive.device))
+        t = torch.as_tensor(timesteps(sigma), dtype=torch.float32)
+        e = self.model.time_embed(t.to(self.positive.device, non_blocking=True))
         return e if name == "embedding" else self.model.time_projection(e)
 
     @torch.no_grad()

@@ -3,6 +3,7 @@
 The sampling loop and the dry run share this, so that a plan and a run cannot differ.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -10,12 +11,13 @@ import torch
 from torch import Tensor
 
 from ..methods import Decision, Gate, Method, Mode, Seen, couple
-from ..ranks import read
 from ..schedule import ARSchedule, Segment, Step, Unit
 from ..settings import Settings
 from ..signals import Features, Signal, make_signal
 from .memory import Memory
+from .reading import measured
 from .residuals import BlockPass
+from .room import HISTORY, Holder, Room
 
 Decisions = dict[int, Decision]
 """By unit, for the units that advance."""
@@ -27,19 +29,23 @@ def make_control(
     segment: Segment,
     model: Features | None = None,
     table: np.ndarray | None = None,
+    room: Room | None = None,
 ) -> "Control":
-    """Decision maker of one segment, fresh. `table` [S + 1], where given, stands in for the model behind the signal."""
+    """Decision maker of one segment, fresh. `table` [S + 1], where given, stands in for the model behind the signal;
+    `room` is the run's."""
     family, method = schedule.family, settings.acting.fit(schedule, segment)
     signal = make_signal(method.signal, method.aggregate, schedule, segment, model, table)
     columns = family.columns(segment, settings.forwarded, causal=schedule.causal)
     joint = settings.joint or method.in_step or not family.by_chunk or method.depth == 0
     part_frames = segment.block if family.by_chunk else None
     return Control(
-        method, settings.gate, signal, segment, columns, family.layouts(segment, columns), joint, part_frames
+        method, settings.gate, signal, segment, columns, family.layouts(segment, columns), joint, part_frames, room
     )
 
 
-class Control:
+class Control(Holder):
+    spilling = HISTORY
+
     def __init__(
         self,
         method: Method,
@@ -50,13 +56,15 @@ class Control:
         layouts: list[object],
         joint: bool = True,
         part_frames: int | None = None,
+        room: Room | None = None,
     ):
         """`columns`: what each iteration forwards, `layouts`: what its hidden states are made of, see
         `schedule.Family`. `joint`: one forward computes all units or none. `part_frames`: frames of hidden states that
         belong together, by default all that are forwarded."""
         self.method, self.gate, self.signal, self.joint = method, gate, signal, joint
         self.columns, self.layouts, self.part_frames = columns, layouts, part_frames
-        self.memory = Memory(method.depth, method.latents)
+        self.room = room or Room()
+        self.memory = Memory(method.depth, method.latents, self.room)
         self.states: list[Any] = [method.init() for _ in segment.units]
         self.skipped = [0] * len(segment.units)
         self.recorded: object = None
@@ -68,9 +76,21 @@ class Control:
 
     def forget(self) -> None:
         """What was computed holds no longer (`Field.border`)."""
-        self.memory = Memory(self.method.depth, self.method.latents)
+        self.memory = Memory(self.method.depth, self.method.latents, self.room)
         self.states = [self.method.forget(state) for state in self.states]
         self.recorded, self.border = None, True
+
+    @property
+    def spillable(self) -> bool:
+        return not self.room.short and bool(self.memory.velocities or self.memory.residuals.stored)
+
+    def spill(self) -> None:
+        self.memory.spill()
+
+    def mark(self) -> Callable[[], None]:
+        """The residuals, which a forward replaces one by one."""
+        before, self.memory.residuals = self.memory.residuals, self.memory.residuals.copy()
+        return lambda: setattr(self.memory, "residuals", before)
 
     def decide(self, step: Step, changes: np.ndarray) -> Decisions:
         """Mode of every unit that advances, from the changes of the signal [active units]."""
@@ -105,7 +125,8 @@ class Control:
 
     def value(self, unit: Unit, decision: Decision, memory: Memory, x: Tensor) -> Tensor:
         """Velocity of a unit that is reused or predicted, at its latents x, from what a memory has of it."""
-        return self.method.value(self.states[unit.index], unit, decision, memory.of(unit.index), x)
+        history = [entry.on(x.device) for entry in memory.of(unit.index)]
+        return self.method.value(self.states[unit.index], unit, decision, history, x)
 
     def observe(
         self,
@@ -117,41 +138,57 @@ class Control:
         around: BlockPass | None = None,
     ) -> None:
         """Take in what the network made [B, C, F, H, W] of latents x for the units computed; where each is computed on
-        its own, v gets it as well. All three are None in a dry run."""
+        its own, v gets it as well. All three are None in a dry run. Raises NotFiniteError."""
         columns, self.recorded, self.border = self.columns[step.index], self.layouts[step.index], False
-        watched = None if around is None else self.watched(around, columns)
-        for unit in step.units if self.joint else fresh:
-            if unit.step > unit.steps or unit.frames.start >= columns.stop:
+        units = step.units if self.joint else fresh
+        held = [unit for unit in units if unit.step <= unit.steps and unit.frames.start < columns.stop]
+        seen: dict[int, Seen] = {}
+        if x is not None and made is not None and v is not None:
+            watched = None if around is None else self.watched(around, columns)
+            seen = self.room.attempt(lambda: self.seen(step, held, x, made, v, watched), [self])
+        for unit in units:
+            if unit not in held:
                 self.memory.drop(unit.index)
                 continue
-            value = latent = seen = None
-            if x is not None and made is not None and v is not None:
-                value, latent = made[:, :, unit.frames], x[:, :, unit.frames]
-                if not self.joint:
-                    value = v[:, :, unit.frames] = value.clone()
-                    latent = latent.clone() if self.method.latents else latent
-                if unit.advances:
-                    seen = Seen(value, latent, *self.of_unit(watched, unit, columns))
+            of_unit = seen.get(unit.index)
             if unit.advances:
                 self.states[unit.index] = self.method.observe(
-                    self.states[unit.index], unit, self.memory.of(unit.index), seen
+                    self.states[unit.index], unit, self.memory.of(unit.index), of_unit
                 )
-            self.memory.push(unit, value, latent)
+            self.memory.push(unit, *((None, None) if of_unit is None else (of_unit.velocity, of_unit.latent)))
         self.peak_bytes = max(self.peak_bytes, self.memory.bytes() + self.signal.nbytes)
 
+    def seen(
+        self, step: Step, units: list[Unit], x: Tensor, made: Tensor, v: Tensor, watched: Tensor | None
+    ) -> dict[int, Seen]:
+        """What a computed step showed of every unit. All numbers in it are read in one transfer; see `observe`."""
+        seen, wanted, start = {}, [], self.columns[step.index].start
+        for unit in units:
+            value, latent = made[:, :, unit.frames], x[:, :, unit.frames]
+            if not self.joint:
+                value = v[:, :, unit.frames] = value.clone()
+                latent = latent.clone() if self.method.latents else latent
+            seen[unit.index] = Seen(value, latent)
+            numbers: Tensor | None = None
+            if unit.advances and watched is None:
+                history = [entry.on(x.device) for entry in self.memory.of(unit.index)]
+                numbers = self.method.measure(unit, history, value, latent)
+            elif watched is not None and unit.advances and unit.step > 1:
+                numbers = watched[:, unit.frames.start - start : unit.frames.stop - start].mean(1)
+            if numbers is not None:
+                wanted.append((unit.index, numbers))
+        for (index, _), values in zip(wanted, measured(made, step, [numbers for _, numbers in wanted])):
+            told = {"measured": tuple(values)} if watched is None else dict(zip(("change", "growth"), values))
+            seen[index] = seen[index]._replace(**told)
+        return seen
+
     def watched(self, around: BlockPass, columns: slice) -> Tensor | None:
-        """What was watched inside the network, mean over guidance branches: [change and growth, forwarded frames]."""
+        """What was watched inside the network, mean over guidance branches: [change and growth, forwarded frames]. It
+        says nothing of a unit's first step, before which it only waited."""
         seen = around.seen()
         if seen is None:
             return None
-        found = torch.stack([x.unflatten(0, (-1, columns.stop - columns.start)).mean(0) for x in seen])
-        return torch.tensor(read(found.flatten())).view_as(found)
-
-    def of_unit(self, watched: Tensor | None, unit: Unit, columns: slice) -> list[float]:
-        """Means of what was watched over a unit's frames; nothing at its first step, before which it only waited."""
-        if watched is None or unit.step == 1:
-            return []
-        return watched[:, unit.frames.start - columns.start : unit.frames.stop - columns.start].mean(1).tolist()
+        return torch.stack([x.unflatten(0, (-1, columns.stop - columns.start)).mean(0) for x in seen])
 
     def settle(self, step: Step, decisions: Decisions, changes: np.ndarray) -> None:
         """Take note of what was done."""

@@ -11,8 +11,11 @@ the network returned, and where.
 from typing import NamedTuple
 
 import numpy as np
+import torch
 from torch import Tensor
 
+from .memory import held
+from .room import CPU, HISTORY, Holder, Room
 from .solver import Solver, Steps, keep, per_frame
 
 
@@ -30,12 +33,21 @@ class Anchor(NamedTuple):
     known: np.ndarray
     """[F] bool: there was one."""
 
+    def on(self, device: torch.device) -> "Anchor":
+        """The same on a device."""
+        memory = tuple(tensor.to(device) for tensor in self.memory)
+        return self._replace(x=self.x.to(device), m=self.m.to(device), memory=memory)
 
-class Corrected(Steps):
+
+class Corrected(Holder, Steps):
     """Steps of a solver, with the past corrected (`solver.Steps`)."""
 
-    def __init__(self, solver: Solver, sigmas: np.ndarray):
+    spilling = HISTORY
+
+    def __init__(self, solver: Solver, sigmas: np.ndarray, room: Room | None = None):
+        """`room` decides where the anchor lives."""
         self.solver, self.sigmas, self.reach = solver, sigmas, solver.reach
+        self.room = room or Room()
         self.anchor: Anchor | None = None
 
     def step(self, x: Tensor, v: Tensor, k: np.ndarray, update: np.ndarray, predicted: np.ndarray) -> Tensor:
@@ -46,22 +58,32 @@ class Corrected(Steps):
             return self.solver.step(x, v, k, update, predicted)
         sigma = per_frame(np.where(update, self.sigmas[k], 1.0), x)
         m = x - sigma * v
-        if self.anchor is not None:
-            again = computed & self.anchor.known & self.worth(self.anchor.k, k)
+        before = None if self.anchor is None else self.anchor.on(x.device)
+        if before is not None:
+            again = computed & before.known & self.worth(before.k, k)
             if again.any():
-                x = self.replay(self.anchor, x, m, k, again)
+                x = self.replay(before, x, m, k, again)
                 v = keep(again, (x - m) / sigma, v)
         x = self.solver.step(x, v, k, update, predicted)
         fresh = Anchor(x, m, self.solver.memory, k, computed)
-        old = self.anchor or fresh
-        self.anchor = Anchor(
+        old = before or fresh
+        anchor = Anchor(
             keep(computed, x, old.x),
             keep(computed, m, old.m),
             tuple(keep(computed, new, kept) for new, kept in zip(fresh.memory, old.memory)),
             np.where(computed, k, old.k),
             computed | old.known,
         )
+        self.anchor = anchor.on(CPU) if self.room.short else anchor
         return x
+
+    @property
+    def spillable(self) -> bool:
+        return self.anchor is not None and self.anchor.x.device != CPU
+
+    def spill(self) -> None:
+        if self.anchor is not None:
+            self.anchor = self.anchor.on(CPU)
 
     def forget(self) -> None:
         """Between two fields there is no line."""
@@ -92,5 +114,4 @@ class Corrected(Steps):
         """Bytes held between steps beside what the solver itself remembers, each storage counted once."""
         if self.anchor is None:
             return 0
-        held = {t.untyped_storage().data_ptr(): t for t in (self.anchor.x, self.anchor.m, *self.anchor.memory)}
-        return sum(t.untyped_storage().nbytes() for t in held.values())
+        return held((self.anchor.x, self.anchor.m, *self.anchor.memory))

@@ -13,6 +13,7 @@ from torch import Tensor
 from ..methods import Skip
 from ..methods.predict import combine
 from ..ranks import read
+from .room import CPU, Room
 
 EPS = 1e-8
 Key = tuple[str | int] | tuple[str | int, Hashable]
@@ -22,7 +23,8 @@ Key = tuple[str | int] | tuple[str | int, Hashable]
 class Residuals:
     """What is kept from computed step to computed step."""
 
-    def __init__(self) -> None:
+    def __init__(self, room: Room | None = None) -> None:
+        self.room = room or Room()
         self.stored: dict[tuple[Key, range], tuple[Tensor, ...]] = {}
         """Changes at the last computed steps, newest first."""
         self.prints: dict[tuple[Key, int], Tensor] = {}
@@ -31,6 +33,16 @@ class Residuals:
     def forget(self) -> None:
         """The hidden states will have another shape from here on."""
         self.stored, self.prints = {}, {}
+
+    def copy(self) -> "Residuals":
+        """Another that the same tensors are in."""
+        other = Residuals(self.room)
+        other.stored, other.prints = dict(self.stored), dict(self.prints)
+        return other
+
+    def spill(self) -> None:
+        """Move the changes into the CPU's memory."""
+        self.stored = {at: tuple(change.to(CPU) for change in kept) for at, kept in self.stored.items()}
 
     def bytes(self) -> int:
         return sum(x.nbytes for kept in self.stored.values() for x in kept) + sum(
@@ -122,14 +134,15 @@ class BlockPass:
             if key in watched and kept and span == self.skip.replay:
                 growth = change.float().norm(dim=-1) / (kept[0].to(change.device).float().norm(dim=-1) + EPS)
                 self.growths.append((key, growth.unflatten(1, (self.frames, -1)).mean((0, 2))))
-            stored[key, span] = (change, *kept)[: len(self.skip.weights) if span in self.skip.record else 1]
+            changes_kept = (self.kept.room.kept(change), *kept)
+            stored[key, span] = changes_kept[: len(self.skip.weights) if span in self.skip.record else 1]
 
     def judge(self, span: range, threshold: float, changes: dict[Key, Tensor], dim: int) -> None:
         """Decide once an iteration, from the first call; where guidance branches are batched in it, from the one with
         text, so that the decision depends neither on whether they are nor on their order."""
         looked = [min(changes, key=lambda key: key[0])] if dim == 0 else list(changes)
         if self.may_skip and self.score is None and all((key, span) in self.kept.stored for key in looked):
-            kept = {key: self.kept.stored[key, span][0] for key in looked}
+            kept = {key: self.kept.stored[key, span][0].to(changes[key].device) for key in looked}
             difference = sum((changes[key] - kept[key]).abs().mean() for key in looked)
             score = difference / (sum(old.abs().mean() for old in kept.values()) + EPS)
             (self.score,) = read(torch.as_tensor(score)[None])

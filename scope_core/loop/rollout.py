@@ -1,25 +1,21 @@
 """The sampling loop of SCOPE: schedule -> signal -> decisions -> gate -> forward -> solver -> trace."""
 
 from collections.abc import Callable, Sequence
-from math import isfinite
+from functools import partial
 from time import perf_counter
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
-from ..ranks import read
 from ..schedule import ARSchedule, Segment, Step, Unit
 from .control import Control, computed, probed
+from .reading import measured
 from .residuals import BlockPass
 from .solver import Steps, per_frame
 from .trace import SegmentTrace
 
 OnStep = Callable[[Step, Tensor], None]
-
-
-class NotFiniteError(FloatingPointError):
-    """The model returned NaN or infinity."""
 
 
 class Field(Protocol):
@@ -90,16 +86,17 @@ def rollout(
         changes = control.signal(step, x)
         decisions = control.decide(step, changes)
         fresh = computed(step, decisions)
-        around = control.around(step, fresh, field.layers)
-
         v = field.hold(control.values(step, decisions, x), x, step)
-        if fresh or around or field.due(step):
-            made = field.velocity(shown, step, columns, step.active if around else fresh, around).to(x.dtype)
-            require_finite(made, step)
+        if fresh or not control.method.depth or field.due(step):
+            call = partial(forward, field, control, shown, step, fresh)
+            made, around = control.room.attempt(call, [control, solver], [field])
+            made = made.to(x.dtype)
             decisions = probed(decisions, around)
             fresh = computed(step, decisions)
             if fresh:
                 control.observe(step, fresh, x, made, v, around)
+            else:
+                measured(made, step)
             if around or (fresh and control.joint):
                 v = made
         control.settle(step, decisions, changes)
@@ -115,13 +112,13 @@ def rollout(
     return x
 
 
-def require_finite(v: Tensor, step: Step) -> None:
-    if not all(map(isfinite, read(v.sum()[None]))):
-        sigma = max(unit.sigma for unit in step.active)
-        raise NotFiniteError(
-            f"the model returned NaN or infinity at iteration {step.index + 1}, noise level {sigma:.3f}; "
-            "load it in bf16 or fp32 instead of fp16 or fp8, or check the file and the LoRA strength"
-        )
+def forward(
+    field: Field, control: Control, shown: Any, step: Step, fresh: list[Unit]
+) -> tuple[Tensor, BlockPass | None]:
+    """What the network makes for the units to compute [B, C, F, H, W], and what was around its blocks."""
+    around = control.around(step, fresh, field.layers)
+    units = step.active if around else fresh
+    return field.velocity(shown, step, control.columns[step.index], units, around), around
 
 
 def compose(segment: Segment, noise: Tensor, known: Tensor) -> Tensor:

@@ -1,6 +1,7 @@
 """A whole run: a model, noise, a schedule and settings in, latents and a trace out. Every run is assembled here, the
 host's too."""
 
+import logging
 from collections.abc import Callable
 from contextlib import nullcontext
 from functools import partial
@@ -21,6 +22,7 @@ from .codec import unpack
 from .control import Control, make_control
 from .correct import Corrected
 from .rollout import Field, compose, join, rollout, unroll
+from .room import Room
 from .solver import SOLVERS, Solver
 from .stepwise import Stepwise
 from .trace import SegmentTrace, Trace
@@ -68,6 +70,7 @@ class Run:
             solver = partial(SOLVERS[solver], **schedule.family.solver_options.get(solver, {}))
         self.make_solver = solver
         self.trace = trace or Trace.of(schedule, settings)
+        self.room = Room(self.tell)
         self.controls: list[Control] = []
         """What decided, segment by segment."""
         self.made: list[Tensor] = []
@@ -123,6 +126,13 @@ class Run:
         self.settings = settings
         self.trace.run["settings"] = self.settings.to_json()
 
+    def tell(self, sentence: str) -> None:
+        """Log what befell the run and keep it in its trace, once."""
+        told = self.trace.run.setdefault("warnings", [])
+        if sentence not in told:
+            logging.warning("SCOPE: %s", sentence)
+            told.append(sentence)
+
     def changed(self) -> None:
         """Somebody has changed the latents: no step before that is taken again."""
         if self.corrected:
@@ -139,13 +149,13 @@ class Run:
     ) -> Tensor:
         """Denoise one segment: all its columns [B, C, F, H, W], from noise and known latents of that size
         (`rollout.compose`)."""
-        control = make_control(self.settings, self.schedule, segment, model)
+        control = make_control(self.settings, self.schedule, segment, model, room=self.room)
         self.controls.append(control)
         known_frames = self.past(start, noise) if self.schedule.family.history else start
         field = model.field(segment, self.schedule, self.seed, not control.joint, known_frames)
         solver = self.make_solver(self.schedule.sigmas)
-        corrected = Corrected(solver, self.schedule.sigmas) if self.settings.correct and control.method.depth else None
-        self.corrected = corrected
+        corrects = self.settings.correct and control.method.depth
+        self.corrected = corrected = Corrected(solver, self.schedule.sigmas, self.room) if corrects else None
         work, record = Work(control, solver, corrected, field), self.record(segment)
         x, done = compose(segment, noise, known), len(record.steps)
         if done:
@@ -204,7 +214,7 @@ class Run:
 
     def stepwise(self, model: Features, segment: Segment) -> Stepwise:
         """Go through one segment, which is one unit, in the steps of somebody else's sampler."""
-        control = make_control(self.settings, self.schedule, segment, model)
+        control = make_control(self.settings, self.schedule, segment, model, room=self.room)
         self.controls.append(control)
         return Stepwise(control, segment, self.trace)
 

@@ -15,7 +15,6 @@ from ..methods import Decision, Mode
 from ..schedule import Segment, Step
 from .control import Control, Decisions, computed
 from .memory import Memory
-from .rollout import require_finite
 from .trace import Trace
 
 
@@ -62,13 +61,12 @@ class Stepwise:
         """Remember what the network made of latents x for a part; neither may change afterwards."""
         (unit,) = self.step.active
         method = self.control.method
-        self.parts.setdefault(part, Memory(method.depth, method.latents)).push(unit, value, x)
+        self.parts.setdefault(part, Memory(method.depth, method.latents, self.control.room)).push(unit, value, x)
 
     def end(self, made: Tensor | None) -> None:
         """Take note of the step: the velocity [B, C, F, H, W] that its parts became where it was computed. Raises
         NotFiniteError."""
         if made is not None:
-            require_finite(made, self.step)
             self.control.observe(self.step, computed(self.step, self.decisions), self.x, made, made)
         self.control.settle(self.step, self.decisions, self.changes)
         columns = self.control.columns[self.step.index]

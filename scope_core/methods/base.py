@@ -161,6 +161,11 @@ class Method:
         """Velocity of a unit at latents x that is not computed, from its history (computed steps, newest first)."""
         return history[0].value
 
+    def measure(self, unit: Unit, history: Sequence[Entry], velocity: Tensor, latent: Tensor) -> Tensor | None:
+        """Numbers on the device that `observe` wants of a computed step, as `Seen.measured`; those of all units are
+        read in one transfer. `history` is what was known before."""
+        return None
+
     def observe(self, state: Any, unit: Unit, history: Sequence[Entry], seen: Seen | None) -> Any:
         """State after the network computed a step (`seen` is None in a dry run); `history` is what was known before."""
         return state

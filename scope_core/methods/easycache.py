@@ -16,7 +16,6 @@ from typing import ClassVar, NamedTuple
 
 from torch import Tensor
 
-from ..ranks import read
 from ..schedule import Unit
 from .base import Method, Speed, register
 from .gate import Gate
@@ -69,13 +68,16 @@ class EasyCache(Method):
         a = state.a + state.rate * change
         return Decision(Mode.REUSE, a, "cache") if a < self.tau else Decision(Mode.RECOMPUTE, a, "threshold")
 
-    def observe(self, state: State, unit: Unit, history: Sequence[Entry], seen: Seen | None) -> State:
-        if seen is None or not history or history[0].sigma == unit.sigma:
-            return state
+    def measure(self, unit: Unit, history: Sequence[Entry], velocity: Tensor, latent: Tensor) -> Tensor | None:
+        """The rate."""
+        if not history or history[0].sigma == unit.sigma:
+            return None
         before = history[0]
-        dv, dx = (seen.velocity - before.value).abs().mean(), (seen.latent - before.latent).abs().mean()
-        (rate,) = read((dv / (dx * seen.velocity.abs().mean() + EPS))[None])
-        return state._replace(rate=rate)
+        dv, dx = (velocity - before.value).abs().mean(), (latent - before.latent).abs().mean()
+        return dv / (dx * velocity.abs().mean() + EPS)
+
+    def observe(self, state: State, unit: Unit, history: Sequence[Entry], seen: Seen | None) -> State:
+        return state._replace(rate=seen.measured[0]) if seen is not None and seen.measured else state
 
     def settle(self, state: State, unit: Unit, change: float, decision: Decision) -> State:
         if decision.mode is Mode.RECOMPUTE or state.rate is None:

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..ranks import read
 from ..schedule import Unit
 from .base import Method, Speed, register
 from .knobs import count, number
@@ -62,12 +61,17 @@ class PrediT(Method):
         mode, rule = (Mode.PREDICT, "predict") if reach * state <= self.tau else (Mode.RECOMPUTE, "threshold")
         return Decision(mode, reach * state, rule)
 
-    def observe(self, state: float | None, unit: Unit, history: Sequence[Entry], seen: Seen | None) -> float | None:
-        if seen is None or not history or history[0].sigma == unit.sigma:
-            return state
+    def measure(self, unit: Unit, history: Sequence[Entry], velocity: Tensor, latent: Tensor) -> Tensor | None:
+        """delta_n"""
+        if not history or history[0].sigma == unit.sigma:
+            return None
         before = history[0].value
-        (delta,) = read((torch.dist(seen.velocity, before, 1) / before.abs().sum().add(EPS))[None])
-        return (delta + EPS) ** (1 / (self.order + 1))
+        return torch.dist(velocity, before, 1) / before.abs().sum().add(EPS)
+
+    def observe(self, state: float | None, unit: Unit, history: Sequence[Entry], seen: Seen | None) -> float | None:
+        if seen is None or not seen.measured:
+            return state
+        return (seen.measured[0] + EPS) ** (1 / (self.order + 1))
 
     def value(self, state: float | None, unit: Unit, decision: Decision, history: Sequence[Entry], x: Tensor) -> Tensor:
         weigh = ab2 if len(history) == 3 else taylor1

@@ -11,7 +11,6 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from ..ranks import read
 from ..schedule import Unit
 from .base import CANDIDATES, Method, Speed, register
 from .gate import Gate
@@ -268,15 +267,24 @@ class Scope(Method):
             return self.predictor
         return min(state.errors, key=state.errors.__getitem__, default="taylor1")
 
-    def observe(self, state: State, unit: Unit, history: Sequence[Entry], seen: Seen | None) -> State:
-        """Score every predictor against the computed velocity and keep a running mean; only `auto` needs it."""
-        if self.predictor != AUTO or seen is None or len(history) < 2 or history[0].sigma == unit.sigma:
-            return state
+    def measure(self, unit: Unit, history: Sequence[Entry], velocity: Tensor, latent: Tensor) -> Tensor | None:
+        """What every predictor would have missed the computed velocity by; only `auto` needs it."""
+        if self.predictor != AUTO or len(history) < 2 or history[0].sigma == unit.sigma:
+            return None
         nodes, values = zip(*((entry.sigma, entry.value) for entry in history))
-        names = [name for name in PREDICTORS if best(name, len(history)) == name]
-        guesses = [extrapolate(name, unit.sigma, nodes, values, self.clipped) for name in names]
-        errors = read(torch.stack([torch.linalg.vector_norm(guess - seen.velocity) for guess in guesses]))
+        guesses = [extrapolate(name, unit.sigma, nodes, values, self.clipped) for name in scored(len(history))]
+        return torch.stack([torch.linalg.vector_norm(guess - velocity) for guess in guesses])
+
+    def observe(self, state: State, unit: Unit, history: Sequence[Entry], seen: Seen | None) -> State:
+        """Keep a running mean of what was measured."""
+        if seen is None or not seen.measured:
+            return state
+        errors = zip(scored(len(history)), seen.measured)
         return replace(
-            state,
-            errors={name: 0.5 * state.errors.get(name, error) + 0.5 * error for name, error in zip(names, errors)},
+            state, errors={name: 0.5 * state.errors.get(name, error) + 0.5 * error for name, error in errors}
         )
+
+
+def scored(known: int) -> list[str]:
+    """Predictors that so many velocities allow."""
+    return [name for name in PREDICTORS if best(name, known) == name]

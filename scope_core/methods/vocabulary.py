@@ -3,7 +3,7 @@
 from enum import Enum
 from typing import NamedTuple
 
-from torch import Tensor
+from torch import Tensor, device
 
 
 class Mode(str, Enum):
@@ -51,6 +51,11 @@ class Entry(NamedTuple):
     latent: Tensor = None  # type: ignore[assignment]
     """Latents that the velocity was computed at, for methods that keep them (`Method.latents`)."""
 
+    def on(self, device: device) -> "Entry":
+        """The same on a device."""
+        latent = self.latent if self.latent is None else self.latent.to(device)
+        return self._replace(value=self.value.to(device), latent=latent)
+
 
 class Seen(NamedTuple):
     """What a computed step of a unit showed."""
@@ -64,6 +69,8 @@ class Seen(NamedTuple):
     (`Skip.watch`)."""
     growth: float | None = None
     """How much larger the residual of all blocks became, mean of |R_k| / |R_k-1| over the tokens; likewise."""
+    measured: tuple[float, ...] = ()
+    """What the method asked for (`Method.measure`)."""
 
 
 class Skip(NamedTuple):

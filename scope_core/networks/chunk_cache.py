@@ -7,6 +7,8 @@ from torch import Tensor
 
 from .compression import Compression
 
+CPU = torch.device("cpu")
+
 
 class ChunkCache:
     """Keys and values of self-attention, after norm and rotation, by layer and chunk: [B, tokens, groups * head_dim]
@@ -28,7 +30,7 @@ class ChunkCache:
     def put(self, layer: int, chunk: int, key: Tensor, value: Tensor) -> None:
         self.stored.pop((layer, chunk), None)
         fits = self.bytes(key.device) + key.nbytes + value.nbytes <= self.budget
-        device = key.device if fits else torch.device("cpu")
+        device = key.device if fits else CPU
         self.stored[layer, chunk] = key.to(device, copy=True), value.to(device, copy=True)
 
     def get(self, layer: int, chunk: int, device: torch.device) -> tuple[Tensor, Tensor]:
@@ -55,6 +57,22 @@ class ChunkCache:
         for chunk in finished[:-1]:
             self.put(layer, chunk, key[:, :0], value[:, :0])
         self.put(layer, finished[-1], *self.compress.keep(count, query, key, value, groups))
+
+    @property
+    def spillable(self) -> bool:
+        return bool(self.stored) and self.budget > 0
+
+    def spill(self) -> None:
+        """Halve what may stay on the device, at once and from here on; the oldest chunks go first. Where none is left
+        none may stay."""
+        there = sorted((at for at, (key, _) in self.stored.items() if key.device != CPU), key=lambda at: at[1])
+        held = sum(x.nbytes for at in there for x in self.stored[at])
+        self.budget = min(self.budget, held) / 2
+        while there and held > self.budget:
+            key, value = self.stored[there[0]]
+            self.stored[there.pop(0)] = key.to(CPU), value.to(CPU)
+            held -= key.nbytes + value.nbytes
+        self.budget = self.budget if there else 0
 
     def drop(self, chunk: int) -> None:
         self.stored = {at: pair for at, pair in self.stored.items() if at[1] != chunk}

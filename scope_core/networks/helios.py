@@ -52,7 +52,7 @@ def history_rotations(rotations: Tensor) -> Tensor:
     """Rotary embedding of all tokens [L, ...], the history's first, from those of all places [F, H, W, ...]: frame 0 is
     the first of the video, 1 to 19 the history, the others the chunk. That of a large token is the mean over the places
     that it covers."""
-    frames = {"long": rotations[1:17], "mid": rotations[17:19], "short": rotations[[0, 19]]}
+    frames = {"long": rotations[1:17], "mid": rotations[17:19], "short": rotations[0:20:19]}
     parts = []
     for name, side in PARTS.items():
         places = frames[name].flatten(3).movedim(3, 0)[None]
@@ -66,11 +66,11 @@ class HeliosBlock(WanBlock):
 
     def forward(self, x: Tensor, e: Tensor, context: Tensor, rope: Rotation, known: int) -> Tensor:  # type: ignore[override]
         """x [B, L, dim], of which the first `known` tokens are the history's; e [B, 2, 6, dim] of history and chunk."""
-        counts = torch.tensor([known, x.shape[1] - known], device=x.device)
+        counts = known, x.shape[1] - known
         rows = (self.modulation[:, None] + e).unbind(2)
 
         def m(i: int) -> Tensor:
-            return rows[i].repeat_interleave(counts, dim=1, output_size=x.shape[1])
+            return torch.cat([row.expand(-1, count, -1) for row, count in zip(rows[i].split(1, 1), counts)], 1)
 
         y = self.norm1(x) * (1 + m(1)) + m(0)
         x = x + self.self_attn(y, y, rope) * m(2)

@@ -221,7 +221,7 @@ class TimeEmbedder(nn.Module):
     def forward(self, t: Tensor, rounded: torch.dtype) -> Tensor:
         """Embedding of times t [...] in fp32: [..., cond]. The sinusoid is rounded to dtype `rounded` first, so the
         order of the products counts."""
-        angles = t[..., None].float() * time_frequencies().to(t.device) * 1000
+        angles = t[..., None].float() * time_frequencies().to(t.device, non_blocking=True) * 1000
         return self.mlp(torch.cat([angles.cos(), angles.sin()], -1).to(rounded).float())
 
 
@@ -462,14 +462,15 @@ class MagiTransformer(nn.Module):
         null = self.y_embedder.null_caption_embedding[-1 if dropped else -2]
         condition = self.t_embedder(t, self.dtype) + self.y_embedder.y_proj_adaln(null.float())
         if dt is not None:
-            condition = condition + self.t_embedder(torch.tensor(dt, device=t.device), self.dtype)
+            condition = condition + self.t_embedder(torch.full((), dt, device=t.device), self.dtype)
         return condition.to(self.dtype)
 
     @torch.no_grad()
     def features(self, name: str, sigma: np.ndarray, dt: float | None = None) -> Tensor:
         """What changes with the noise level alone (see signal.SIGNALS), at levels [N]: 'embedding', the condition [N,
         cond], or 'modulation', the gates of the first block [N, 2 * hidden]."""
-        condition = self.condition(torch.as_tensor(1 - sigma, dtype=torch.float32, device=self.rope.bands.device), dt)
+        t = torch.as_tensor(1 - sigma, dtype=torch.float32).to(self.rope.bands.device, non_blocking=True)
+        condition = self.condition(t, dt)
         return condition if name == "embedding" else torch.cat(self.blocks[0].gates(condition), -1)
 
     def forward(
@@ -493,18 +494,21 @@ class MagiTransformer(nn.Module):
         `chunks` are r different numbers in the video, in any order. Chunk j attends to the chunks of `ranges[j]`,
         [start, end): fresh ones where they are in this call, else those of `cache`; a KeyError where they are in
         neither. The K/V of the chunks in `keep` go into the cache. `context` [B, r, L, caption_dim] and `mask` [B, r,
-        L], True for the caption tokens to attend to, one at least. `dt`, `dropped`: see `condition`. `around(i, hidden,
-        block)`, where given, is called in place of block i. `attend(q, k, v, heads)` is plain attention of [B, tokens,
-        heads * head_dim], torch's unless given.
+        L], True for the caption tokens to attend to, one at least; a mask in the CPU's memory costs no wait for the
+        device. `dt`, `dropped`: see `condition`. `around(i, hidden, block)`, where given, is called in place of block
+        i. `attend(q, k, v, heads)` is plain attention of [B, tokens, heads * head_dim], torch's unless given.
 
         A second copy of a chunk that sees only itself (docs/magi1.md 4.5) goes in under a number n that is in no other
         range, with the range (n, n + 1): positions are relative.
         """
         patches = self.patch_embedding(x)
         size = self.config.chunk_frames
-        frames = torch.tensor([chunk * size + i for chunk in chunks for i in range(size)], device=x.device)
-        caption = self.y_embedder.y_proj_xattn(context[mask.bool()].float()).to(self.dtype)
-        lengths = mask.bool().sum(-1).flatten().tolist()
+        frames = torch.tensor([chunk * size + i for chunk in chunks for i in range(size)])
+        frames = frames.to(x.device, non_blocking=True)
+        told = mask.cpu().bool()
+        lengths, rows = told.sum(-1).flatten().tolist(), told.flatten().nonzero()[:, 0]
+        caption = context.flatten(0, 2)[rows.to(context.device, non_blocking=True)]
+        caption = self.y_embedder.y_proj_xattn(caption.float()).to(self.dtype)
         angles = self.rope(frames, *patches.shape[3:])
         call = Call(
             tuple(chunks),

@@ -161,16 +161,17 @@ class WanTransformer(nn.Module):
 
 def rope_angles(grid: tuple[int, int, int], head_dim: int, device: torch.device, first: int = 0) -> Tensor:
     """Rotary angles of every token of a (frames, rows, columns) grid that begins at frame `first`: [tokens, head_dim /
-    2]."""
+    2]. They are worked out in double precision on the CPU, which not every device has."""
     spatial = 2 * (head_dim // 6)
     angles = []
     for axis, dim in enumerate((head_dim - 2 * spatial, spatial, spatial)):
-        frequency = 10000 ** -(torch.arange(0, dim, 2, device=device, dtype=torch.float64) / dim)
+        frequency = 10000 ** -(torch.arange(0, dim, 2, dtype=torch.float64) / dim)
         shape = [1, 1, 1, -1]
         shape[axis] = grid[axis]
-        position = torch.arange(grid[axis], device=device).double() + (0 if axis else first)
-        angles.append((position[:, None] * frequency).view(shape).expand(*grid, -1))
-    return torch.cat(angles, -1).flatten(0, 2).float()
+        position = torch.arange(grid[axis]).double() + (0 if axis else first)
+        along = (position[:, None] * frequency).float().to(device, non_blocking=True)
+        angles.append(along.view(shape).expand(*grid, -1))
+    return torch.cat(angles, -1).flatten(0, 2)
 
 
 def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:

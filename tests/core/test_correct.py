@@ -10,7 +10,8 @@ import torch
 
 from scope_core import MAGI, PRESETS, SKYREELS, Gate, Settings, plan, sample
 from scope_core.loop.correct import Corrected
-from scope_core.loop.rollout import Field, NotFiniteError
+from scope_core.loop.reading import NotFiniteError
+from scope_core.loop.rollout import Field
 from scope_core.loop.solver import SOLVERS, Euler, UniPC, per_frame
 from scope_core.methods import Planned, TaylorSeer
 from scope_core.signals import Features

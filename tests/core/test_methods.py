@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 import torch
 
-from scope_core.methods import METHODS, Decision, Entry, Gate, Method, Mode, Off, Scope, Seen, Skip, TeaCache, couple
+from scope_core.methods import METHODS, Decision, Entry, Gate, Method, Mode, Off, Scope, Skip, TeaCache, couple
 from scope_core.methods.predict import PREDICTORS
 from scope_core.methods.teacache import POLYNOMIALS
 from scope_core.schedule import Unit
+from tests.core.test_rivals_output import shown
 
 KNOWN = (Entry(0.8, None), Entry(0.9, None))
 PAPER = Scope(tau_c=0.18, tau_p=0.42, decay=0.75, decay_mode="paper", predictor="taylor2_paper")
@@ -140,7 +141,8 @@ def test_auto_settles_on_the_predictor_that_was_right(trajectory, winner):
     assert method.choose(state) == "taylor1"
     for k in range(3, 12):
         history = tuple(Entry(s, trajectory(s)) for s in levels[k - 3 : k][::-1])
-        state = method.observe(state, unit(sigma=levels[k]), history, Seen(trajectory(levels[k]), None))
+        at = unit(sigma=levels[k])
+        state = method.observe(state, at, history, shown(method, at, history, trajectory(levels[k])))
     assert method.choose(state) == winner
     assert set(state.errors) == set(PREDICTORS)
 
@@ -149,8 +151,9 @@ def test_auto_ignores_what_teaches_it_nothing():
     method = Scope(predictor="auto")
     history = tuple(Entry(s, torch.ones(1, 2)) for s in (0.7, 0.8))
     assert method.observe(method.init(), unit(sigma=0.6), history, None) == method.init()
-    assert method.observe(method.init(), unit(sigma=0.7), history, Seen(torch.ones(1, 2), None)) == method.init()
-    assert method.observe(method.init(), unit(sigma=0.6), history[:1], Seen(torch.ones(1, 2), None)) == method.init()
+    for at, known in (unit(sigma=0.7), history), (unit(sigma=0.6), history[:1]):
+        seen = shown(method, at, known, torch.ones(1, 2))
+        assert method.observe(method.init(), at, known, seen) == method.init()
 
 
 SKIP = Decision(Mode.REUSE, 0.1, "cache")

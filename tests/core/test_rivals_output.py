@@ -93,6 +93,12 @@ def unit(step=10, steps=20, sigma=0.5):
     return Unit(0, slice(0, 1), step, steps, sigma, True)
 
 
+def shown(method, at, history, velocity, latent=None):
+    """What a computed step shows of a unit."""
+    numbers = method.measure(at, history, velocity, latent)
+    return Seen(velocity, latent, measured=() if numbers is None else tuple(numbers.flatten().tolist()))
+
+
 def modes(method, steps, changes=None, gate=UNGATED, observed=None, forced=()):
     """Modes of a unit on its own, with its history; `observed(step)` is the velocity at a computed step, `forced` steps
     others compute."""
@@ -104,7 +110,9 @@ def modes(method, steps, changes=None, gate=UNGATED, observed=None, forced=()):
         if step in forced:
             decision = decision._replace(mode=Mode.RECOMPUTE)
         if decision.mode is Mode.RECOMPUTE:
-            seen = None if observed is None else Seen(observed(step), torch.full((1, 1), float(step)))
+            seen = None
+            if observed is not None:
+                seen = shown(method, at, tuple(history), observed(step), torch.full((1, 1), float(step)))
             state = method.observe(state, at, tuple(history), seen)
             history = [Entry(at.sigma, seen and seen.velocity, step, seen and seen.latent), *history][: method.depth]
         state = method.settle(state, at, change, decision)
@@ -303,7 +311,8 @@ def test_predit_forecasts_by_adams_bashforth():
 
 def test_predit_ignores_a_velocity_at_the_same_noise_level():
     same = (Entry(0.5, torch.ones(1, 1), 0),)
-    assert PrediT().observe(None, unit(sigma=0.5), same, Seen(torch.ones(1, 1), None)) is None
+    at = unit(sigma=0.5)
+    assert PrediT().observe(None, at, same, shown(PrediT(), at, same, torch.ones(1, 1))) is None
     assert PrediT().observe(0.3, unit(sigma=0.4), same, None) == 0.3
 
 
@@ -312,11 +321,13 @@ def test_easycache_by_hand():
     step."""
     method, one = EasyCache(0.15), torch.ones(1, 1)
     assert modes(method, 7, [0.1] * 7, observed=lambda step: torch.full((1, 1), 3.0 if step == 2 else 1.0)) == "RRCCRCC"
-    state = method.observe(method.init(), unit(2), (Entry(0.9, one, 1, one),), Seen(3 * one, 2 * one))
+    before = (Entry(0.9, one, 1, one),)
+    state = method.observe(method.init(), unit(2), before, shown(method, unit(2), before, 3 * one, 2 * one))
     assert state.rate == pytest.approx(2 / 3)
     assert method.decide(state, unit(3), 0.1, ()).score == pytest.approx(0.2 / 3)
     same = (Entry(0.5, one, 0, one),)
-    assert method.observe(method.init(), unit(sigma=0.5), same, Seen(one, one)).rate is None
+    at = unit(sigma=0.5)
+    assert method.observe(method.init(), at, same, shown(method, at, same, one, one)).rate is None
 
 
 def test_easycache_puts_back_the_offset_or_the_velocity():

@@ -13,8 +13,9 @@ import torch
 from scope_core import PRESETS, SKYREELS, Gate, Settings, plan
 from scope_core.families.skyreels import Guided, Term, block_causal_mask, condition
 from scope_core.loop import sample as loop
+from scope_core.loop.reading import NotFiniteError
 from scope_core.loop.residuals import BlockPass, Residuals
-from scope_core.loop.rollout import NotFiniteError, compose, join, unroll
+from scope_core.loop.rollout import compose, join, unroll
 from scope_core.loop.solver import Euler, UniPC
 from scope_core.methods import RULES, Planned, Scope, Skip, TeaCache
 from scope_core.networks.attention import block_causal

@@ -16,7 +16,8 @@ from scope_core.demo.shipped import Captioned, MagiDemo, SkyReelsDemo
 from scope_core.demo.words import TOKENS
 from scope_core.families.magi import TEXT_SCALE, Reach
 from scope_core.families.skyreels import Guided
-from scope_core.loop.rollout import NotFiniteError, compose, join, unroll
+from scope_core.loop.reading import NotFiniteError
+from scope_core.loop.rollout import compose, join, unroll
 from scope_core.loop.solver import SOLVERS
 from scope_core.networks.compression import Compression
 from scope_core.networks.magi import MagiConfig, MagiTransformer

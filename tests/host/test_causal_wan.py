@@ -3,6 +3,7 @@ network, and against the window rollout that keeps none."""
 
 import json
 import logging
+from itertools import count
 from types import SimpleNamespace
 
 import comfy.ops
@@ -25,6 +26,7 @@ from scope_pack.nodes.schedule import ARScheduleNode, Sigmas
 from scope_pack.scope_core import CAUSAL_WAN, SKYREELS
 from scope_pack.scope_core.families.causal_wan import Trained
 from scope_pack.scope_core.loop.rollout import join
+from scope_pack.scope_core.loop.room import HISTORY, KEYS_AND_VALUES
 from scope_pack.scope_core.loop.sample import Run
 from scope_pack.scope_core.loop.solver import UniPC
 from scope_pack.scope_core.methods import Gate, Scope, TeaCache
@@ -211,6 +213,24 @@ def test_branches_in_calls_of_their_own_are_the_same(folder, monkeypatch):
     apart, _ = run(model, noise, unrolling_of(model, None))
     hook.remove()
     assert set(sizes) == {1} and (apart - together).abs().max() <= 1e-5
+
+
+def test_a_device_that_runs_full_changes_no_video(folder):
+    """History and keys and values make room in turn, once each is told, and the call that failed is made again."""
+    noise, model, calls = random(1, 16, 6, H, W), model_of(folder, "causal_wan chunk 3"), count(1)
+    whole, usual = run(model, noise, unrolling_of(model, None), PRESETS["balanced"], steps=10)
+
+    def allocate(*args):
+        if next(calls) in (7, 8):
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    hook = model.model.diffusion_model.blocks[1].register_forward_pre_hook(allocate)
+    made, trace = run(model, noise, unrolling_of(model, None), PRESETS["balanced"], steps=10)
+    hook.remove()
+    assert next(calls) > 9 and torch.equal(made, whole)
+    told = [text for text in trace.run["warnings"] if text not in usual.run["warnings"]]
+    assert told == [HISTORY, KEYS_AND_VALUES]
+    assert trace.totals["computed"] == usual.totals["computed"]
 
 
 def test_workers_outside_inference_mode_write_keys_and_values(folder):
