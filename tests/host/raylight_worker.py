@@ -1,5 +1,5 @@
 """A stand-in for Raylight's worker, in a process that has ComfyUI and nothing of the pack: `python raylight_worker.py
-RANK FOLDER`. It does what is in FOLDER/job.pickle and writes what came of it."""
+RANK FOLDER`. It does what is in FOLDER/jobs.pickle and writes what came of it."""
 
 import pickle
 import sys
@@ -43,9 +43,9 @@ def main(rank, folder):
     import torch
     import torch.distributed as dist
 
-    worker, results = RayWorker(), []
-    torch.set_num_threads(1)
-    for name, job in pickle.loads((folder / "jobs.pickle").read_bytes()).items():
+    worker, results, asked = RayWorker(), [], pickle.loads((folder / "jobs.pickle").read_bytes())
+    torch.set_num_threads(asked["threads"])
+    for name, job in asked["jobs"].items():
         if job["together"] and not dist.is_initialized():
             meeting = f"file://{folder / 'meeting'}"
             dist.init_process_group("gloo", meeting, rank=rank, world_size=2, timeout=timedelta(seconds=120))

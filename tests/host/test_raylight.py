@@ -121,7 +121,7 @@ def pair(path, outputs, tmp_path_factory):
             }
             for name, (prepare, sampler, sample) in asked.items()
         }
-    (folder / "jobs.pickle").write_bytes(pickle.dumps(sent))
+    (folder / "jobs.pickle").write_bytes(pickle.dumps({"threads": torch.get_num_threads(), "jobs": sent}))
     environment = {**os.environ, "PYTHONPATH": os.environ["SCOPE_COMFYUI"]}
     started = [
         subprocess.Popen([sys.executable, str(WORKER), str(rank), str(folder)], env=environment, cwd=folder)
@@ -287,7 +287,7 @@ def test_a_part_of_the_tokens_gets_the_modulation_of_other_frames():
 def test_an_actor_of_ray_samples(path, monkeypatch):
     """The whole way through Ray: fresh processes, its pickling of fn and SAMPLER, and results back."""
     ray = pytest.importorskip("ray")
-    environment = {"PYTHONPATH": os.environ["SCOPE_COMFYUI"], "OMP_NUM_THREADS": "1"}
+    environment = {"PYTHONPATH": os.environ["SCOPE_COMFYUI"], "OMP_NUM_THREADS": str(torch.get_num_threads())}
     ray.init(
         num_cpus=1,
         include_dashboard=False,
