@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any
 
 import torch
@@ -42,6 +42,14 @@ WITH_REMARKS = "SCOPE_Sampler", "SCOPE_Accelerate", "SCOPE_Settings"
 """Nodes with settings of their own."""
 STOCK_SAMPLERS = "KSampler", "KSamplerAdvanced", "SamplerCustom", "SamplerCustomAdvanced"
 LENGTH_NODES = ("EmptyHunyuanLatentVideo", "Wan22ImageToVideoLatent", "EmptyLTXVLatentVideo", "EmptyCosmosLatentVideo")
+
+
+SPEED_WIDGETS = [widget.id for widget in inputs(OURS)]
+
+
+@cache
+def inputs_of(kind: type[io.ComfyNode]) -> list[io.Input]:
+    return kind.define_schema().inputs
 
 
 @lru_cache(maxsize=8)
@@ -149,7 +157,7 @@ class Planner:
     def settings(self, node: str, widgets: dict[str, Any]) -> Settings:
         source = self.graph.source(node, "settings")
         if source is not None:
-            self.idle |= dict.fromkeys((widget.id for widget in inputs(OURS)), "replaced by the connected settings")
+            self.idle |= dict.fromkeys(SPEED_WIDGETS, "replaced by the connected settings")
             self.remarks.append("the connected settings replace the preset and the sliders")
             try:
                 return self.connected_settings(source)
@@ -355,7 +363,7 @@ class Planner:
 
     def widgets(self, node: str, kind: type[io.ComfyNode]) -> dict[str, Any]:
         """Values of a node's widgets, as `execute` gets them."""
-        return self.read(kind.define_schema().inputs, self.graph.inputs(node), "")
+        return self.read(inputs_of(kind), self.graph.inputs(node), "")
 
     def read(self, inputs: list[io.Input], given: dict[str, Any], prefix: str) -> dict[str, Any]:
         values = {}

@@ -8,9 +8,17 @@ from torch import Tensor
 from ..scope_core.loop.trace import pixel_chunks
 from ..scope_core.study.metrics import fidelity, psnr
 from .comfy import clips, quality
+from .comfy.graph import Graph
 from .timeline import TraceType
 
 QualityType = io.Custom("SCOPE_QUALITY")
+ALIKE = {
+    "seed": ("seed", "noise_seed", "noise"),
+    "prompt": ("positive", "negative"),
+    "size or length": ("latent", "latent_image", "schedule"),
+    "steps": ("steps", "sigmas"),
+}
+"""Inputs of samplers that two runs of one video have in common."""
 
 
 class DifferentVideosError(ValueError):
@@ -42,6 +50,23 @@ def require_equal_sizes(a: Tensor, b: Tensor, names: tuple[str, str]) -> None:
             f"{sizes[0]}, {sizes[1]}; both need the same; sample them from the same latent, or scale and cut one of"
             " them first"
         )
+
+
+def differences(graph: Graph, node: str) -> list[str]:
+    """In what the nearest samplers behind `a` and `b` of a node differ, of ALIKE."""
+    sources = (graph.source(node, name) for name in ("a", "b"))
+    a, b = (None if source is None else sampler_behind(graph, source) for source in sources)
+    if a is None or b is None:
+        return []
+    return [
+        what
+        for what, names in ALIKE.items()
+        if any(graph.identity(a, name) != graph.identity(b, name) for name in names)
+    ]
+
+
+def sampler_behind(graph: Graph, node: str) -> str | None:
+    return next((each for each in graph.upstream(node) if "positive" in graph.inputs(each)), None)
 
 
 class Quality(io.ComfyNode):
@@ -122,6 +147,7 @@ class Compare(io.ComfyNode):
                 ),
             ],
             outputs=[],
+            hidden=[io.Hidden.unique_id, io.Hidden.dynprompt],
         )
 
     @classmethod
@@ -134,6 +160,7 @@ class Compare(io.ComfyNode):
             raise DifferentVideosError(
                 f"a has {fps_a:g} frames per second, b {fps_b:g}; both need the same to be played in step"
             )
+        unlike = differences(Graph(cls.hidden.dynprompt.get_node), cls.hidden.unique_id)
         curve = psnr(quality.video(b), quality.video(a))[0].tolist()
         return io.NodeOutput(
             ui={
@@ -151,6 +178,7 @@ class Compare(io.ComfyNode):
                         "width": a.shape[2],
                         "height": a.shape[1],
                         "chunks": pixel_chunks(trace, len(a)),
+                        "unlike": unlike,
                         "psnr": [round(value, 2) if value != float("inf") else None for value in curve],
                     }
                 ]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, Field, dataclass, field, fields, replace
+from functools import cache
 from math import inf, isfinite
 from typing import Any
 
@@ -127,7 +128,13 @@ def steps_text(tooltip: str, **more: Any) -> Any:
 
 def knobs_of(owner: Any) -> list[Knob]:
     """The knobs of a dataclass in the order of its fields, with the defaults that they have there."""
-    return [named(member) for member in fields(owner) if "knob" in member.metadata]
+    return list(declared_knobs(owner if isinstance(owner, type) else type(owner)))
+
+
+@cache
+def declared_knobs(kind: type) -> tuple[Knob, ...]:
+    """Worked out once, for plans ask for them many times while a slider moves."""
+    return tuple(named(member) for member in fields(kind) if "knob" in member.metadata)
 
 
 def named_knob(owner: Any, name: str) -> Knob:

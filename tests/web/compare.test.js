@@ -4,6 +4,7 @@ import { beforeEach, describe, expect, it, vi } from "vitest";
 import { Compare } from "../../web/compare/compare.js";
 import { curvePoints, describeFrame, describeGain } from "../../web/compare/comparison.js";
 import { followingSpeed, frameAt, loopOf, startOf, timeOf } from "../../web/compare/playback.js";
+import { Zoom } from "../../web/compare/zoom.js";
 import { chunkAt } from "../../web/lib/clip.js";
 import { stubPage } from "./page_stubs.js";
 
@@ -22,6 +23,22 @@ const COMPARISON = {
   psnr: Array.from({ length: 61 }, (_, frame) => (frame ? 30 + (frame % 10) : null)),
   ...CLIP,
 };
+
+describe("zoom", () => {
+  const zoomOf = () => new Zoom(document.createElement("div"), vi.fn());
+
+  it("keeps what is under the pointer where it is, and stays inside the picture", () => {
+    const zoom = zoomOf();
+    zoom.by(2, { x: 0.75, y: 0 });
+    expect([zoom.factor, zoom.x, zoom.y]).toEqual([2, 0.375, 0]);
+    zoom.pan(-0.5, 3);
+    expect([zoom.x, zoom.y]).toEqual([0.5, 0]);
+    expect(zoom.element.style.getPropertyValue("--zoom-x")).toBe("0.5");
+    zoom.by(1 / 8);
+    expect([zoom.factor, zoom.x, zoom.y]).toEqual([1, 0, 0]);
+    expect(zoom.onChange).toHaveBeenCalledTimes(3);
+  });
+});
 
 describe("frames and times", () => {
   it("seeks to the middle of a frame and finds every frame again", () => {

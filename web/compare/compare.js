@@ -8,10 +8,10 @@
 import { ChoiceButtons } from "../lib/choice_buttons.js";
 import { clamp } from "../lib/clamp.js";
 import { chunkAt } from "../lib/clip.js";
-import { create, panel, setText } from "../lib/elements.js";
+import { button, create, panel, setText } from "../lib/elements.js";
 import { hasModifier, onKey } from "../lib/input.js";
 import { readOrExplain } from "../lib/payload.js";
-import { describeGain, parseComparison } from "./comparison.js";
+import { describeGain, parseComparison, warningOf } from "./comparison.js";
 import { loopOf } from "./playback.js";
 import { Stage } from "./stage.js";
 import { SyncedClips } from "./synced_clips.js";
@@ -26,6 +26,7 @@ const MODES = [
 ];
 const GAINS = [1, 2, 4, 8, 16, 32];
 const FIRST_GAIN = 8;
+const ZOOM_STEP = 2;
 
 export class Compare {
   /** @type {Comparison|null} */
@@ -39,8 +40,16 @@ export class Compare {
   modes = new ChoiceButtons("scope-compare-group", "How the clips are compared", (mode) => this.setMode(mode));
   gain = create("input");
   gainValue = create("span", "scope-compare-number");
-  stage = new Stage(() => this.mode === "wipe");
+  stage = new Stage(() => this.mode === "wipe", () => this.showZoom());
+  zoomValue = button("", "Show the whole picture", () => this.stage.zoom.reset());
+  view = create("div", "scope-compare-group scope-compare-view", [
+    button("−", "Show more of the picture (Shift and wheel)", () => this.stage.zoom.by(1 / ZOOM_STEP)),
+    this.zoomValue,
+    button("+", "Enlarge (Shift and wheel); drag to move the picture", () => this.stage.zoom.by(ZOOM_STEP)),
+    button("⛶", "Full screen, and back (F)", () => this.toggleFullScreen()),
+  ]);
   note = create("div", "scope-compare-note");
+  warning = create("div", "scope-compare-warning");
   clips = new SyncedClips(this.stage.panes, {
     onFrame: (frame) => this.comparison && this.transport.showFrame(frame, this.comparison),
     onPlaying: () => this.transport.showPlaying(this.clips.isPlaying),
@@ -62,14 +71,15 @@ export class Compare {
     Object.assign(this.gain, { type: "range", min: 0, max: GAINS.length - 1, step: 1 });
     this.gain.setAttribute("aria-label", "Amplification of the difference");
     const gainControl = create("label", "scope-compare-gain", ["Gain", this.gain, this.gainValue]);
-    const top = create("div", "scope-compare-row", [this.modes.element, gainControl]);
-    this.player = create("div", "scope-compare-player", [top, this.stage.element, this.note, ...this.transport.parts]);
+    const top = create("div", "scope-compare-row", [this.modes.element, gainControl, this.view]);
+    this.player = create("div", "scope-compare-player", [top, this.warning, this.stage.element, this.note, ...this.transport.parts]);
     this.element = panel("scope-compare", [this.player, this.empty]);
 
     this.gain.addEventListener("input", () => this.setGain(GAINS[Number(this.gain.value)]));
     onKey(this.element, (event) => this.handleKey(event));
     for (const { video } of this.stage.panes) video.addEventListener("error", () => this.comparison && this.fail(GONE_TEXT));
     this.setMode("wipe");
+    this.showZoom();
     this.setGain(FIRST_GAIN);
     this.refresh();
   }
@@ -116,9 +126,19 @@ export class Compare {
     else if (key === "ArrowRight") this.clips.step(stride);
     else if (key === "Home") this.clips.goTo(0);
     else if (key === "End") this.clips.goTo(this.comparison.frames - 1);
+    else if (key === "f") this.toggleFullScreen();
     else if (key === " " && !target.matches("button")) this.clips.togglePlay();
     else return false;
     return true;
+  }
+
+  toggleFullScreen() {
+    if (document.fullscreenElement) document.exitFullscreen();
+    else this.element.requestFullscreen();
+  }
+
+  showZoom() {
+    setText(this.zoomValue, `${Math.round(100 * this.stage.zoom.factor)}%`);
   }
 
   /** @param {string} mode */
@@ -166,6 +186,7 @@ export class Compare {
     this.empty.hidden = Boolean(comparison);
     setText(this.empty, problem || EMPTY_TEXT);
     if (!comparison) return;
+    setText(this.warning, warningOf(comparison.unlike));
     this.stage.show(comparison);
     this.setGain(GAINS[Number(this.gain.value)]);
     this.transport.show(comparison);

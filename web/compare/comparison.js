@@ -16,6 +16,7 @@
  * @property {number} width
  * @property {number} height
  * @property {[number, number][]} chunks Frames [from, to) of every chunk; may be empty.
+ * @property {string[]} unlike In what the two runs differ besides their settings, such as "seed".
  * @property {(number|null)[]} psnr By frame; null where both clips are identical; may be empty.
  */
 
@@ -27,7 +28,12 @@ const CURVE_TOP = 0.15; // the part above is for identical frames
 /** @param {unknown} payload @returns {Comparison} */
 export function parseComparison(payload) {
   const comparison = readPayload(payload, { format: "scope.compare", version: 1, name: "comparison" });
-  return { ...comparison, chunks: comparison.chunks ?? [], psnr: comparison.psnr ?? [] };
+  return { ...comparison, chunks: comparison.chunks ?? [], psnr: comparison.psnr ?? [], unlike: comparison.unlike ?? [] };
+}
+
+/** A warning where the two are not one video made in two ways. @param {string[]} unlike */
+export function warningOf(unlike) {
+  return unlike.length ? `The two runs differ in ${unlike.join(" and ")}, so this does not show what the settings changed.` : "";
 }
 
 /**

@@ -2,11 +2,14 @@
 
 import { clamp } from "../lib/clamp.js";
 import { create, makeSlider, setText } from "../lib/elements.js";
-import { followDrag, onKey, shareAcross } from "../lib/input.js";
+import { followDrag, onKey, pointIn, shareAcross } from "../lib/input.js";
 import { Pane } from "./pane.js";
+import { Zoom } from "./zoom.js";
 
 const LARGEST_CRISP_WIDTH = 256;
 const WIPE_STEP = 0.02;
+const HANDLE_REACH = 0.05; // of the width, on both sides of the handle
+const ZOOM_STEP = 1.25;
 
 export class Stage {
   wipe = 0.5;
@@ -17,13 +20,42 @@ export class Stage {
   handle = create("div", "scope-compare-handle");
   element = create("div", "scope-compare-stage", [...this.panes.map(({ figure }) => figure), this.handle]);
 
-  /** @param {() => boolean} canWipe */
-  constructor(canWipe) {
+  /** Whether a drag moves the enlarged picture, and not the handle of the wipe. */
+  isPanning = false;
+
+  /** @param {() => boolean} canWipe @param {() => void} onZoom */
+  constructor(canWipe, onZoom) {
+    this.zoom = new Zoom(this.element, onZoom);
     this.element.tabIndex = -1;
     makeSlider(this.handle, "Wipe position", 100);
-    followDrag(this.element, (event) => canWipe() && this.setWipe(shareAcross(event, this.a.figure)));
+    followDrag(this.element, (event) => this.drag(event, canWipe()));
+    this.element.addEventListener("wheel", (event) => this.handleWheel(event));
     onKey(this.handle, (event) => this.handleKey(event));
     this.setWipe(this.wipe);
+  }
+
+  /** @param {PointerEvent} event @param {boolean} canWipe */
+  drag(event, canWipe) {
+    const { clientWidth: width, clientHeight: height } = this.visibleFigure;
+    const share = shareAcross(event, this.a.figure);
+    if (event.type === "pointerdown") this.isPanning = this.zoom.factor > 1 && !(canWipe && Math.abs(share - this.wipe) < HANDLE_REACH);
+    if (this.isPanning) this.zoom.pan(event.movementX / width, event.movementY / height);
+    else if (canWipe) this.setWipe(share);
+  }
+
+  /** Over a node the wheel belongs to the graph, unless Shift is held. @param {WheelEvent} event */
+  handleWheel(event) {
+    if (!event.shiftKey && !document.fullscreenElement) return;
+    event.preventDefault();
+    event.stopPropagation();
+    const { x, y } = pointIn(event, this.visibleFigure);
+    const { clientWidth: width, clientHeight: height } = this.visibleFigure;
+    const step = (event.deltaY || event.deltaX) < 0 ? ZOOM_STEP : 1 / ZOOM_STEP;
+    this.zoom.by(step, { x: clamp(x / width, 0, 1), y: clamp(y / height, 0, 1) });
+  }
+
+  get visibleFigure() {
+    return this.panes.map(({ figure }) => figure).find(({ clientWidth }) => clientWidth) ?? this.a.figure;
   }
 
   /** @param {KeyboardEvent} event */
