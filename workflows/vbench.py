@@ -95,8 +95,8 @@ ROWS: dict[str, dict[str, dict[str, Any]]] = {
     "wan22_5b": ROWS_WITHOUT_THRESHOLDS,
     "demo": SKYREELS_ROWS,
 }
-"""The paper's Table 1 by model, of models that it does not have the methods without thresholds, and our presets: `preset`
-of SCOPE Sampler, or the inputs of a SCOPE Settings node that are not at their defaults."""
+"""The paper's Table 1 by model, of models that it does not have the methods without thresholds, and our presets:
+`preset` of SCOPE Sampler, or the inputs of a SCOPE Settings node that are not at their defaults."""
 
 NEGATIVE = (
     "色调艳丽，过曝，静态，细节模糊不清，字幕，风格，作品，画作，画面，静止，整体发灰，最差质量，低质量，JPEG压缩残留，"
