@@ -1,7 +1,7 @@
 """Write what the committed reports say into README and docs: `python -m tests.pages`. Prose is written by people,
 figures here.
 
-`tests.bench` and `tests.efficiency` leave their reports in tests/reports with `--keep`; the JSON of
+`tests.bench`, `tests.efficiency` and `tests.accelerate` leave their reports in tests/reports with `--keep`; the JSON of
 `scope_core.demo.training.evaluate` and the files of `tests.gpu_check` are copied there by hand. A test holds the pages
 to the reports.
 """
@@ -10,6 +10,7 @@ import json
 import shutil
 from collections.abc import Iterable
 from pathlib import Path
+from statistics import mean, stdev
 from typing import Any
 
 from .bench.report import in_short, named, ranked, result
@@ -48,6 +49,26 @@ def demo(skyreels: dict[str, Any], magi: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def accelerate(report: dict[str, Any]) -> str:
+    """SCOPE Accelerate beside SCOPE Sampler, and how far apart they are clip by clip."""
+    ways, clips = list(next(iter(report["psnr"].values()))), report["clips"]
+    lines = ["| computed | " + " | ".join(ways) + " |", "|---|" + "---|" * len(ways)]
+    apart = []
+    for computed, of in report["psnr"].items():
+        lines.append(
+            f"| {computed} of {report['steps']} | " + " | ".join(f"{mean(of[way]):.1f}" for way in ways) + " |"
+        )
+        ours, simple, theirs, _ = of.values()
+        found = [[a - b for a, b in zip(*pair)] for pair in ((ours, theirs), (simple, ours))]
+        told = [f"{mean(each):+.2f} ± {stdev(each) / len(each) ** 0.5:.2f}" for each in found]
+        apart.append(f"at {computed} computed {told[0]} dB, and what `simple` changes {told[1]} dB")
+    said = (
+        f"PSNR in dB, means over {clips} clips. Clip by clip SCOPE Accelerate is apart from SCOPE Sampler without"
+        f" correction, {'; '.join(apart)} (mean ± its standard error)."
+    )
+    return "\n".join([*lines, "", said])
+
+
 def gpu(text: str) -> str:
     """The report of tests.gpu_check without its title, as a part of a page."""
     return text.partition("\n")[2].replace("\n## ", "\n#### ")
@@ -76,6 +97,7 @@ def pages() -> dict[Path, dict[str, str]]:
             "gpu": gpu((REPORTS / "gpu_check.md").read_text()),
             "earlier": "\n".join(["```", (REPORTS / "gpu_check_earlier.log").read_text().rstrip(), "```"]),
         },
+        ROOT / "docs" / "accelerate.md": {"trained": accelerate(read("accelerate"))},
         ROOT / "docs" / "demo.md": {"demo": demo(read("demo_quality"), read("demo_magi_quality"))},
     }
 

@@ -296,6 +296,26 @@ def test_a_second_call_behind_guidance_is_skipped_with_the_step():
     assert (made - sample(plain, Loop(PATTERN))).abs().max() < 5e-5
 
 
+def test_guidance_that_sets_in_on_the_way_has_its_first_step_computed():
+    """Skip Layer Guidance has a range of its own, which nobody else sees: the part that it asks for was never made."""
+    border = 3
+    level = float(sigmas_of(wan())[border])
+
+    def late(args):
+        if float(args["sigma"][0]) > level + 1e-4:
+            return args["denoised"]
+        (weak,) = comfy.samplers.calc_cond_batch(
+            args["model"], [args["cond"]], args["input"], args["sigma"], args["model_options"]
+        )
+        return args["denoised"] + 0.5 * (args["cond_denoised"] - weak)
+
+    accelerated = Accelerated(HALF)
+    guided = accelerated.model.clone()
+    guided.set_model_sampler_post_cfg_function(late)
+    sample(guided)
+    assert accelerated.modes.startswith("RCRRC") and accelerated.rules[border] == "e"
+
+
 def test_a_step_where_other_prompts_hold_is_computed():
     accelerated = Accelerated(HALF)
     positive = [prompt(1, start_percent=0.0, end_percent=0.5), prompt(4, start_percent=0.5, end_percent=1.0)]
