@@ -158,7 +158,7 @@ class HostFamily(ABC):
 
     def not_shared(self, schedule: ARSchedule) -> str:
         """Why the tokens of a run cannot be shared out to several processes; empty where they can."""
-        return f"Chunks of {self.family.title} read what was kept of those before, which it does not share"
+        return f"chunks of {self.family.title} read what was kept of those before, which it does not share"
 
     def not_split(self, unrolling: Any) -> str:
         """Why the guidance branches of a step cannot run at the same time; empty where they can."""

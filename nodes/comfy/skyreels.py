@@ -340,14 +340,14 @@ class HostSkyReels(HostFamily):
     def not_shared(self, schedule: ARSchedule) -> str:
         if schedule.causal:
             return (
-                "Its attention takes no mask, so with causal on every chunk would see those after it. Switch causal"
+                "its attention takes no mask, so with causal on every chunk would see those after it; switch causal"
                 " off and set ar_step to 0 in AR Schedule"
             )
         levels = (np.ptp(step.sigma) > 0 for segment in schedule.segments for step in segment.iterations)
         if schedule.asynchronous or any(levels):
             return (
-                "Each of them gets the noise levels of all frames for its part of the tokens, so where they differ most"
-                " tokens would get that of another frame. Set ar_step to 0 in AR Schedule, without start and end, for a"
+                "each of them gets the noise levels of all frames for its part of the tokens, so where they differ most"
+                " tokens would get that of another frame; set ar_step to 0 in AR Schedule, without start and end, for a"
                 " video that fits the window"
             )
         return ""

@@ -68,11 +68,11 @@ def check(family: HostFamily, schedule: ARSchedule, settings: Settings) -> None:
     shared = 1 if state is None else state.get_sequence_parallel_world_size()
     if shared > 1 and (why := family.not_shared(schedule)):
         raise UnsuitableError(
-            f"Raylight shares the tokens of a video out to {shared} GPUs (ulysses degree times ring degree). {why}. Or"
-            " set both degrees to 1, and let Raylight share the guidance branches (cfg degree) or the weights (FSDP)"
+            f"Raylight shares the tokens of a video out to {shared} GPUs (ulysses degree times ring degree), but {why};"
+            " or set both degrees to 1, and let Raylight share the guidance branches (cfg degree) or the weights (FSDP)"
         )
     if sharers() > 1 and settings.acting.depth == 0 and not settings.off:
         raise UnsuitableError(
-            f"{settings.acting.title} reuses inside the network, of which each of Raylight's GPUs sees a part. Choose a"
+            f"{settings.acting.title} reuses inside the network, of which each of Raylight's GPUs sees a part; choose a"
             " method that reuses the output, such as planned, scope, easycache or seacache"
         )

@@ -227,9 +227,9 @@ REFUSED = {
     "known start": (SKYREELS.schedule(9, STEPS, prefix=1), "most tokens would get that of another frame"),
     "long": (SKYREELS.schedule(45, STEPS), "most tokens would get that of another frame"),
     "causal": (SKYREELS.schedule(9, STEPS, block=3, causal=True), "takes no mask"),
-    "causal Wan": (CAUSAL_WAN.schedule(9, STEPS), "Chunks of Causal Wan read what was kept"),
-    "MAGI-1": (MAGI.schedule(12, STEPS), "Chunks of MAGI-1 read what was kept"),
-    "Helios": (HELIOS.schedule(9, STEPS), "Chunks of Helios read what was kept"),
+    "causal Wan": (CAUSAL_WAN.schedule(9, STEPS), "chunks of Causal Wan read what was kept"),
+    "MAGI-1": (MAGI.schedule(12, STEPS), "chunks of MAGI-1 read what was kept"),
+    "Helios": (HELIOS.schedule(9, STEPS), "chunks of Helios read what was kept"),
 }
 
 
