@@ -45,15 +45,6 @@ def hold(folder: Path) -> BaseFileLock:
     return held
 
 
-def held(folder: Path) -> bool:
-    """Whether another process, or thread, holds a folder."""
-    try:
-        hold(folder).release()
-    except OSError:
-        return True
-    return False
-
-
 def write(path: Path, data: bytes, lasting: bool = False) -> None:
     """Write a file whole or not at all; `lasting` waits for the disk, so that a power cut does not take it. Raises
     OSError."""

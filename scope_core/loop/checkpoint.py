@@ -282,7 +282,8 @@ class Keeper:
         files, old, new = self.files, self.state, None
         if stop:
             unit = {"latents": x[:, :, start:stop], "steps": steps[told:], "about": about}
-            files = [*files, {**put("unit", unit), "stop": stop, "steps": len(steps)}]
+            entry = {"stop": stop, "steps": len(steps), "made": segment.start + stop}
+            files = [*files, {**put("unit", unit), **entry}]
             told = len(steps)
         if len(steps) < segment.rows:
             new = {**put("state", state()), "steps": steps[told:], "about": about}
@@ -292,7 +293,7 @@ class Keeper:
             "who": self.who,
             "asked": self.asked,
             "frames": self.frames,
-            "made": segment.start + files[-1]["stop"] if files else 0,
+            "made": files[-1]["made"] if files else 0,
             "resumed": self.resumed,
             "files": files,
             "state": new,

@@ -195,7 +195,7 @@ class Run:
         x[:, :, : made.frames] = torch.cat([x[:, :, :0], *(part.to(x) for part in made.latents)], 2)
         if made.state is None:
             return x
-        state = unpack(made.state, checkpoint.names_in(work.control), x.device)
+        state, made.state = unpack(made.state, checkpoint.names_in(work.control), x.device), None
         x = checkpoint.put_back(state, work, x)
         by_output = work.control.method.depth > 0
         shown = [

@@ -325,11 +325,18 @@ def test_another_seed_noise_or_start_is_another_run(tmp_path):
     assert [{"noise", "seed", "solver", "settings", "schedule"} <= set(asked) for asked in told] == [True, True]
 
 
-def test_runs_are_listed_and_removed_but_for_one_in_work(tmp_path):
+def test_runs_are_listed_and_removed_but_for_one_in_work(tmp_path, monkeypatch):
     ended(tmp_path, 23, who="node 3")
     (run,) = runs(tmp_path)
     assert (run.who, run.frames, run.made, run.finished) == ("node 3", 10, 8, False)
     assert run.bytes > 1000 and abs(run.changed - time.time()) < 60
+    monkeypatch.setattr(checkpoint, "EVERY", 0.0)
+    ended(tmp_path / "between", 15)
+    (between,) = runs(tmp_path / "between")
+    assert (between.frames, between.made) == (10, 6)
+    checkpoint.remove(between.folder)
+    (tmp_path / "between").rmdir()
+    monkeypatch.undo()
 
     def in_work(*step):
         child = CHILD.Process(target=remove_and_tell, args=(run.folder,))

@@ -13,6 +13,7 @@ from workflows.graph import WorkflowError
 from workflows.launcher import HostError
 
 LONG = {"length": 97, "window": 61}
+STEPS = 30
 
 
 def kept(server):
@@ -26,29 +27,32 @@ def all_gone(server, seconds=10):
     return not kept(server)
 
 
-def cancelled(server, graph, iteration):
+def cancelled(server, graph):
+    """A run of two segments that is cancelled in the second one."""
+    asked = []
+
     def cancel(kind, data):
-        if kind == "progress" and data["value"] == iteration:
-            server.request("POST", "/interrupt", {})
+        if kind == "progress" and data["value"] > STEPS + 2 and not asked:
+            asked.append(server.request("POST", "/interrupt", {}))
 
     with pytest.raises(WorkflowError, match="cancelled"):
         server.run(graph, on_event=cancel)
 
 
 def test_a_cancelled_run_goes_on_and_is_gone_when_the_prompt_has_ended(server, output):
-    graph = prompt("resumed", LONG, seed=21, resume=True)
-    cancelled(server, graph, 15)
+    graph = prompt("resumed", LONG, seed=21, steps=STEPS, resume=True)
+    cancelled(server, graph)
     (run,) = kept(server)
     assert (run["made"], run["frames"], run["seed"]) == (16, 25, "21") and run["bytes"] > 10_000
     trace = trace_of(server.run(graph))
     assert [(at["segment"], at["chunk"]) for at in trace["run"]["resumed"]] == [(1, 0)]
-    server.run(prompt("uninterrupted", LONG, seed=21))
+    server.run(prompt("uninterrupted", LONG, seed=21, steps=STEPS))
     assert (latent(output, "resumed") == latent(output, "uninterrupted")).all()
     assert all_gone(server)
 
 
 def test_a_run_is_removed_when_asked_for(server):
-    cancelled(server, prompt("removed", LONG, seed=22, resume=True), 15)
+    cancelled(server, prompt("removed", LONG, seed=22, steps=STEPS, resume=True))
     (run,) = kept(server)
     assert server.request("POST", "/scope/runs/remove", {"name": "../.."})[1]["error"]
     assert server.request("POST", "/scope/runs/remove", {})[0] == 400
@@ -71,6 +75,7 @@ def sweep(seed):
 
 def test_a_sweep_whose_server_is_killed_computes_only_what_is_missing(host, tmp_path):
     """kill -9 in its second run."""
+    (tmp_path / "user").mkdir()
 
     def serve():
         return host.serve(tmp_path, tmp_path / "log", ["--user-directory", str(tmp_path / "user")])
@@ -80,7 +85,7 @@ def test_a_sweep_whose_server_is_killed_computes_only_what_is_missing(host, tmp_
     def kill(kind, data):
         if kind == "progress":
             runs.add(data["node"])
-            if len(runs) == 2 and data["value"] == 6:
+            if len(runs) == 2:
                 for child in psutil.Process().children():
                     if str(tmp_path / "user") in child.cmdline():
                         os.kill(child.pid, signal.SIGKILL)
@@ -88,8 +93,9 @@ def test_a_sweep_whose_server_is_killed_computes_only_what_is_missing(host, tmp_
     with serve() as server, pytest.raises((HostError, OSError)):
         server.run(sweep(23), on_event=kill)
     with serve() as server:
-        assert [run["made"] == run["frames"] for run in kept(server)].count(True) == 1
+        finished = [run["made"] == run["frames"] for run in kept(server)].count(True)
+        assert finished >= 1
         points = server.run(sweep(23))["outputs"]["chart"]["scope_runs"][0]["points"]
         assert len(points) == 3 and points[0]["baseline"]
-        assert server.log.read_text().count("an earlier run has made this video") == 1
+        assert server.log.read_text().count("an earlier run has made this video") == finished
         assert all_gone(server)
