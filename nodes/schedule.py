@@ -275,7 +275,7 @@ class Sigmas(io.ComfyNode):
                     step=0.1,
                     tooltip=(
                         "How much of the steps is spent at high noise. SkyReels: 8, image to video 5. MAGI-1: 3."
-                        " Helios: 6.8 for 640x384. Causal Wan: 5."
+                        " Helios: 6.8 for 640x384. Causal Wan: 5. Wan 2.1 and 2.2: 5 to 8."
                     ),
                 ),
                 io.Combo.Input(
@@ -285,7 +285,8 @@ class Sigmas(io.ComfyNode):
                     tooltip=(
                         "Whose noise levels. diffusers: those of its SkyReels-V2 pipelines, a little different from the"
                         " release's. MAGI-1's two differ at 12 steps only; choose that of `short_cut` on MAGI-1"
-                        " Schedule."
+                        " Schedule. Flow matching, one chunk: those of core's scheduler simple at this shift, for Wan,"
+                        " HunyuanVideo and the like; LTX and Flux bring their own."
                     ),
                 ),
                 io.String.Input(
