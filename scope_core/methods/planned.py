@@ -21,6 +21,9 @@ from .knobs import number, steps_text
 from .predict import combine, hold, taylor1
 from .vocabulary import Decision, Entry, Mode
 
+LATE = 1.2
+"""Where chunks go together the computed steps leave shares of the run that fall evenly, to this power. 1: evenly
+spread."""
 LONG_ENOUGH = 32
 """Iterations that a period of the rule has at least, so that it can come near any speed."""
 TWICE = 5
@@ -129,14 +132,13 @@ def rule(iterations: int, lag: int, speed: float, apart: bool) -> tuple[tuple[in
     """Iterations to compute where no plan is known, and the period after which they begin again (measured in
     docs/scope.md, Planned steps).
 
-    Chunks that go together: evenly spread, the first and the last iteration among them. Chunks that follow each other
-    in one forward: evenly spread, from just before an entry on, which gives the newcomer its first velocity and the
-    chunk that leaves its last. Chunks that go through the network `apart`: at every entry, which has to be computed,
-    and evenly spread until the next one; from five iterations a round on, the one behind the entry too.
+    Chunks that go together: from the first iteration to the last one, denser towards the end. Chunks that follow each
+    other in one forward: evenly spread, from just before an entry on, which gives the newcomer its first velocity and
+    the chunk that leaves its last. Chunks that go through the network `apart`: at every entry, which has to be
+    computed, and evenly spread until the next one; from five iterations a round on, the one behind the entry too.
     """
     if not lag:
-        count = max(2, floor(iterations / speed))
-        return tuple(sorted({round(i) for i in np.linspace(1, iterations, count)})), iterations
+        return denser_at_the_end(max(min(2, iterations), floor(iterations / speed)), iterations), iterations
     rounds = ceil(LONG_ENOUGH / lag)
     period, least = rounds * lag, rounds if apart else 1
     for count in range(max(least, floor(period / speed)), least - 1, -1):
@@ -144,6 +146,13 @@ def rule(iterations: int, lag: int, speed: float, apart: bool) -> tuple[tuple[in
         if cost(computed, period, iterations) * speed <= iterations:
             break
     return computed, period
+
+
+def denser_at_the_end(count: int, iterations: int) -> tuple[int, ...]:
+    """The velocity turns fastest where little noise is left, and what is forecast wrongly there nobody makes up for."""
+    shares = np.linspace(1, 0, count) ** LATE
+    left = np.maximum((shares * (iterations - 1)).round(), np.arange(count)[::-1])
+    return tuple((iterations - left).astype(int).tolist())
 
 
 def around_entries(count: int, period: int) -> tuple[int, ...]:

@@ -22,12 +22,14 @@ SPEEDS = (1.1, 1.5, 1.9, 2.0, 2.5, 3.3, 4.0, 6.0, 12.0)
 
 
 @pytest.mark.parametrize("speed", SPEEDS)
-def test_where_all_go_together_the_rule_is_evenly_spread(speed):
+def test_where_all_go_together_the_rule_is_denser_towards_the_end(speed):
+    """No gap is longer than the one before it by more than what rounding makes of it."""
     for iterations in range(2, 70):
         chosen, period = rule(iterations, 0, speed, False)
-        gaps = {b - a for a, b in pairwise(chosen)}
-        assert (period, chosen[0], chosen[-1]) == (iterations, 1, iterations)
-        assert len(chosen) == max(2, floor(iterations / speed)) and max(gaps) - min(gaps) <= 1
+        gaps = [b - a for a, b in pairwise(chosen)]
+        assert (period, chosen[0], chosen[-1]) == (iterations, 1, iterations) and min(gaps) >= 1
+        assert len(chosen) == max(2, floor(iterations / speed))
+        assert all(later <= earlier + 1 for earlier, later in pairwise(gaps)) and gaps[-1] <= gaps[0]
 
 
 @pytest.mark.parametrize("apart", [True, False])
@@ -50,7 +52,8 @@ def test_where_chunks_follow_each_other_the_rule_goes_from_entry_to_entry(speed,
 
 
 def test_rules_by_hand():
-    assert rule(10, 0, 2.5, False) == ((1, 4, 7, 10), 10)
+    assert rule(10, 0, 2.5, False) == ((1, 4, 8, 10), 10)
+    assert rule(50, 0, 4.5, False) == ((1, 7, 13, 18, 23, 29, 34, 38, 43, 47, 50), 50), "denser towards the end"
     assert rule(80, 16, 3.0, True) == ((1, 2, 6, 10, 14, 17, 18, 22, 26, 30), 32), "the entry and the next iteration"
     assert rule(80, 16, 3.8, True) == ((1, 5, 9, 13, 17, 21, 25, 29), 32)
     assert rule(80, 16, 5.0, True) == ((1, 6, 12, 17, 22, 28), 32)
