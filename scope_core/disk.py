@@ -9,12 +9,12 @@ import logging
 import os
 import secrets
 import zlib
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
-from filelock import BaseFileLock, FileLock
+from filelock import BaseFileLock, FileLock, Timeout
 
 PATIENCE = 10.0
 """Seconds to wait for whoever holds a folder, and only writes a few files meanwhile."""
@@ -137,3 +137,21 @@ def trim(folder: Path, endings: tuple[str, ...], most_bytes: int) -> None:
             if excess > 0:
                 excess -= stat.st_size
                 path.unlink()
+
+
+@contextmanager
+def claim(path: Path, wait: bool = False) -> Iterator[bool]:
+    """The making of one file, for one process at a time, and whether it is this one's; another's claim is waited for or
+    left alone. It ends with the process. Raises OSError."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(path.with_name(f"{path.name}.lock"))
+    try:
+        lock.acquire(timeout=-1 if wait else 0)
+    except Timeout:
+        yield False
+        return
+    try:
+        yield True
+    finally:
+        lock.release()
+        Path(lock.lock_file).unlink(missing_ok=True)

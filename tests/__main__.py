@@ -18,7 +18,7 @@ from pathlib import Path
 from workflows.launcher import HostError, find_or_build
 
 HERE = Path(__file__).parent
-EXTRAS = ("pytest", "pytest-xdist", "diffusers==0.42.1", "playwright", "scikit-image", "imageio", "av")
+EXTRAS = ("pytest", "pytest-xdist", "diffusers==0.42.1", "playwright", "scikit-image", "imageio", "av", "ray")
 CHECKERS = ("ruff==0.17.6", "mypy==2.4.1", "vulture==2.16")
 STYLE = (("ruff", "check"), ("ruff", "format", "--check"), ("vulture",))
 TOGETHER = ("-n", "2", "--dist", "loadfile")

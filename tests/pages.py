@@ -1,9 +1,9 @@
 """Write what the committed reports say into README and docs: `python -m tests.pages`. Prose is written by people,
 figures here.
 
-`tests.bench`, `tests.efficiency` and `tests.accelerate` leave their reports in tests/reports with `--keep`; the JSON of
-`scope_core.demo.training.evaluate` and the files of `tests.gpu_check` are copied there by hand. A test holds the pages
-to the reports.
+`tests.bench`, `tests.efficiency`, `tests.accelerate` and `tests.soak` leave their reports in tests/reports with
+`--keep`; the JSON of `scope_core.demo.training.evaluate` and the files of `tests.gpu_check` are copied there by hand. A
+test holds the pages to the reports.
 """
 
 import json
@@ -69,6 +69,63 @@ def accelerate(report: dict[str, Any]) -> str:
     return "\n".join([*lines, "", said])
 
 
+PARTS = {
+    "usual": "runs of other noise",
+    "mixed": "mixed runs",
+    "cancels": "cancels, one at each step",
+    "clients": "runs of two clients",
+    "servers": "runs of two servers",
+    "disks": "runs on full and read-only disks",
+    "torn": "torn files",
+    "clocks": "runs under a jumping clock",
+    "video": "kills of a long video",
+    "listed": "kills of a list of prompts",
+    "cluster": "prompts on four Ray workers",
+}
+"""Of tests.soak, and what is counted."""
+
+
+def soak(report: dict[str, Any]) -> str:
+    """A row for each part that was run."""
+
+    def memory(f: dict[str, Any]) -> str:
+        return (
+            f"memory {f['slope']:+.4f} ± {f['interval']:.4f} MB a run over the last {f['measured']}"
+            f" ({f['megabytes'][0]:.1f} to {f['megabytes'][1]:.1f} MB), open files {f['files_slope']:+.4f} ±"
+            f" {f['files_interval']:.4f} a run ({f['files'][0]} to {f['files'][1]})"
+        )
+
+    found = {
+        "usual": memory,
+        "mixed": lambda f: f"{', '.join(f'{count} {how}' for how, count in f['ended'].items())}; {memory(f)}",
+        "cancels": lambda f: (
+            f"{f['in_time']} before the run ended; {f['equal']} of {f['count']} next runs equal a fresh one"
+        ),
+        "disks": lambda f: "; ".join(
+            [f"{name}: {count} made" for name, count in f["made"].items() if count]
+            + [f"{name}: answered “{said}”" for name, said in f["answered"].items()]
+        ),
+        "servers": lambda f: f"{f['equal']} of {f['equal']} equal one server's; {f['files']} files whole",
+        "video": lambda f: (
+            f"{f['equal']} of {f['videos']} videos of {f['iterations']} iterations equal undisturbed ones bit for bit;"
+            f" at most {f['repeated']} iterations made again, a chunk takes {f['chunk']}"
+        ),
+        "listed": lambda f: f"{f['equal']} of {f['videos']} videos equal those of a list that was not killed",
+        "cluster": lambda f: (
+            f"{f['equal']} equal the one made alone, none made twice, {f['killed']} workers killed;"
+            f" {f['ray_seconds']} s, one ComfyUI alone {f['alone_seconds']} s on the same machine"
+        ),
+    }
+
+    def row(part: str) -> str:
+        figures = report[part]
+        told = found.get(part, lambda f: f"{f['equal']} of {f['count']} equal undisturbed ones")(figures)
+        return f"| {part} | {figures['count']} {PARTS[part]} | {told} | {figures['minutes']} min |"
+
+    lines = ["| part | what | found | time |", "|---|---|---|---|"]
+    return "\n".join([*lines, *(row(part) for part in PARTS if part in report)])
+
+
 def gpu(text: str) -> str:
     """The report of tests.gpu_check without its title, as a part of a page."""
     return text.partition("\n")[2].replace("\n## ", "\n#### ")
@@ -98,6 +155,7 @@ def pages() -> dict[Path, dict[str, str]]:
             "earlier": "\n".join(["```", (REPORTS / "gpu_check_earlier.log").read_text().rstrip(), "```"]),
         },
         ROOT / "docs" / "accelerate.md": {"trained": accelerate(read("accelerate"))},
+        ROOT / "docs" / "soak.md": {"soak": soak(read("soak"))},
         ROOT / "docs" / "demo.md": {"demo": demo(read("demo_quality"), read("demo_magi_quality"))},
     }
 

@@ -1,23 +1,27 @@
-"""Run an example workflow from the command line: `python -m workflows NAME`."""
+"""Run an example workflow from the command line: `python -m workflows NAME`. With a list of prompts, seeds or values of
+a widget it is run once for each of them, on this machine or on those of a Ray cluster."""
 
 import argparse
+import importlib.util
 import json
+import subprocess
 import sys
 import time
 from pathlib import Path
 
-from .graph import WorkflowError, to_prompt
-from .launcher import Host, HostError, Server, find_or_build
+from .graph import WorkflowError, set_widget, to_prompt
+from .launcher import HostError, find_or_build, require_models
+from .progress import Progress
 
 FOLDER = Path(__file__).parent
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(
-        prog="python -m workflows", description="Run an example workflow without a browser."
+    parser = argparse.ArgumentParser(prog="python -m workflows", description="Run a workflow without a browser.")
+    parser.add_argument(
+        "name", nargs="?", help="the name of an example, or a part of it that fits no other; or a file that you saved"
     )
-    parser.add_argument("name", nargs="?", help="the name of a workflow, or a part of it that fits no other")
-    parser.add_argument("--list", action="store_true", help="name the workflows and stop")
+    parser.add_argument("--list", action="store_true", help="name the examples and stop")
     parser.add_argument(
         "--comfyui", type=Path, metavar="PATH", help="the ComfyUI to use (otherwise COMFYUI_PATH, or a private one)"
     )
@@ -32,19 +36,58 @@ def main() -> int:
         metavar="NODE.WIDGET=VALUE",
         help="change a widget; NODE is a title or type",
     )
+    many = parser.add_argument_group("many runs, one for each combination; the same command goes on where it was")
+    many.add_argument("--prompts", type=Path, metavar="FILE", help="one prompt a line")
+    many.add_argument("--seeds", type=int, nargs="+", metavar="SEED")
+    many.add_argument(
+        "--vary",
+        action="append",
+        nargs="+",
+        default=[],
+        metavar=("NODE.WIDGET", "VALUE"),
+        help="values of a widget; may be given for several",
+    )
+    many.add_argument(
+        "--prompt-widget", metavar="NODE.WIDGET", help="where prompts go, if that is not plain from the workflow"
+    )
+    add_workers(many)
     options = parser.parse_args()
     if options.list or not options.name:
         print(*_catalogue(), sep="\n")
         return 0
     try:
+        if options.prompts or options.seeds or options.vary or options.ray or options.workers:
+            return _run_many(options)
         run(options.name, options.comfyui, options.out, options.changes)
-    except (WorkflowError, HostError) as problem:
+    except (WorkflowError, HostError, OSError) as problem:
         print(problem, file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("Cancelled.", file=sys.stderr)
+        print("Cancelled. The same command goes on with a list where it was.", file=sys.stderr)
         return 130
     return 0
+
+
+def add_workers(parser) -> None:
+    parser.add_argument(
+        "--ray",
+        metavar="ADDRESS",
+        help="work on a Ray cluster: its address, auto on one of its machines, local for this machine alone",
+    )
+    parser.add_argument(
+        "--workers", type=int, metavar="N", help="of a cluster (default: one a GPU, or one a machine without any)"
+    )
+
+
+def _run_many(options: argparse.Namespace) -> int:
+    """In this Python, or in that of the ComfyUI where this one lacks the library."""
+    if importlib.util.find_spec("torch") and importlib.util.find_spec("filelock"):
+        from .lists import render
+
+        render(options, _find(options.name))
+        return 0
+    host = find_or_build(options.comfyui, ("ray",) if options.ray else ())
+    return subprocess.run([host.python, "-m", "workflows", *sys.argv[1:]]).returncode
 
 
 def run(name: str, comfyui: Path | None, out: Path, changes: list[str]):
@@ -78,86 +121,14 @@ def _catalogue() -> list[str]:
 
 
 def _find(name: str) -> Path:
+    if name.endswith(".json") and Path(name).is_file():
+        return Path(name)
     names = _catalogue()
     fitting = [name] if name in names else [known for known in names if name in known]
     if len(fitting) != 1:
         complaint = f"{name!r} fits several workflows" if fitting else f"There is no workflow {name!r}"
         raise WorkflowError("\n  ".join([f"{complaint}. Choose from:", *(fitting or names)]))
     return FOLDER / f"{fitting[0]}.json"
-
-
-def set_widget(change: str, prompt: dict):
-    """Put `NODE.WIDGET=VALUE` into the prompt; the node is named by its title, its type or its id."""
-    target, _, text = change.partition("=")
-    for key, node in prompt.items():
-        for name in (node["_meta"]["title"], node["class_type"], key):
-            widget = target.removeprefix(f"{name}.")
-            if widget in node["inputs"] and widget != target:
-                node["inputs"][widget] = _parse(text, node["inputs"][widget])
-                return
-    known = sorted(
-        f"{node['_meta']['title']}.{widget}"
-        for node in prompt.values()
-        for widget, value in node["inputs"].items()
-        if not isinstance(value, list)
-    )
-    raise WorkflowError("\n  ".join([f"--set {change}: no such widget. There are:", *known]))
-
-
-def _parse(text: str, present):
-    if isinstance(present, str):
-        return text
-    try:
-        return json.loads(text.lower() if isinstance(present, bool) else text)
-    except json.JSONDecodeError:
-        return text
-
-
-def require_models(workflow: dict, prompt: dict, host: Host, server: Server):
-    """Raise `WorkflowError` for model files of the workflow that the prompt names and ComfyUI does not have, with where
-    to get and put them."""
-    named = {value for node in prompt.values() for value in node["inputs"].values() if isinstance(value, str)}
-    missing = []
-    for node in workflow["nodes"]:
-        models = node.get("properties", {}).get("models", [])
-        for model in (
-            models if named.intersection(model["name"] for model in models) else ()
-        ):  # all files of a sharded model
-            if model["name"] not in (server.request("GET", f"/models/{model['directory']}")[1] or []):
-                missing.append(f"{host.models / model['directory'] / model['name']}\n    from {model['url']}")
-    if missing:
-        raise WorkflowError(
-            "\n  ".join(["This workflow needs model files that are not there yet. Download:", *dict.fromkeys(missing)])
-        )
-
-
-class Progress:
-    """Shows which node works, and how far it is: one changing line on a terminal, a line now and then elsewhere."""
-
-    def __init__(self, prompt: dict):
-        self.prompt = prompt
-        self.title, self.quarters = "", 0
-        self.on_terminal = sys.stdout.isatty()
-
-    def __call__(self, kind: str, data: dict):
-        if kind == "executing" and data["node"]:
-            node = self.prompt.get(data["display_node"])
-            self.title, self.quarters = node["_meta"]["title"] if node else data["node"], 0
-            self._show(self.title)
-        elif kind == "progress":
-            quarters = data["value"] * 4 // data["max"]
-            if self.on_terminal or quarters > self.quarters:
-                self._show(f"{self.title}: {data['value']:.0f} of {data['max']:.0f}")
-            self.quarters = quarters
-
-    def _show(self, text: str):
-        print(
-            f"\r\033[K  {text}" if self.on_terminal else f"  {text}", end="" if self.on_terminal else "\n", flush=True
-        )
-
-    def close(self):
-        if self.on_terminal:
-            print("\r\033[K", end="", flush=True)
 
 
 def _report(outputs: dict, out: Path):

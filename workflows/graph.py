@@ -1,5 +1,6 @@
 """From the graph that ComfyUI's browser saves to the prompt that its server runs."""
 
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -132,3 +133,30 @@ def _bypass(node: dict, output: int, wanted: str) -> dict | None:
 def _connects(one: str, other: str) -> bool:
     one, other = one.lower(), other.lower()
     return "*" in (one, other) or not set(one.split(",")).isdisjoint(other.split(","))
+
+
+def set_widget(change: str, prompt: dict):
+    """Put `NODE.WIDGET=VALUE` into the prompt; the node is named by its title, its type or its id."""
+    target, _, text = change.partition("=")
+    for key, node in prompt.items():
+        for name in (node["_meta"]["title"], node["class_type"], key):
+            widget = target.removeprefix(f"{name}.")
+            if widget in node["inputs"] and widget != target:
+                node["inputs"][widget] = _parse(text, node["inputs"][widget])
+                return
+    known = sorted(
+        f"{node['_meta']['title']}.{widget}"
+        for node in prompt.values()
+        for widget, value in node["inputs"].items()
+        if not isinstance(value, list)
+    )
+    raise WorkflowError("\n  ".join([f"--set {change}: no such widget. There are:", *known]))
+
+
+def _parse(text: str, present):
+    if isinstance(present, str):
+        return text
+    try:
+        return json.loads(text.lower() if isinstance(present, bool) else text)
+    except json.JSONDecodeError:
+        return text

@@ -45,6 +45,15 @@ HIDES_COMFYUI = {
 }  # would put other folders before ComfyUI's own on sys.path
 
 
+WATCH = """
+import os, shutil, sys, time
+sys.stdin.read()
+os.kill(int(sys.argv[1]), 9)
+time.sleep(1)
+shutil.rmtree(sys.argv[2], ignore_errors=True)
+"""
+
+
 class HostError(Exception):
     """No ComfyUI could be found, built, started or kept running."""
 
@@ -243,17 +252,26 @@ class Host:
             with Path(log).open("wb") as log_file:
                 streams = {"stdin": subprocess.DEVNULL, "stdout": log_file, "stderr": subprocess.STDOUT}
                 process = subprocess.Popen([*command, *arguments], cwd=base, env=_environment(), **streams)
-            server = Server(port, log)
+            watcher = _watch(process, base)
+            server = Server(port, log, output)
             try:
                 server.wait_until_ready(process, patience)
                 yield server
             finally:
+                watcher.kill()
+                watcher.wait()
                 process.terminate()
                 try:
                     process.wait(timeout=15)
                 except subprocess.TimeoutExpired:
                     process.kill()
                     process.wait()
+
+
+def _watch(process: subprocess.Popen, folder: Path) -> subprocess.Popen:
+    """A process that ends ComfyUI and removes its folder when this one ends in any way, and with it their pipe."""
+    command = [sys.executable, "-c", WATCH, str(process.pid), str(folder)]
+    return subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True)
 
 
 def _free_port() -> int:
@@ -277,6 +295,7 @@ class Server:
 
     port: int
     log: Path
+    output: Path
 
     @property
     def url(self) -> str:
@@ -389,3 +408,21 @@ def _events(stream: BinaryIO) -> Iterator[tuple[str, dict]]:
         if opcode == 1:
             message = json.loads(payload)
             yield message["type"], message["data"]
+
+
+def require_models(workflow: dict, prompt: dict, host: Host, server: Server):
+    """Raise `WorkflowError` for model files of the workflow that the prompt names and ComfyUI does not have, with where
+    to get and put them."""
+    named = {value for node in prompt.values() for value in node["inputs"].values() if isinstance(value, str)}
+    missing = []
+    for node in workflow["nodes"]:
+        models = node.get("properties", {}).get("models", [])
+        for model in (
+            models if named.intersection(model["name"] for model in models) else ()
+        ):  # all files of a sharded model
+            if model["name"] not in (server.request("GET", f"/models/{model['directory']}")[1] or []):
+                missing.append(f"{host.models / model['directory'] / model['name']}\n    from {model['url']}")
+    if missing:
+        raise WorkflowError(
+            "\n  ".join(["This workflow needs model files that are not there yet. Download:", *dict.fromkeys(missing)])
+        )

@@ -11,16 +11,17 @@ import json
 import os
 import shutil
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from scope_core import __version__, disk
+from scope_core import disk
 
-from .__main__ import FOLDER, Progress, require_models, set_widget
-from .graph import WorkflowError, widget_values
-from .launcher import HostError, find_or_build
+from .__main__ import FOLDER, add_workers
+from .cluster import pool_of
+from .graph import WorkflowError, set_widget, widget_values
+from .jobs import Job, Made, named, work
+from .launcher import HostError
 
 Graph = dict[str, tuple[str, dict[str, Any]]]
 """Nodes by name: type, and the inputs that are not at their defaults. A list is a link: name of a node, number of its
@@ -356,10 +357,11 @@ def main() -> int:
         metavar="NODE.WIDGET=VALUE",
         help="change a widget, such as sampler.steps=30",
     )
+    add_workers(parser)
     options = parser.parse_args()
     try:
         render(options)
-    except (WorkflowError, HostError) as problem:
+    except (WorkflowError, HostError, OSError) as problem:
         print(problem, file=sys.stderr)
         return 1
     except KeyboardInterrupt:
@@ -392,18 +394,10 @@ def render(options: argparse.Namespace) -> None:
     files = model.files and Files(
         *(getattr(options, f"{name}_file") or file for name, file in model.files._asdict().items())
     )
-    host = find_or_build(options.comfyui)
-    print(f"Starting ComfyUI from {host.root} ...", flush=True)
     unfinished.mkdir(parents=True, exist_ok=True)
-    work = unfinished / "output"
-    with host.serve(work, options.out / "comfyui.log", ["--user-directory", str(unfinished.resolve())]) as server:
-        object_info = server.object_info()
-        stats = server.request("GET", "/system_stats")[1]
-        environment = {
-            "pack": __version__,
-            **{name: stats["system"][name] for name in ("comfyui_version", "pytorch_version", "python_version")},
-            "device": stats["devices"][0]["name"],
-        }
+    pool = pool_of(options.ray, options.workers, options.comfyui, options.out)
+    try:
+        object_info = pool.object_info()
 
         def prompt(row: str, text: str, seed: int) -> dict:
             made = to_api(complete(model.graph(text, files), ROWS[options.model][row], seed), object_info)
@@ -414,48 +408,56 @@ def render(options: argparse.Namespace) -> None:
 
         example = json.loads((FOLDER / f"{model.example}.json").read_text(encoding="utf-8"))
         example["nodes"].append({"properties": {"models": model.more}})
-        require_models(example, prompt(rows[0], "", 0), host, server)
+        pool.begin(example, prompt(rows[0], "", 0))
+        settings = {
+            row: {"row": row, "model": options.model, "seed": options.seed, "prompt": prompt(row, "", options.seed)}
+            for row in rows
+        }
         for row in rows:
             (options.out / row).mkdir(exist_ok=True)
-            keep_settings(
-                options.out / f"{row}.json",
-                {"row": row, "model": options.model, "seed": options.seed, "prompt": prompt(row, "", options.seed)},
-                environment,
-            )
+            keep_settings(options.out / f"{row}.json", settings[row])
             keep_whole(options.out, row)
+        for *_, file in todo:
+            file.unlink(missing_ok=True)  # not whole
 
-        began = time.monotonic()
-        for done, (row, text, index, file) in enumerate(todo, 1):
-            request = prompt(row, text, options.seed + index)
-            request["sampler"]["inputs"]["resume"] = True
-            progress = Progress(request)
-            started = time.monotonic()
-            try:
-                outputs = server.run(request, on_event=progress if progress.on_terminal else None)["outputs"]
-            finally:
-                progress.close()
-            saved, totals = outputs["save"]["images"][0], outputs["timeline"]["scope_trace"][0]["totals"]
-            made = Path(work, saved["subfolder"], saved["filename"])
-            record = {
-                "video": file.name,
-                "prompt": text,
-                "seed": options.seed + index,
-                "seconds": round(time.monotonic() - started, 2),
-                "sampling_seconds": totals["seconds"],
-                "computed": totals["computed"],
-                "of": totals["iterations"],
-                "bytes": made.stat().st_size,
-            }
-            with (options.out / f"{row}.jsonl").open("a", encoding="utf-8") as log:
-                log.write(json.dumps(record, ensure_ascii=False) + "\n")
-            made.replace(file)
-            left = (time.monotonic() - began) / done * (len(todo) - done)
-            print(
-                f"  {done} of {len(todo)}, {left / 3600:.1f} h left: {row}/{file.name}, {totals['computed']} of"
-                f" {totals['iterations']} computed, {totals['seconds']:.1f} s",
-                flush=True,
-            )
+        def keep(job: Job, made: Made) -> str:
+            row = job.about["row"]
+            keep_settings(options.out / f"{row}.json", settings[row], made.environment)
+            return keep_video(options.out, job, made)
+
+        def job(row: str, text: str, index: int, file: Path) -> Job:
+            seed = options.seed + index
+            made = prompt(row, text, seed)
+            made["sampler"]["inputs"]["resume"] = True
+            return Job(file, made, about={"row": row, "prompt": text, "seed": seed})
+
+        work((job(*video) for video in todo), pool, keep, options.out)
+    finally:
+        pool.close()
     shutil.rmtree(unfinished, ignore_errors=True)
+
+
+def keep_video(out: Path, job: Job, made: Made) -> str:
+    """Write a video and, before it, its line, which counts with it alone. What to tell of it."""
+    row, totals = job.about["row"], made.outputs["timeline"]["scope_trace"][0]["totals"]
+    saved = made.outputs["save"]["images"][0]
+    video = made.files[Path(saved["subfolder"], saved["filename"]).as_posix()]
+    record = {
+        "video": job.file.name,
+        "prompt": job.about["prompt"],
+        "seed": job.about["seed"],
+        "seconds": round(made.seconds, 2),
+        "sampling_seconds": totals["seconds"],
+        "computed": totals["computed"],
+        "of": totals["iterations"],
+        "bytes": len(video),
+    }
+    with (out / f"{row}.jsonl").open("a", encoding="utf-8") as log:
+        log.write(json.dumps(record, ensure_ascii=False) + "\n")
+    fresh = out / f"{named(job.file)}{disk.FRESH}"  # in the row's folder it would count as a video
+    fresh.write_bytes(video)
+    fresh.replace(job.file)
+    return f"{row}/{job.file.name}, {totals['computed']} of {totals['iterations']} computed, {totals['seconds']:.1f} s"
 
 
 def rendered(out: Path, row: str) -> dict[str, dict[str, Any]]:
@@ -559,7 +561,7 @@ def to_api(graph: Graph, object_info: dict) -> dict:
     }
 
 
-def keep_settings(file: Path, settings: dict, environment: dict) -> None:
+def keep_settings(file: Path, settings: dict, environment: dict | None = None) -> None:
     """Write a row's settings, and every environment that its videos are made in. Raises `WorkflowError` where videos of
     other settings are there."""
     environments = []
@@ -571,11 +573,10 @@ def keep_settings(file: Path, settings: dict, environment: dict) -> None:
                 f"{file.with_suffix('')} holds videos made with other settings, which {file} tells. Choose another"
                 " --out."
             )
-    if environment not in environments:
+    if environment and environment not in environments:
         environments.append(environment)
-    file.write_text(
-        json.dumps(settings | {"environments": environments}, indent=1, ensure_ascii=False), encoding="utf-8"
-    )
+    content = json.dumps(settings | {"environments": environments}, indent=1, ensure_ascii=False)
+    disk.write(file, content.encode())
 
 
 if __name__ == "__main__":

@@ -47,6 +47,9 @@ def parser_of() -> argparse.ArgumentParser:
     )
     parser.add_argument("--jobs", type=int, default=2, help="processes at work, one thread each (default: %(default)s)")
     parser.add_argument(
+        "--ray", metavar="ADDRESS", help="have --jobs workers of a Ray cluster, whose machines share --out, do the work"
+    )
+    parser.add_argument(
         "--out", type=Path, default=Path("scope-output") / "bench", help="where results are kept (default: %(default)s)"
     )
     parser.add_argument(
@@ -73,7 +76,7 @@ def main() -> int:
         return measure(parser, args)
     from workflows.launcher import find_or_build
 
-    host = find_or_build(args.comfyui, ("scikit-image", "matplotlib"))
+    host = find_or_build(args.comfyui, ("scikit-image", "matplotlib", *(["ray"] if args.ray else [])))
     return subprocess.run(
         [str(host.python), "-m", "tests.bench", "--here", *sys.argv[1:]], cwd=HERE.parents[1]
     ).returncode
@@ -84,7 +87,7 @@ def measure(parser: argparse.ArgumentParser, args: argparse.Namespace) -> int:
 
     from scope_core.study.metrics import lpips
 
-    from .measure import Bench, work
+    from .measure import Bench
     from .runs import WAYS
 
     if args.quick:
@@ -98,13 +101,29 @@ def measure(parser: argparse.ArgumentParser, args: argparse.Namespace) -> int:
     if missing:
         parser.error(missing)
     torch.set_num_threads(1)
-    task = (args.out, args.clips, ways, args.methods)
+    task = (args.out.absolute(), args.clips, ways, args.methods)
     bench = Bench(*task, perceptual)
     if args.methods and (unknown := set(args.methods) - set(bench.known())):
         parser.error(f"--methods has {', '.join(sorted(unknown))}; choose among {', '.join(bench.known())}")
     if args.time:
         bench.time()
     elif not args.report:
+        make(bench, task, args)
+    write(bench.report(), args, "presets" if args.presets_only else "quick" if args.quick else "benchmark")
+    return 0
+
+
+def make(bench: Any, task: tuple[Any, ...], args: argparse.Namespace) -> None:
+    """All that is missing, with others at work in the same folder."""
+    from .measure import work
+
+    if args.ray:
+        from workflows.cluster import everywhere
+
+        everywhere(args.ray, args.jobs, work, *task)
+    else:
+        import torch
+
         start = torch.multiprocessing.get_context("spawn").Process
         others = [start(target=work, args=task) for _ in range(args.jobs - 1)]
         for other in others:
@@ -112,9 +131,7 @@ def measure(parser: argparse.ArgumentParser, args: argparse.Namespace) -> int:
         bench.work()
         for other in others:
             other.join()
-        bench.work()
-    write(bench.report(), args, "presets" if args.presets_only else "quick" if args.quick else "benchmark")
-    return 0
+    bench.work()
 
 
 def write(report: dict[str, Any], args: argparse.Namespace, name: str) -> None:

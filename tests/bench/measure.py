@@ -269,7 +269,7 @@ class Bench:
     def judge(self) -> Judge:
         """The demo's own, which is trained once."""
         file = self.runs.folder / "judge.pt"
-        with self.runs.claimed(file.name, wait=True):
+        with disk.claim(file, wait=True):
             if not file.exists():
                 made = io.BytesIO()
                 torch.save(Judge(), made)

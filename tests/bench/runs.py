@@ -3,8 +3,8 @@ made again, and one that another process makes is left to it."""
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, fields
 from functools import cache, cached_property
 from pathlib import Path
@@ -12,7 +12,6 @@ from time import perf_counter
 from typing import Any
 
 import torch
-from filelock import FileLock, Timeout
 from safetensors import safe_open
 from safetensors.torch import load_file, save
 from torch import Tensor
@@ -138,26 +137,10 @@ class Runs:
     def make(self, run: Run, wait: bool = False) -> bool:
         """Make a run that is not there yet; one that another process makes is waited for or left alone. Whether it is
         there now."""
-        with self.claimed(run.name, wait) as mine:
+        with disk.claim(self.folder / run.name, wait) as mine:
             if mine and not self.has(run):
                 disk.write(self.file(run), run.make())
         return self.has(run)
-
-    @contextmanager
-    def claimed(self, name: str, wait: bool = False) -> Iterator[bool]:
-        """A lock, which ends with the process that holds it."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(self.folder / f"{name}.lock")
-        try:
-            lock.acquire(timeout=-1 if wait else 0)
-        except Timeout:
-            yield False
-            return
-        try:
-            yield True
-        finally:
-            lock.release()
-            Path(lock.lock_file).unlink(missing_ok=True)
 
     def latents(self, run: Run) -> Tensor:
         return load_file(self.file(run))["latents"]
@@ -176,7 +159,7 @@ class Runs:
     def once(self, name: str, make: Callable[[], Any]) -> Any:
         """What `make()` gives, as JSON, kept under a name."""
         file = self.folder / f"{name}.json"
-        with self.claimed(f"{name}.json", wait=True):
+        with disk.claim(file, wait=True):
             if not file.exists():
                 disk.write(file, json.dumps(make()).encode())
         return json.loads(file.read_text())

@@ -11,7 +11,7 @@ import av
 import numpy as np
 import pytest
 
-from workflows import vbench
+from workflows import jobs, vbench
 from workflows.graph import WorkflowError
 
 MISSING = (
@@ -147,7 +147,7 @@ def test_unknown_rows_and_missing_files_are_named(render, host, server, monkeypa
     status, printed = render(["a boat"], "--rows", "Fastest")
     assert status == 1 and "Original" in printed
     running = SimpleNamespace(root=host.root, models=host.models, serve=lambda **options: nullcontext(server))
-    monkeypatch.setattr(vbench, "find_or_build", lambda _: running)
+    monkeypatch.setattr(jobs, "find_or_build", lambda _: running)
     for model, file in MISSING:
         status, printed = render(["a boat"], "--rows", "Original", model=model)
         assert status == 1 and file in printed and "huggingface.co" in printed

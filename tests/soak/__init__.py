@@ -1,0 +1,1 @@
+"""Many runs and many faults against real servers: `python -m tests.soak`."""
