@@ -62,3 +62,24 @@ def overlapping(boxes: list) -> list:
         for b in boxes[i + 1 :]
         if a[1] < b[3] - 1 and b[1] < a[3] - 1 and a[2] < b[4] - 1 and b[2] < a[4] - 1
     ]
+
+
+WATCH = """() => {
+    window.ours = []
+    Error.stackTraceLimit = 50
+    LiteGraph.alwaysRepeatWarnings = true
+    LiteGraph.onDeprecationWarning.push(what => {
+        const { stack } = new Error()
+        if (stack.includes('/extensions/scope')) ours.push(what + stack)
+    })
+}"""
+
+
+def test_nothing_that_the_pack_uses_is_deprecated(page):
+    page.evaluate(WATCH)
+    for name in ("01_demo_text_to_video", "05_demo_tradeoff", "06_demo_ab_compare"):
+        open_template(page, name)
+        page.evaluate("() => app.loadGraphData(app.graph.serialize())")
+        wait_until_at_rest(page)
+    page.evaluate("() => { LiteGraph.onDeprecationWarning.pop(); LiteGraph.alwaysRepeatWarnings = false }")
+    assert page.evaluate("ours") == []

@@ -46,7 +46,7 @@ export class Compare {
     button("−", "Show more of the picture (Shift and wheel)", () => this.stage.zoom.by(1 / ZOOM_STEP)),
     this.zoomValue,
     button("+", "Enlarge (Shift and wheel); drag to move the picture", () => this.stage.zoom.by(ZOOM_STEP)),
-    button("⛶", "Full screen, and back (F)", () => this.toggleFullScreen()),
+    button("Full screen", "Full screen, and back (F)", () => this.toggleFullScreen()),
   ]);
   note = create("div", "scope-compare-note");
   warning = create("div", "scope-compare-warning");
