@@ -17,6 +17,7 @@ import re
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -28,7 +29,7 @@ from .. import disk
 from ..methods import Entry
 from ..schedule import Segment, Step
 from ..signals import ContentSignal
-from .codec import pack, unpack
+from .codec import snapshot, unpack
 from .control import Control
 from .correct import Anchor, Corrected
 from .memory import Memory
@@ -165,6 +166,8 @@ class Keeper:
         """File of the newest state, with the trace since the last unit."""
         self.resumed: list[dict[str, Any]] = []
         """Where the run went on, each time."""
+        self.writing: Future[None] | None = None
+        """The newest files, which are written while the next iteration is made."""
 
     def __enter__(self) -> "Keeper":
         return self
@@ -186,7 +189,7 @@ class Keeper:
             if not folder.exists():
                 self.tell_changes()
             self.lock = disk.hold(folder)
-            self.folder = folder
+            self.folder, self.writer = folder, ThreadPoolExecutor(1, "scope-keeper")
             made = self.read(folder, segments)
             self.tidy(folder)
             return made
@@ -249,17 +252,29 @@ class Keeper:
         state: Callable[[], dict[str, Any]],
     ) -> None:
         """Called after every iteration with its latents, the trace of the segment so far, and what gives figures of the
-        run and the state of the segment. Writes where a unit was finished, or nothing was written for a while."""
+        run and the state of the segment. Writes where a unit was finished, or nothing was written for a while, beside
+        the next iteration; that one is not over before the files are there."""
+        self.finish_writing()
         done = [unit.frames.stop for unit in step.active if unit.step == unit.steps]
         if self.folder is None or not (done or time.monotonic() - self.written >= EVERY):
             return
         try:
-            self.write(self.folder, segment, x, max(done, default=0), steps, about(), state)
-        except (OSError, TypeError) as error:
+            writing = self.prepare(self.folder, segment, x, max(done, default=0), steps, about(), state)
+            self.writing = self.writer.submit(writing)
+        except TypeError as error:
             self.give_up(error)
         self.written = time.monotonic()
 
-    def write(
+    def finish_writing(self) -> None:
+        """Wait for the newest files, and go on without keeping where they cannot be written."""
+        writing, self.writing = self.writing, None
+        try:
+            if writing is not None:
+                writing.result()
+        except OSError as error:
+            self.give_up(error)
+
+    def prepare(
         self,
         folder: Path,
         segment: Segment,
@@ -268,40 +283,45 @@ class Keeper:
         steps: list[dict[str, Any]],
         about: dict[str, Any],
         state: Callable[[], dict[str, Any]],
-    ) -> None:
-        """`stop`: column up to which units were finished by this iteration, 0 where none was. Raises OSError, and
-        TypeError for a state of other than tensors and plain values."""
+    ) -> Callable[[], None]:
+        """What writes the run as it is now, and raises OSError. `stop`: column up to which units were finished by this
+        iteration, 0 where none was. Raises TypeError for a state of other than tensors and plain values."""
+        known = [file for file in self.files if file["segment"] == segment.index]
+        start, told = (known[-1]["stop"], known[-1]["steps"]) if known else (0, 0)
+        unit = snapshot({"latents": x[:, :, start:stop], "steps": steps[told:], "about": about}) if stop else None
+        count = len(steps)
+        rest = snapshot(state()) if count < segment.rows else None
+        since = [] if stop else steps[told:]
 
-        def put(kind: str, tree: Any) -> dict[str, Any]:
-            file, data = f"{kind}_{segment.index:03}_{len(steps):05}{ENDING}", pack(tree)
+        def put(kind: str, packed: Callable[[], bytes]) -> dict[str, Any]:
+            file, data = f"{kind}_{segment.index:03}_{count:05}{ENDING}", packed()
             disk.write(folder / file, data, lasting=True)
             return {"file": file, "checksum": disk.checksum(data), "segment": segment.index}
 
-        known = [file for file in self.files if file["segment"] == segment.index]
-        start, told = (known[-1]["stop"], known[-1]["steps"]) if known else (0, 0)
-        files, old, new = self.files, self.state, None
-        if stop:
-            unit = {"latents": x[:, :, start:stop], "steps": steps[told:], "about": about}
-            entry = {"stop": stop, "steps": len(steps), "made": segment.start + stop}
-            files = [*files, {**put("unit", unit), **entry}]
-            told = len(steps)
-        if len(steps) < segment.rows:
-            new = {**put("state", state()), "steps": steps[told:], "about": about}
-        manifest = {
-            "format": FORMAT,
-            "version": VERSION,
-            "who": self.who,
-            "asked": self.asked,
-            "frames": self.frames,
-            "made": files[-1]["made"] if files else 0,
-            "resumed": self.resumed,
-            "files": files,
-            "state": new,
-        }
-        disk.write_json(folder / MANIFEST, manifest, lasting=True)
-        self.files, self.state = files, new
-        if old:
-            (folder / old["file"]).unlink(missing_ok=True)
+        def write() -> None:
+            files, old, new = self.files, self.state, None
+            if unit is not None:
+                entry = {"stop": stop, "steps": count, "made": segment.start + stop}
+                files = [*files, {**put("unit", unit), **entry}]
+            if rest is not None:
+                new = {**put("state", rest), "steps": since, "about": about}
+            manifest = {
+                "format": FORMAT,
+                "version": VERSION,
+                "who": self.who,
+                "asked": self.asked,
+                "frames": self.frames,
+                "made": files[-1]["made"] if files else 0,
+                "resumed": self.resumed,
+                "files": files,
+                "state": new,
+            }
+            disk.write_json(folder / MANIFEST, manifest, lasting=True)
+            self.files, self.state = files, new
+            if old:
+                (folder / old["file"]).unlink(missing_ok=True)
+
+        return write
 
     def went_on(self, made: Made, iterations: int) -> list[dict[str, Any]]:
         """Say that a run goes on behind what was made last, which took so many iterations of all segments. Where it
@@ -330,8 +350,10 @@ class Keeper:
 
     def close(self) -> None:
         """Leave the folder to whoever goes on."""
+        self.finish_writing()
         if self.folder is not None:
             self.folder = None
+            self.writer.shutdown()
             self.lock.release()
 
 

@@ -31,10 +31,16 @@ KINDS = {kind.__name__: make for kind, (_, make) in HOLDERS.items()}
 
 
 def pack(tree: Any) -> bytes:
-    """Raises TypeError for what is neither a tensor, a plain value nor a holder of them."""
+    """See `snapshot`."""
+    return snapshot(tree)()
+
+
+def snapshot(tree: Any) -> Callable[[], bytes]:
+    """What packs a tree as it is now, whatever becomes of it. Raises TypeError for what is neither a tensor, a plain
+    value nor a holder of them."""
     stored = Stored()
     described = describe(tree, stored)
-    return save(stored.tensors, {"tree": json.dumps(described)})
+    return lambda: save(stored.tensors, {"tree": json.dumps(described)})
 
 
 def unpack(data: bytes, names: Iterable[type] = (), device: torch.device | None = None) -> Any:
