@@ -93,7 +93,7 @@ def test_a_sweep_whose_server_is_killed_computes_only_what_is_missing(host, tmp_
     with serve() as server, pytest.raises((HostError, OSError)):
         server.run(sweep(23), on_event=kill)
     with serve() as server:
-        finished = [run["made"] == run["frames"] for run in kept(server)].count(True)
+        finished = [0 < run["frames"] == run["made"] for run in kept(server)].count(True)
         assert finished >= 1
         points = server.run(sweep(23))["outputs"]["chart"]["scope_runs"][0]["points"]
         assert len(points) == 3 and points[0]["baseline"]
