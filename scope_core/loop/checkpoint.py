@@ -349,12 +349,14 @@ class Keeper:
         self.close()
 
     def close(self) -> None:
-        """Leave the folder to whoever goes on."""
+        """Leave the folder to whoever goes on, and none where nothing was kept."""
         self.finish_writing()
         if self.folder is not None:
-            self.folder = None
+            folder, self.folder = self.folder, None
             self.writer.shutdown()
             self.lock.release()
+            if not (folder / MANIFEST).exists():
+                shutil.rmtree(folder, ignore_errors=True)
 
 
 class KeptRun(NamedTuple):

@@ -292,6 +292,11 @@ def test_a_damaged_file_is_set_aside_with_a_word_and_made_again(name, damage, tm
     assert [str(file) in text for text in warned(caplog)] == [True]
 
 
+def test_of_a_run_that_made_nothing_nothing_is_left(tmp_path):
+    ended(tmp_path, 3)
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_missing_file_is_made_again(tmp_path):
     ended(tmp_path, 23)
     next(tmp_path.glob("*/state*")).unlink()
