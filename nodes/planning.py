@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from functools import cache, lru_cache
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -45,11 +45,6 @@ LENGTH_NODES = ("EmptyHunyuanLatentVideo", "Wan22ImageToVideoLatent", "EmptyLTXV
 
 
 SPEED_WIDGETS = [widget.id for widget in inputs(OURS)]
-
-
-@cache
-def inputs_of(kind: type[io.ComfyNode]) -> list[io.Input]:
-    return kind.define_schema().inputs
 
 
 @lru_cache(maxsize=8)
@@ -363,7 +358,7 @@ class Planner:
 
     def widgets(self, node: str, kind: type[io.ComfyNode]) -> dict[str, Any]:
         """Values of a node's widgets, as `execute` gets them."""
-        return self.read(inputs_of(kind), self.graph.inputs(node), "")
+        return self.read(kind.define_schema().inputs, self.graph.inputs(node), "")
 
     def read(self, inputs: list[io.Input], given: dict[str, Any], prefix: str) -> dict[str, Any]:
         values = {}
