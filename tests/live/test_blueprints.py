@@ -5,7 +5,7 @@ import urllib.parse
 
 import pytest
 from gestures import run
-from waits import wait_until_at_rest
+from waits import COUNT_PLANS, wait_until_at_rest, wait_until_ready
 
 from workflows.launcher import PACK
 
@@ -39,6 +39,23 @@ SINKS = {
 }
 
 
+@pytest.fixture
+def fresh(page, server):
+    """A page of its own in the same cell."""
+    context = page.context.browser.new_context(viewport=page.viewport_size)
+    context.add_init_script(COUNT_PLANS)
+    other = context.new_page()
+    other.problems = []
+    other.on("console", lambda message: message.type == "error" and other.problems.append(message.text))
+    other.goto(server.url)
+    wait_until_ready(other)
+    other.evaluate("app.graph.clear()")
+    wait_until_at_rest(other)
+    other.shot = lambda name: page.shot(name, other)
+    yield other
+    context.close()
+
+
 def search(page, words: str, name: str, among: int = 1):
     """Double-click the canvas and type, until a name is among the first that are found."""
     page.mouse.dblclick(900, 700)
@@ -66,22 +83,22 @@ def test_they_are_served_with_what_they_are_for(server):
 
 @pytest.mark.two_cells
 @pytest.mark.parametrize("name", BLUEPRINTS)
-def test_one_node_runs_with_the_demo(page, name):
-    search(page, name, name)
-    page.keyboard.press("Enter")
-    page.wait_for_function("name => app.graph._nodes.some(({ title }) => title === name)", arg=name)
-    page.mouse.click(900, 700)  # puts it down
-    page.evaluate(WIRE, [QUICK, SINKS[name]])
-    wait_until_at_rest(page)
-    page.shot(name.replace(" ", "_"))
-    run(page)
-    said = page.evaluate(
+def test_one_node_runs_with_the_demo(fresh, name):
+    search(fresh, name, name)
+    fresh.keyboard.press("Enter")
+    fresh.wait_for_function("name => app.graph._nodes.some(({ title }) => title === name)", arg=name)
+    fresh.mouse.click(900, 700)  # puts it down
+    fresh.evaluate(WIRE, [QUICK, SINKS[name]])
+    wait_until_at_rest(fresh)
+    fresh.shot(name.replace(" ", "_"))
+    run(fresh)
+    said = fresh.evaluate(
         "[...document.querySelectorAll('.scope-timeline, .scope-compare, .scope-report textarea')]"
         ".map(element => element.value ?? element.textContent).join(' ')"
     )
     assert "evaluations" in said and "fewer" in said
-    page.shot(f"{name.replace(' ', '_')}_run")
-    assert not [text for text in page.problems if "scope" in text.lower()], page.problems
+    fresh.shot(f"{name.replace(' ', '_')}_run")
+    assert not [text for text in fresh.problems if "scope" in text.lower()], fresh.problems
 
 
 @pytest.mark.two_cells
