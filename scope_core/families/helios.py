@@ -212,6 +212,11 @@ class ChunkWithHistory(Field):
 
     def velocity(self, shown: Any, step: Step, columns: slice, units: list[Unit], around: BlockPass | None) -> Tensor:
         assert self.history is not None
+        if around is not None and around.skip.watch:
+            raise ValueError(
+                "the method watches the hidden states of single frames, which Helios mixes with its history; choose"
+                " one that does not, such as planned, teacache or taylorseer"
+            )
         return self.model.velocity(shown, units[0].sigma, self.history, around)
 
 

@@ -171,11 +171,6 @@ class Transformer(HistoryModel):
         }
 
     def velocity(self, x: Tensor, sigma: float, history: History, around: BlockPass | None) -> Tensor:
-        if around is not None and around.skip.watch:
-            raise ValueError(
-                f"the method {self.call.settings.method.name!r} watches the hidden states of single frames, which"
-                " Helios mixes with its history; choose another method"
-            )
         long, middle, short = (part.to(self.call.dtype) for part in history)
         v, forwards = self.call.guided(
             around,

@@ -91,8 +91,10 @@ def own_presets(found: Measured) -> Iterator[Target]:
             for way, row in own.items()
             for title, rival in rivals_at(found, way, row["share"])
         }
-        where, least = min(margins.items(), key=lambda item: item[1])
-        yield f"`{label}` ahead of every rival at its own cost", f"{least:+.1f} dB ({', '.join(where)})", -least, " dB"
+        if margins:
+            where, least = min(margins.items(), key=lambda item: item[1])
+            what = f"`{label}` ahead of every rival at its own cost"
+            yield what, f"{least:+.1f} dB ({', '.join(where)})", -least, " dB"
         more = {
             way: lost_share(psnrs(row)) - lost_share(fewer_at(found.of_way[way], row["share"]))
             for way, row in own.items()

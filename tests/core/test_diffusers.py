@@ -363,7 +363,7 @@ def test_lengths_are_rounded_as_in_the_pipeline(caplog):
         (HELIOS, {"keep_first_frame": False}, "keep_first_frame is False; only True is served"),
         (HELIOS, {"history_sizes": [4, 2, 1]}, r"history_sizes is .4, 2, 1.; only .16, 2, 1. is served"),
         (HELIOS, {"latents": torch.zeros(1)}, "HeliosPipeline ignores latents; give a generator"),
-        (HELIOS, {"settings": Settings(METHODS["bwcache"]())}, "'bwcache' watches the hidden states of single frames"),
+        (HELIOS, {"settings": Settings(METHODS["bwcache"]())}, "the method watches the hidden states of single frames"),
     ],
 )
 def test_bad_input_is_answered(pipeline, arguments, words):

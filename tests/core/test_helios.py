@@ -11,10 +11,13 @@ from diffusers import AutoencoderKLWan, HeliosPipeline, HeliosScheduler, HeliosT
 from scope_core import HELIOS, PRESETS, plan, sample
 from scope_core.families.helios import CHUNK, MAPPED_STEPS, Guided, History, draw_noise, shift_of
 from scope_core.loop.trace import pixel_chunks
+from scope_core.methods.bwcache import BWCache
+from scope_core.methods.magcache import Record
 from scope_core.networks.helios import HeliosTransformer
 from scope_core.networks.skyreels_keys import official_key
 from scope_core.networks.wan import WanConfig
 from scope_core.schedule import ScheduleError
+from scope_core.settings import Settings
 
 TOLERANCE = 2e-5
 STEPS, H, W, CFG, SEED = 4, 4, 6, 5.0, 3
@@ -158,6 +161,12 @@ def test_every_chunk_decides_for_itself(pipe):
     assert torch.isfinite(made).all() and trace.totals["iterations"] == 24 > trace.totals["computed"]
     assert [step["modes"] for step in first] == [step["modes"] for step in second]
     assert trace.forwards == 2 * trace.totals["computed"]
+
+
+@pytest.mark.parametrize("method", [BWCache(), Record()], ids=["bwcache", "recording"])
+def test_what_watches_single_frames_is_answered(pipe, method):
+    with pytest.raises(ValueError, match="the method watches the hidden states of single frames"):
+        ours(pipe, 2, None, Settings(method))
 
 
 def test_the_noise_levels_follow_the_size(pipe):
