@@ -76,17 +76,18 @@ class Planner:
     assumed: bool = False
     """The settings are not those of the run."""
     idle: dict[str, str] = field(default_factory=dict)
-    """Widgets of the node that have no effect as things are, and why."""
+    """Widgets of the node that have no effect as things are, and why, in a few words: on the classic canvas they are the
+    label."""
 
     def sampler(self, node: str) -> Trace:
         widgets = self.widgets(node, ScopeSampler)
         schedule = self.ar_schedule(node, widgets)
         if not schedule.family.by_chunk:
-            self.idle["joint"] = "chunks of this model go through the network together anyway"
+            self.idle["joint"] = "chunks go together anyway"
         return self.plan(schedule, self.settings(node, widgets), self.model(node, schedule), widgets["cfg"])
 
     def accelerate(self, node: str) -> Trace:
-        self.idle["correct"] = "the sampler of the host keeps its past to itself"
+        self.idle["correct"] = "not with this sampler"
         return self.behind_accelerate(node, self.settings(node, self.widgets(node, Accelerate)))
 
     def behind_accelerate(self, node: str, settings: Settings) -> Trace:
@@ -152,7 +153,7 @@ class Planner:
     def settings(self, node: str, widgets: dict[str, Any]) -> Settings:
         source = self.graph.source(node, "settings")
         if source is not None:
-            self.idle |= dict.fromkeys(SPEED_WIDGETS, "replaced by the connected settings")
+            self.idle |= dict.fromkeys(SPEED_WIDGETS, "`settings` decide")
             self.remarks.append("the connected settings replace the preset and the sliders")
             try:
                 return self.connected_settings(source)
@@ -192,7 +193,7 @@ class Planner:
     def schedule(self, node: str) -> Trace:
         """Staircase of a schedule node, as a sampler that reads it would run it, one that skips if there is one."""
         made = self.staircase(node)
-        self.idle = {"overlap": "one segment, so nothing overlaps"} if len(made.segments) == 1 else {}
+        self.idle = {"overlap": "there is one segment"} if len(made.segments) == 1 else {}
         return made
 
     def staircase(self, node: str) -> Trace:

@@ -72,7 +72,7 @@ def test_inputs_without_effect_are_disabled_and_say_why(page):
     disabled = [DISABLED.format(node=node) for node in (SAMPLER, SCHEDULE)]
     assert page.evaluate(disabled[0]) == ["joint"] and page.evaluate(disabled[1]) == ["overlap"]
     tooltip = page.evaluate(f"{SCHEDULE}.widgets.find(({{ name }}) => name === 'overlap').tooltip")
-    assert tooltip == "No effect: one segment, so nothing overlaps."
+    assert tooltip == "No effect: there is one segment."
     choose(page, "window", 41, SCHEDULE)
     assert page.evaluate(disabled[1]) == []
     label = page.evaluate(f"{SCHEDULE}.widgets.find(({{ name }}) => name === 'overlap').label")
