@@ -76,8 +76,7 @@ class Planner:
     assumed: bool = False
     """The settings are not those of the run."""
     idle: dict[str, str] = field(default_factory=dict)
-    """Widgets of the node that have no effect as things are, and why, in a few words: on the classic canvas they are the
-    label."""
+    """Widgets of the node that have no effect as things are, and why, in few words: they become the label."""
 
     def sampler(self, node: str) -> Trace:
         widgets = self.widgets(node, ScopeSampler)
