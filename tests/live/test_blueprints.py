@@ -10,6 +10,7 @@ from waits import COUNT_PLANS, wait_until_at_rest, wait_until_ready
 from workflows.launcher import PACK
 
 BLUEPRINTS = sorted(path.stem for path in (PACK / "subgraphs").glob("*.json"))
+BOX = "[role=dialog] input, .p-autocomplete-input, [data-testid='node-search-input']"
 FOUND = "[role=option], [data-testid='result-item'], .p-autocomplete-option"
 QUICK = {"steps": 10, "length": 29, "ar_step": 2}
 WIRE = """([quick, sinks]) => {
@@ -59,7 +60,7 @@ def fresh(page, server):
 def search(page, words: str, name: str, among: int = 1):
     """Double-click the canvas and type, until a name is among the first that are found."""
     page.mouse.dblclick(900, 700)
-    page.wait_for_selector("[role=dialog] input, .p-autocomplete-input, [data-testid='node-search-input']")
+    page.wait_for_selector(BOX)
     page.keyboard.type(words)
     page.wait_for_function(
         "([found, name, among]) => [...document.querySelectorAll(found)].slice(0, among)"
