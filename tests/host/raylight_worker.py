@@ -60,6 +60,9 @@ def main(rank, folder):
             results.append((name, f"{type(error).__name__}: {error}"))
     found = {"results": dict(results), "loaded": sorted(sys.modules)}
     (folder / f"{rank}.pickle").write_bytes(pickle.dumps(found))
+    if dist.is_initialized():
+        dist.barrier()  # who ends first would break the connection of the other
+        dist.destroy_process_group()
 
 
 if __name__ == "__main__":
