@@ -322,7 +322,7 @@ def check_model(model, settings: Settings) -> None:
     family_of(model).check(model)
     if not settings.off and (cache := other_cache(model)):
         raise UnsuitableError(
-            f"{cache} is applied to this MODEL, looks at the whole window at once and would reuse steps behind"
+            f"{cache} is applied to this MODEL; it looks at the whole window at once and would reuse steps behind"
             " SCOPE's back; remove the node, or set the preset to off"
         )
 

@@ -492,7 +492,7 @@ def test_caches_of_other_packs_are_known_by_what_they_leave(cache, left):
             (model.model_options if "function" in name else model.model_options["transformer_options"])[name] = value
     with pytest.raises(UnsuitableError, match=f"{cache} is applied to this MODEL too"):
         Accelerated(model=model)
-    with pytest.raises(UnsuitableError, match=f"{cache} is applied to this MODEL. It looks at"):
+    with pytest.raises(UnsuitableError, match=f"{cache} is applied to this MODEL; it looks at"):
         sample(model, VideoSampler(None, FIXED, "euler", lambda trace: None))
     Accelerated(PRESETS["off"], model)
 
