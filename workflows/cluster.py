@@ -4,6 +4,7 @@ The pack itself travels with the jobs, and results come back through Ray's objec
 """
 
 import os
+import socket
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,8 @@ from .launcher import PACK, HostError
 
 TOKEN = Path.home() / ".ray" / "auth_token"
 """What a cluster is guarded with, since Ray 2.52."""
+PATIENCE = 10.0
+"""Seconds that the head of a cluster has to answer."""
 LEFT_OUT = [".git", "tests", "docs", "**/__pycache__"]
 """Of the pack, where ComfyUI runs it."""
 
@@ -31,9 +34,12 @@ def connect(address: str, left_out: Iterable[str] = ()) -> Any:
             " alone. Without --ray the jobs run on this machine."
         ) from missing
     travels = {"working_dir": str(PACK), "excludes": list(left_out)}
+    host, _, port = address.rpartition(":")
     try:
+        if host:  # Ray itself asks for minutes
+            socket.create_connection((host.removeprefix("ray://"), int(port)), timeout=PATIENCE).close()
         ray.init(address, runtime_env=travels, logging_level="WARNING")
-    except (ConnectionError, ValueError, RuntimeError) as problem:
+    except (OSError, ValueError, RuntimeError) as problem:
         raise WorkflowError(
             f"--ray {address}: no cluster answers ({problem}). Start one with `ray start --head`, and give its address,"
             f" such as 10.0.0.1:6379, or auto on one of its machines; {TOKEN} has to be the same on all of them. local"

@@ -18,6 +18,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from ...scope_core import disk
+from ...scope_core.loop.checkpoint import Keeper
 from ...scope_core.loop.rollout import join
 from ...scope_core.loop.sample import OnStep, Run, kept
 from ...scope_core.loop.trace import SegmentTrace, Trace
@@ -33,7 +34,6 @@ from .caches import other_cache
 from .families import HostModel, family_of, hosted
 from .latents import UnsuitableError
 from .plans import known_plans
-from .runs import HostKeeper
 from .travelling import Travels
 from .unrolling import Bridge, Unrolling
 
@@ -42,9 +42,7 @@ class HostRun:
     """One run of a sampler: made for it, gone with it. Progress, interruption and what is learnt for later plans,
     around the core's run."""
 
-    def __init__(
-        self, run: Run, unrolling: Unrolling, on_step: OnStep, key: str = "", keeper: HostKeeper | None = None
-    ):
+    def __init__(self, run: Run, unrolling: Unrolling, on_step: OnStep, key: str = "", keeper: Keeper | None = None):
         """`key`: identity of the graph behind the model, under which its signals are
         remembered; empty where no graph is known. `keeper`: keeps the run on disk."""
         self.run, self.unrolling, self.on_step, self.key, self.keeper = run, unrolling, on_step, key, keeper
@@ -243,7 +241,7 @@ def sample_video(
     key: str = "",
     bridge: Bridge | None = None,
     latent: dict[str, Any] | None = None,
-    keeper: HostKeeper | None = None,
+    keeper: Keeper | None = None,
 ) -> list[Tensor]:
     """Run a schedule on a prepared MODEL: noise [B, C, L, H, W] -> latents of the VAE, of every segment as it was
     sampled (`rollout.unroll`); the trace and what decided are the run's.
