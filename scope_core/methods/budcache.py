@@ -24,8 +24,9 @@ PREFIX = 0.3
 
 def start(computed: int, steps: int) -> tuple[int, ...]:
     """From 1 on."""
+    computed = min(computed, steps)
     first = max(1, int(PREFIX * computed))
-    rest = np.linspace(first + 1, steps, max(0, min(computed, steps) - first)).round().astype(int)
+    rest = np.linspace(first + 1, steps, computed - first).round().astype(int)
     return (*range(1, first + 1), *rest.tolist())
 
 
