@@ -215,7 +215,7 @@ class ChunkWithHistory(Field):
         if around is not None and around.skip.watch:
             raise ValueError(
                 "the method watches the hidden states of single frames, which Helios mixes with its history; choose"
-                " one that does not, such as planned, teacache or taylorseer"
+                " another method"
             )
         return self.model.velocity(shown, units[0].sigma, self.history, around)
 
