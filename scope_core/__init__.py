@@ -15,7 +15,7 @@ from .methods import METHODS, Gate
 from .schedule import ARSchedule, ScheduleError
 from .settings import PRESETS, Settings
 
-__version__ = "0.6.0"
+__version__ = "0.7.0"
 
 __all__ = [
     "CAUSAL_WAN",

@@ -153,5 +153,6 @@ def claim(path: Path, wait: bool = False) -> Iterator[bool]:
     try:
         yield True
     finally:
+        with suppress(OSError):  # Windows removes it when it is released
+            Path(lock.lock_file).unlink()  # while it is held: behind that it may be another's
         lock.release()
-        Path(lock.lock_file).unlink(missing_ok=True)

@@ -24,7 +24,7 @@ from ..networks.wan import WanTransformer
 from ..schedule import ARSchedule, Defaults, Family, ScheduleError, Segment, Step, Unit
 from ..schedule.columns import active_columns
 from ..schedule.levels import WholeTimesteps, shifted, timesteps
-from ..signals import Features, SignalError
+from ..signals import Features
 
 EXACT_POSITIONS = 256
 """Latent frames whose numbers bf16 holds, in which hosts may compute the rotary embedding."""
@@ -228,14 +228,6 @@ class ChunkTerm(Features, ABC):
 
         Self-attention calls `kept.extend`, and `around`, where given, is called around every transformer block.
         """
-
-    def features(self, name: str, sigma: np.ndarray) -> Tensor:
-        """See `signals.Features`."""
-        raise SignalError(name)
-
-    def patch_embedding(self, x: Tensor) -> Tensor:
-        """See `signals.Features`."""
-        raise SignalError("latent")
 
     def field(
         self, segment: Segment, schedule: ARSchedule, seed: int, apart: bool, start: Tensor | None

@@ -19,7 +19,7 @@ from ..loop.residuals import BlockPass
 from ..loop.rollout import Field
 from ..schedule import ARSchedule, Defaults, Family, ScheduleError, Segment, Step, Unit
 from ..schedule.columns import window_columns
-from ..signals import Features, SignalError
+from ..signals import Features
 
 CHUNK = 9
 """Latent frames."""
@@ -171,14 +171,6 @@ class HistoryModel(Features, ABC):
     def velocity(self, x: Tensor, sigma: float, history: History, around: BlockPass | None) -> Tensor:
         """Velocity after guidance [B, C, F, H, W] of a chunk x at noise level `sigma`. `around`, where given, is called
         around every transformer block."""
-
-    def features(self, name: str, sigma: np.ndarray) -> Tensor:
-        """'embedding' e or 'modulation' e0 at noise levels [N], as [N, ...]."""
-        raise SignalError(name)
-
-    def patch_embedding(self, x: Tensor) -> Tensor:
-        """Patch-embedded latents [B, dim, F, h, w]."""
-        raise SignalError("latent")
 
     def field(
         self, segment: Segment, schedule: ARSchedule, seed: int, apart: bool, start: Tensor | None

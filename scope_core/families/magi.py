@@ -23,7 +23,7 @@ from ..networks.chunk_cache import ChunkCache
 from ..networks.compression import Compression
 from ..schedule import ARSchedule, Defaults, Family, ScheduleError, Segment, Step, Unit
 from ..schedule.columns import active_columns
-from ..signals import Features, SignalError
+from ..signals import Features
 
 CHUNK = 6
 """Latent frames."""
@@ -244,7 +244,7 @@ class ChunkModel(Features, ABC):
     """Guidance of a base model in its first three stages, released with 7.5; None for distilled models, which have
     none."""
     kv_bytes: float = math.inf
-    """Keys and values beyond wait in the CPU's memory."""
+    """Keys and values beyond, of all guidance branches together, wait in the CPU's memory."""
     compress: Compression | None = None
     """How keys and values of finished chunks lose tokens, for a reach over all of them."""
 
@@ -267,14 +267,6 @@ class ChunkModel(Features, ABC):
     def together(self, calls: Sequence[Call]) -> list[Tensor]:
         """Velocities of calls none of which needs what another one leaves behind."""
         return [self(*call) for call in calls]
-
-    def features(self, name: str, sigma: np.ndarray) -> Tensor:
-        """See `signals.Features`."""
-        raise SignalError(name)
-
-    def patch_embedding(self, x: Tensor) -> Tensor:
-        """See `signals.Features`."""
-        raise SignalError("latent")
 
     def forwarded(self, chunks: float) -> None:
         """Called after calls with the chunks that they forwarded."""
@@ -323,7 +315,7 @@ class ChunkField(Holder, Field):
         """First chunk to denoise."""
         self.times = (1 - segment.sigmas).astype(np.float32)
         self.cache = ChunkCache(model.kv_bytes, compress=model.compress)
-        self.text_cache = ChunkCache(model.kv_bytes, behind=self.cache)
+        self.text_cache = ChunkCache(behind=self.cache)
         """Of the branch with text, for chunks that are left out of a call; finished chunks are read from `cache` by
         all."""
 
@@ -333,11 +325,10 @@ class ChunkField(Holder, Field):
 
     @property
     def spillable(self) -> bool:
-        return any(cache.spillable for cache in (self.cache, self.text_cache))
+        return self.cache.spillable
 
     def spill(self) -> None:
-        for cache in (self.cache, self.text_cache):
-            cache.spill()
+        self.cache.spill()
 
     def mark(self) -> Callable[[], None]:
         """Keys and values that compression takes tokens from; all others that a call replaces it puts in again."""

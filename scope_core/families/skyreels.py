@@ -17,7 +17,7 @@ from ..schedule import ARSchedule, Defaults, Family, ScheduleError, Segment, Ste
 from ..schedule.ar import STRIDE
 from ..schedule.columns import window_columns
 from ..schedule.levels import WholeTimesteps, shifted, timesteps
-from ..signals import Features, SignalError
+from ..signals import Features
 
 WINDOW, OVERLAP = 25, 5
 """Latent frames that the released 540P models see at once, and that a segment takes over from the one before it."""
@@ -161,14 +161,6 @@ class Term(Features, ABC):
         `attended` are the columns of the blocks of block-causal attention, None for full attention. `around`, where
         given, is called around every transformer block.
         """
-
-    def features(self, name: str, sigma: np.ndarray) -> Tensor:
-        """'embedding' e or 'modulation' e0 at noise levels [N], as [N, ...]."""
-        raise SignalError(name)
-
-    def patch_embedding(self, x: Tensor) -> Tensor:
-        """Patch-embedded latents [B, dim, F, h, w]."""
-        raise SignalError("latent")
 
     def field(
         self, segment: Segment, schedule: ARSchedule, seed: int, apart: bool, start: Tensor | None

@@ -97,6 +97,33 @@ def state_of(work: Work, step: Step, x: Tensor) -> dict[str, Any]:
     }
 
 
+class Moment(NamedTuple):
+    """A segment in work after an iteration."""
+
+    segment: Segment
+    step: Step
+    x: Tensor
+    """Latents of all its columns."""
+    steps: list[dict[str, Any]]
+    """Of its trace so far."""
+    about: dict[str, Any]
+    """Figures of the run so far, which its trace tells."""
+    work: Work
+
+    @property
+    def stop(self) -> int:
+        """Column up to which units were finished by the iteration, 0 where none was."""
+        return max((unit.frames.stop for unit in self.step.active if unit.step == unit.steps), default=0)
+
+    @property
+    def is_last(self) -> bool:
+        return len(self.steps) == self.segment.rows
+
+    def state(self) -> dict[str, Any]:
+        """All that decides how the segment goes on."""
+        return state_of(self.work, self.step, self.x)
+
+
 def put_back(state: dict[str, Any], work: Work, x: Tensor) -> Tensor:
     """Make a segment that was just set up go on from a state; x has its noise, and what is finished. Returns its
     latents."""
@@ -242,25 +269,14 @@ class Keeper:
             if path.name not in counted:
                 path.unlink()
 
-    def keep(
-        self,
-        segment: Segment,
-        step: Step,
-        x: Tensor,
-        steps: list[dict[str, Any]],
-        about: Callable[[], dict[str, Any]],
-        state: Callable[[], dict[str, Any]],
-    ) -> None:
-        """Called after every iteration with its latents, the trace of the segment so far, and what gives figures of the
-        run and the state of the segment. Writes where a unit was finished, or nothing was written for a while, beside
+    def keep(self, moment: Moment) -> None:
+        """Called after every iteration. Writes where a unit was finished, or nothing was written for a while, beside
         the next iteration; that one is not over before the files are there."""
         self.finish_writing()
-        done = [unit.frames.stop for unit in step.active if unit.step == unit.steps]
-        if self.folder is None or not (done or time.monotonic() - self.written >= EVERY):
+        if self.folder is None or not (moment.stop or time.monotonic() - self.written >= EVERY):
             return
         try:
-            writing = self.prepare(self.folder, segment, x, max(done, default=0), steps, about(), state)
-            self.writing = self.writer.submit(writing)
+            self.writing = self.writer.submit(self.prepare(self.folder, moment))
         except TypeError as error:
             self.give_up(error)
         self.written = time.monotonic()
@@ -274,24 +290,15 @@ class Keeper:
         except OSError as error:
             self.give_up(error)
 
-    def prepare(
-        self,
-        folder: Path,
-        segment: Segment,
-        x: Tensor,
-        stop: int,
-        steps: list[dict[str, Any]],
-        about: dict[str, Any],
-        state: Callable[[], dict[str, Any]],
-    ) -> Callable[[], None]:
-        """What writes the run as it is now, and raises OSError. `stop`: column up to which units were finished by this
-        iteration, 0 where none was. Raises TypeError for a state of other than tensors and plain values."""
+    def prepare(self, folder: Path, moment: Moment) -> Callable[[], None]:
+        """What writes the run as it is now, and raises OSError. Raises TypeError for a state of other than tensors and
+        plain values."""
+        segment, steps, about, stop = moment.segment, moment.steps, moment.about, moment.stop
         known = [file for file in self.files if file["segment"] == segment.index]
         start, told = (known[-1]["stop"], known[-1]["steps"]) if known else (0, 0)
-        unit = snapshot({"latents": x[:, :, start:stop], "steps": steps[told:], "about": about}) if stop else None
-        count = len(steps)
-        rest = snapshot(state()) if count < segment.rows else None
-        since = [] if stop else steps[told:]
+        count, since = len(steps), steps[told:]
+        unit = snapshot({"latents": moment.x[:, :, start:stop], "steps": since, "about": about}) if stop else None
+        rest = None if moment.is_last else snapshot(moment.state())
 
         def put(kind: str, packed: Callable[[], bytes]) -> dict[str, Any]:
             file, data = f"{kind}_{segment.index:03}_{count:05}{ENDING}", packed()
@@ -304,7 +311,7 @@ class Keeper:
                 entry = {"stop": stop, "steps": count, "made": segment.start + stop}
                 files = [*files, {**put("unit", unit), **entry}]
             if rest is not None:
-                new = {**put("state", rest), "steps": since, "about": about}
+                new = {**put("state", rest), "steps": [] if stop else since, "about": about}
             manifest = {
                 "format": FORMAT,
                 "version": VERSION,
@@ -389,6 +396,7 @@ def kept_run(folder: Path) -> KeptRun | None:
     try:
         files = [path.stat() for path in folder.iterdir()]
         told = disk.read(folder / MANIFEST, read_manifest) or {}
+        changed = max((file.st_mtime for file in files), default=folder.stat().st_mtime)
     except OSError:
         return None
     return KeptRun(
@@ -398,17 +406,19 @@ def kept_run(folder: Path) -> KeptRun | None:
         told.get("frames", 0),
         told.get("made", 0),
         sum(file.st_size for file in files),
-        max((file.st_mtime for file in files), default=folder.stat().st_mtime),
+        changed,
     )
 
 
 def remove(folder: Path) -> None:
     """Remove a run. Raises OSError where a process is at work on it."""
     lock = disk.hold(folder)
-    for path in folder.iterdir():
-        if path.name != Path(lock.lock_file).name:
-            path.unlink()
-    lock.release()
+    try:
+        for path in folder.iterdir():
+            if path.name != Path(lock.lock_file).name:
+                path.unlink()
+    finally:
+        lock.release()
     shutil.rmtree(folder, ignore_errors=True)
 
 

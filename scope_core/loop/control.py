@@ -10,10 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..methods import Decision, Gate, Method, Mode, Seen, couple
+from ..methods import Decision, Mode, Seen, couple
 from ..schedule import ARSchedule, Segment, Step, Unit
 from ..settings import Settings
-from ..signals import Features, Signal, make_signal
+from ..signals import Features, make_signal
 from .memory import Memory
 from .reading import measured
 from .residuals import BlockPass
@@ -23,49 +23,34 @@ Decisions = dict[int, Decision]
 """By unit, for the units that advance."""
 
 
-def make_control(
-    settings: Settings,
-    schedule: ARSchedule,
-    segment: Segment,
-    model: Features | None = None,
-    table: np.ndarray | None = None,
-    room: Room | None = None,
-) -> "Control":
-    """Decision maker of one segment, fresh. `table` [S + 1], where given, stands in for the model behind the signal;
-    `room` is the run's."""
-    family, method = schedule.family, settings.acting.fit(schedule, segment)
-    signal = make_signal(method.signal, method.aggregate, schedule, segment, model, table)
-    columns = family.columns(segment, settings.forwarded, causal=schedule.causal)
-    joint = settings.joint or method.in_step or not family.by_chunk or method.depth == 0
-    part_frames = segment.block if family.by_chunk else None
-    return Control(
-        method, settings.gate, signal, segment, columns, family.layouts(segment, columns), joint, part_frames, room
-    )
-
-
 class Control(Holder):
+    """Decision maker of one segment, fresh."""
+
     spilling = HISTORY
 
     def __init__(
         self,
-        method: Method,
-        gate: Gate,
-        signal: Signal,
+        settings: Settings,
+        schedule: ARSchedule,
         segment: Segment,
-        columns: list[slice],
-        layouts: list[object],
-        joint: bool = True,
-        part_frames: int | None = None,
+        model: Features | None = None,
+        table: np.ndarray | None = None,
         room: Room | None = None,
     ):
-        """`columns`: what each iteration forwards, `layouts`: what its hidden states are made of, see
-        `schedule.Family`. `joint`: one forward computes all units or none. `part_frames`: frames of hidden states that
-        belong together, by default all that are forwarded."""
-        self.method, self.gate, self.signal, self.joint = method, gate, signal, joint
-        self.columns, self.layouts, self.part_frames = columns, layouts, part_frames
+        """`table` [S + 1], where given, stands in for the model behind the signal; `room` is the run's."""
+        family = schedule.family
+        self.method, self.gate = settings.acting.fit(schedule, segment), settings.gate
+        self.signal = make_signal(self.method.signal, self.method.aggregate, schedule, segment, model, table)
+        self.columns = family.columns(segment, settings.forwarded, causal=schedule.causal)
+        """What each iteration forwards."""
+        self.layouts = family.layouts(segment, self.columns)
+        self.joint = settings.joint or self.method.in_step or not family.by_chunk or self.method.depth == 0
+        """One forward computes all units or none."""
+        self.part_frames = segment.block if family.by_chunk else None
+        """Frames of hidden states that belong together; None: all that are forwarded."""
         self.room = room or Room()
-        self.memory = Memory(method.depth, method.latents, self.room)
-        self.states: list[Any] = [method.init() for _ in segment.units]
+        self.memory = self.empty_memory()
+        self.states: list[Any] = [self.method.init() for _ in segment.units]
         self.skipped = [0] * len(segment.units)
         self.recorded: object = None
         """Layout of the last computed forward, which is what a reuse inside the network fits."""
@@ -74,11 +59,19 @@ class Control(Holder):
         self.peak_bytes = 0
         """Most bytes held between two steps."""
 
+    def empty_memory(self) -> Memory:
+        return Memory(self.method.depth, self.method.latents, self.room)
+
     def forget(self) -> None:
         """What was computed holds no longer (`Field.border`)."""
-        self.memory = Memory(self.method.depth, self.method.latents, self.room)
+        self.memory = self.empty_memory()
         self.states = [self.method.forget(state) for state in self.states]
         self.recorded, self.border = None, True
+
+    def release(self) -> None:
+        """The segment is made: leave the tensors to whoever needs the room, and keep what was learnt."""
+        self.memory = self.empty_memory()
+        self.signal.release()
 
     @property
     def spillable(self) -> bool:

@@ -9,7 +9,7 @@ import numpy as np
 from ..schedule import ARSchedule
 from ..settings import Settings
 from ..signals import CONTENT
-from .control import computed, make_control
+from .control import Control, computed
 from .trace import Trace
 
 
@@ -39,7 +39,7 @@ def plan(schedule: ARSchedule, settings: Settings, table: np.ndarray | None = No
         record = trace.begin(segment)
         shape = (segment.prefix, segment.free, segment.tail)
         if shape not in planned:
-            control = make_control(settings, schedule, segment, table=table)
+            control = Control(settings, schedule, segment, table=table)
             for step in segment.iterations:
                 changes = control.signal(step, None)
                 decisions = control.decide(step, changes)

@@ -17,9 +17,9 @@ from ..schedule import ARSchedule, Family, Segment, Step
 from ..settings import PRESETS, Settings
 from ..signals import Features
 from . import checkpoint
-from .checkpoint import Keeper, Made, Work
+from .checkpoint import Keeper, Made, Moment, Work
 from .codec import unpack
-from .control import Control, make_control
+from .control import Control
 from .correct import Corrected
 from .rollout import Field, compose, join, rollout, unroll
 from .room import Room
@@ -50,7 +50,7 @@ class Run:
     """What the segments of one run share: made for it, gone with it."""
 
     corrected: Corrected | None = None
-    """What corrects the past of the newest segment."""
+    """What corrects the past of the segment in work."""
 
     def __init__(
         self,
@@ -149,7 +149,7 @@ class Run:
     ) -> Tensor:
         """Denoise one segment: all its columns [B, C, F, H, W], from noise and known latents of that size
         (`rollout.compose`)."""
-        control = make_control(self.settings, self.schedule, segment, model, room=self.room)
+        control = Control(self.settings, self.schedule, segment, model, room=self.room)
         self.controls.append(control)
         known_frames = self.past(start, noise) if self.schedule.family.history else start
         field = model.field(segment, self.schedule, self.seed, not control.joint, known_frames)
@@ -170,7 +170,7 @@ class Run:
 
         def keep(step: Step, x: Tensor) -> None:
             if self.keeper is not None:
-                self.keeper.keep(segment, step, x, record.steps, so_far, lambda: checkpoint.state_of(work, step, x))
+                self.keeper.keep(Moment(segment, step, x, record.steps, so_far(), work))
 
         def told(step: Step, x0: Tensor) -> None:
             if on_step is not None:
@@ -182,6 +182,8 @@ class Run:
             return made
         finally:
             so_far()
+            control.release()
+            self.corrected = None
 
     def record(self, segment: Segment) -> SegmentTrace:
         """The trace of a segment, with what an earlier run made of it."""
@@ -214,7 +216,7 @@ class Run:
 
     def stepwise(self, model: Features, segment: Segment) -> Stepwise:
         """Go through one segment, which is one unit, in the steps of somebody else's sampler."""
-        control = make_control(self.settings, self.schedule, segment, model, room=self.room)
+        control = Control(self.settings, self.schedule, segment, model, room=self.room)
         self.controls.append(control)
         return Stepwise(control, segment, self.trace)
 

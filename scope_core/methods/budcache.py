@@ -16,7 +16,7 @@ from ..schedule import ARSchedule, Segment
 from .base import Method, register
 from .gate import Gate
 from .knobs import choice, count, steps_text
-from .listed import SITES, Listed
+from .listed import SITES, Listed, beyond
 
 PREFIX = 0.3
 """Share of the computed steps that are the first ones, and stay."""
@@ -28,6 +28,11 @@ def start(computed: int, steps: int) -> tuple[int, ...]:
     first = max(1, int(PREFIX * computed))
     rest = np.linspace(first + 1, steps, computed - first).round().astype(int)
     return (*range(1, first + 1), *rest.tolist())
+
+
+def clock(schedule: ARSchedule, segment: Segment) -> int:
+    """The last step of a segment as they are counted here."""
+    return segment.steps if schedule.family.by_chunk else segment.rows
 
 
 @register
@@ -57,7 +62,7 @@ class BudCache(Method):
 
     def caveat(self, schedule: ARSchedule) -> str:
         if self.steps:
-            return ""
+            return beyond(self.title, self.steps, max(clock(schedule, segment) for segment in schedule.segments))
         return (
             "BudCache has no steps and computes those that its search would start from. Write into steps what a search"
             " has found for this model."
@@ -65,5 +70,5 @@ class BudCache(Method):
 
     def fit(self, schedule: ARSchedule, segment: Segment) -> Listed:
         lag = 0 if schedule.family.by_chunk else segment.ar_step
-        clock = segment.steps if schedule.family.by_chunk else segment.rows
-        return Listed(self.steps or start(self.computed, clock), site=self.site, lag=lag)
+        steps = self.steps or start(self.computed, clock(schedule, segment))
+        return Listed(steps, site=self.site, lag=lag)

@@ -25,6 +25,17 @@ def held(step: int, computed: Sequence[int]) -> Weights:
     return (1.0,)
 
 
+def beyond(title: str, steps: Sequence[int], last: int) -> str:
+    """What to tell of listed steps that a run with so many does not have; empty where it has all of them."""
+    late = sorted(step for step in steps if step > last)
+    if not late:
+        return ""
+    return (
+        f"the steps of {title} go beyond this run, which has {last}: {', '.join(map(str, late))} will be ignored. List"
+        f" steps from 1 to {last}, or sample with more."
+    )
+
+
 @dataclass(frozen=True)
 class Listed(Method):
     """Computes given own steps, and puts what was computed last, weighted, into the others. What `Method.fit` makes of

@@ -225,10 +225,12 @@ class Record(Method):
 def measured(states: Iterable[dict[int, float]], steps: int) -> tuple[float, ...]:
     """gamma at each own step from the units' states (`Control.states`) after a run of `Record`: their mean, the first
     one 1. A step at which all units' hidden states had another layout than before, as where a chunk enters in MAGI-1,
-    is filled in from its neighbours."""
+    is filled in from its neighbours; where all are such steps there is nothing to measure, and the result is empty."""
     seen: dict[int, list[float]] = {}
     for state in states:
         for step, growth in state.items():
             seen.setdefault(step, []).append(growth)
     known = sorted(seen.keys() - {1})
+    if not known:
+        return ()
     return (1.0, *np.interp(range(2, steps + 1), known, [float(np.mean(seen[step])) for step in known]).tolist())

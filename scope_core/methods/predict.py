@@ -60,7 +60,7 @@ PREDICTORS: dict[str, tuple[Callable[[float, Sequence[float]], Weights], int]] =
     "newton2": (newton2, 3),
     "ab2": (ab2, 3),
 }
-"""Name -> weights, number of velocities needed. `auto` chooses among them by measured error; see policy.scope."""
+"""Name -> weights, number of velocities needed. `auto` chooses among them by measured error; see methods.scope."""
 
 
 def best(name: str, have: int) -> str:

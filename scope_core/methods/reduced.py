@@ -10,10 +10,11 @@ step with each other instead of asking for it in turn, as units on fixed grids o
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ..schedule import Unit
+from ..schedule import ARSchedule, Unit
 from .base import Method, Speed, register
 from .gate import Gate
 from .knobs import count, steps_text
+from .listed import beyond
 from .vocabulary import Decision, Entry, Mode
 
 
@@ -42,6 +43,9 @@ class Reduced(Method):
     def __post_init__(self) -> None:
         object.__setattr__(self, "steps", tuple(self.steps))
         super().__post_init__()
+
+    def caveat(self, schedule: ARSchedule) -> str:
+        return beyond(self.title, self.steps, schedule.steps)
 
     def init(self) -> int:
         """Computed steps due, times the number of steps."""

@@ -17,8 +17,9 @@ from ..schedule import Unit
 from .base import Method, Speed, register
 from .gate import Gate
 from .knobs import choice, count, number
+from .listed import SITES
 from .predict import combine
-from .taylorseer import SITES, forecast
+from .taylorseer import forecast
 from .vocabulary import Decision, Entry, Mode, Skip
 
 

@@ -21,10 +21,10 @@ from torch import Tensor
 from ..schedule import Unit
 from .base import Method, Speed, register
 from .knobs import choice, count
+from .listed import SITES
 from .predict import Weights, combine, hold, taylor1, taylor2_paper
 from .vocabulary import Decision, Entry, Mode, Skip
 
-SITES = ("output", "residual")
 SERIES = (hold, taylor1, taylor2_paper)
 """By order. On evenly spaced nodes they are the published series."""
 

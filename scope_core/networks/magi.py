@@ -467,7 +467,7 @@ class MagiTransformer(nn.Module):
 
     @torch.no_grad()
     def features(self, name: str, sigma: np.ndarray, dt: float | None = None) -> Tensor:
-        """What changes with the noise level alone (see signal.SIGNALS), at levels [N]: 'embedding', the condition [N,
+        """What changes with the noise level alone (see signals.Features), at levels [N]: 'embedding', the condition [N,
         cond], or 'modulation', the gates of the first block [N, 2 * hidden]."""
         t = torch.as_tensor(1 - sigma, dtype=torch.float32).to(self.rope.bands.device, non_blocking=True)
         condition = self.condition(t, dt)

@@ -19,6 +19,16 @@ from ..schedule import ARSchedule, Segment, Step
 from ..settings import Settings
 
 HOOK = "scope"
+UNIPC = {
+    "use_flow_sigmas": True,
+    "prediction_type": "flow_prediction",
+    "predict_x0": True,
+    "solver_type": "bh2",
+    "solver_order": 2,
+    "lower_order_final": True,
+    "thresholding": False,
+}
+"""Of the schedulers that the models were released with."""
 
 
 class Interrupted(Exception):  # noqa: N818  # as KeyboardInterrupt, it is no error

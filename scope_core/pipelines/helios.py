@@ -14,20 +14,11 @@ from ..loop.sample import Run
 from ..loop.trace import Trace
 from ..schedule import ARSchedule, Segment, Step
 from ..settings import Settings
-from .call import Call, Told, denoise
+from .call import UNIPC, Call, Told, denoise
 
 FIXED = {"history_sizes": [LONG, MIDDLE, LAST], "num_latent_frames_per_chunk": CHUNK, "keep_first_frame": True}
 """Arguments that the released models leave no choice in."""
-SCHEDULER = {
-    "stages": 1,
-    "use_flow_sigmas": True,
-    "prediction_type": "flow_prediction",
-    "predict_x0": True,
-    "solver_type": "bh2",
-    "solver_order": 2,
-    "lower_order_final": True,
-    "thresholding": False,
-}
+SCHEDULER = {"stages": 1, **UNIPC}
 """Of Helios-Base's scheduler."""
 SOLVERS = ("unipc", "euler")
 

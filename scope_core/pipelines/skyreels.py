@@ -16,18 +16,7 @@ from ..loop.sample import Run
 from ..loop.trace import Trace
 from ..schedule import ARSchedule, Segment, Step
 from ..settings import Settings
-from .call import Call, Told, denoise
-
-SCHEDULER = {
-    "use_flow_sigmas": True,
-    "prediction_type": "flow_prediction",
-    "predict_x0": True,
-    "solver_type": "bh2",
-    "solver_order": 2,
-    "lower_order_final": True,
-    "thresholding": False,
-}
-"""Of the UniPCMultistepScheduler that the models were released with."""
+from .call import UNIPC, Call, Told, denoise
 
 
 def run(pipe: Any, arguments: dict[str, Any], settings: Settings) -> tuple[Any, Trace]:
@@ -248,14 +237,14 @@ def require_whole_blocks(schedule: ARSchedule, block: int) -> None:
 
 def require_scheduler(scheduler: Any, schedule: ARSchedule, device: torch.device) -> None:
     """That the pipeline's scheduler is UniPC at the levels of `schedule`. Raises ValueError."""
-    found = {name: scheduler.config.get(name) for name in SCHEDULER}
-    fits = found == SCHEDULER and not scheduler.config.get("disable_corrector")
+    found = {name: scheduler.config.get(name) for name in UNIPC}
+    fits = found == UNIPC and not scheduler.config.get("disable_corrector")
     if fits:
         scheduler.set_timesteps(schedule.steps, device=device)
         levels = scheduler.sigmas.cpu().numpy()
         fits = levels.shape == schedule.sigmas.shape and bool(np.allclose(levels, schedule.sigmas, atol=1e-6))
     if not fits:
-        wanted = ", ".join(f"{name}={value!r}" for name, value in SCHEDULER.items())
+        wanted = ", ".join(f"{name}={value!r}" for name, value in UNIPC.items())
         raise ValueError(
             f"the pipeline's scheduler is {type(scheduler).__name__} with {found}; set pipe.scheduler ="
             f" UniPCMultistepScheduler(flow_shift={schedule.shift:g}, {wanted})"

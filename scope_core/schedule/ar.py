@@ -121,7 +121,8 @@ class Family(ABC):
         if not (len(levels) == steps + 1 and 0.9 <= levels[0] <= 1 and levels[-1] == 0 and falling(levels)):
             raise ScheduleError(
                 f"the sigmas have to fall from about 1 to 0 in {steps} steps, without repeats; they are"
-                f" {some_of(levels)}; use AR Sigmas, or a scheduler such as simple with denoise 1"
+                f" {some_of(levels)}; use AR Sigmas, or a scheduler such as simple with denoise 1, because"
+                f" {self.title} makes every frame from noise"
             )
 
     def given(self, levels: np.ndarray) -> np.ndarray:

@@ -40,15 +40,15 @@ def require_finite(name: str, values: Tensor, sigma: np.ndarray) -> None:
 
 
 class Features(Protocol):
-    """What signals ask of a model."""
+    """What signals ask of a model. Raises SignalError for what a model does not say."""
 
     def features(self, name: str, sigma: np.ndarray) -> Tensor:
-        """What changes with the noise level alone, at levels [N]: 'embedding' or 'modulation', as [N, ...]."""
-        ...
+        """What changes with the noise level alone, at levels [N]: 'embedding' e or 'modulation' e0, as [N, ...]."""
+        raise SignalError(name)
 
     def patch_embedding(self, x: Tensor) -> Tensor:
         """Patch-embedded latents [B, dim, F, h, w] of latents x [B, C, F, H, W]."""
-        ...
+        raise SignalError("latent")
 
     def streams(self, x: Tensor) -> list[Tensor]:
         """Latents [B, C, F, H, W] each of which is to be looked at on its own, where several are packed into x, as
@@ -66,6 +66,10 @@ class Signal(Protocol):
         """Change d_k of every active unit since the previous iteration, [active units]. `x` [B, C, F, H, W] only
         matters to signals that look at the content."""
         ...
+
+    def release(self) -> None:
+        """Let go of the tensors held between two steps."""
+        return
 
 
 def relative_change(now: Tensor, before: Tensor, dim: tuple[int, ...]) -> Tensor:

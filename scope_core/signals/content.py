@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ..ranks import read
 from ..schedule import Segment, Step, Unit
-from .base import EPS, Features, NotFiniteSignalError, aggregated, relative_change
+from .base import EPS, Features, NotFiniteSignalError, Signal, aggregated, relative_change
 
 
 class Look(NamedTuple):
@@ -85,7 +85,7 @@ MEASURES: dict[str, Callable[[Features | None, Look, Look], Tensor]] = {
 """Change of a unit between two iterations, a number on its device."""
 
 
-class ContentSignal:
+class ContentSignal(Signal):
     """A signal that looks at the latents. They are kept, and what it looks at is made again, unit by unit, because
     embedded latents are a hundred times larger."""
 
@@ -100,6 +100,9 @@ class ContentSignal:
     @property
     def nbytes(self) -> int:
         return 0 if self.before is None else self.before[0].nbytes
+
+    def release(self) -> None:
+        self.before = None
 
     def __call__(self, step: Step, x: Tensor | None) -> np.ndarray:
         assert x is not None, "a dry run has a table instead"

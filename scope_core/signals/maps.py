@@ -24,7 +24,7 @@ MOST_ENTRIES = 500
 """Of a table; the oldest go first."""
 MOST_BYTES = 128 * 2**20
 """Of all maps, about 17 models; those that ran longest ago go first."""
-TABLES = {"models": str, "whole": str, "lengths": int}
+TABLES = {"models": str, "whole": str, "families": str, "lengths": int}
 """Small tables, and what their entries are."""
 VERSION = 1
 MAP, BARE = ".safetensors", ".npy"
@@ -33,10 +33,13 @@ NOT_YET = "this model has not run yet; the noise level stands in for its signal"
 
 
 def fingerprint(model: Features, family: Family) -> str:
-    """Identity of a model's time embedding, LoRAs included."""
+    """Identity of a model's time embedding, LoRAs included: its size and where that lies, in five digits, which devices
+    compute alike."""
     digest = hashlib.sha256()
     for name in family.features:
-        digest.update(model.features(name, PROBES).float().cpu().numpy().tobytes())
+        sizes = model.features(name, PROBES).float().flatten(1).square().mean(0).cpu().double()
+        places = torch.linspace(0, 1, len(sizes), dtype=torch.float64)
+        digest.update(f"{sizes.mean().sqrt():.4e} {(sizes * places).mean().sqrt():.4e}".encode())
     return digest.hexdigest()[:16]
 
 
@@ -91,6 +94,11 @@ class SignalMaps:
         """Fingerprint by key, the model that ran last at the end."""
         return self.read("models")
 
+    def last(self, family: Family) -> str | None:
+        """Fingerprint of the model of a family that ran last; None where none is known to be of it."""
+        families = self.read("families")
+        return next((name for name in reversed(self.models().values()) if families.get(name) == family.name), None)
+
     def knows(self, key: str, schedule: ARSchedule) -> bool:
         """Whether the model behind `key` has been mapped for schedules like this."""
         name = self.models().get(entry(key, schedule))
@@ -103,6 +111,7 @@ class SignalMaps:
         name, levels = fingerprint(model, schedule.family), schedule.family.levels()
         self.put_last("models", entry(key, schedule), name)
         self.put_last("whole", entry(key, schedule), identity or name)
+        self.put_last("families", name, schedule.family.name)
         for signal in schedule.family.features:
             known = self.map(name, signal)
             if known is None or len(known) != len(levels):
@@ -129,12 +138,13 @@ class SignalMaps:
         self.put_map(name, signal, np.stack([levels, np.cumsum(changes)]))
 
     def table(self, key: str, signal: str, schedule: ARSchedule) -> tuple[np.ndarray, str]:
-        """Change at each own step [S + 1] (see `change_table`), and why it is an estimate (empty if it is exact)."""
+        """Change at each own step [S + 1] (see `change_table`), and why it is an estimate (empty if it is exact). For a
+        model that has not run stands the last one of its family."""
         sigmas = schedule.sigmas
         if signal == "sigma":
             return change_table(signal, sigmas, None), ""
         models = self.models()
-        name = models.get(entry(key, schedule)) or next(reversed(models.values()), None)
+        name = models.get(entry(key, schedule)) or self.last(schedule.family)
         changes = None if name is None else self.map(name, signal)
         if signal in CONTENT:
             if changes is None:

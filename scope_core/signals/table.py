@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ..ranks import read
 from ..schedule import Segment, Step
-from .base import Features, aggregated, relative_change, require_finite
+from .base import Features, Signal, aggregated, relative_change, require_finite
 
 SCHEDULED = ("modulation", "embedding", "sigma")
 
@@ -29,7 +29,7 @@ def change_table(name: str, sigmas: np.ndarray, features: Features | None) -> np
     return np.array([0.0, *read(relative_change(seen[1:], seen[:-1], dim=(1,)))])
 
 
-class TableSignal:
+class TableSignal(Signal):
     nbytes = 0
 
     def __init__(self, table: np.ndarray, segment: Segment, aggregate: str):

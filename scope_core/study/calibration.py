@@ -26,7 +26,7 @@ ABOUT = 0.03
 """How far, relative to it, a speed may be from the wanted one."""
 
 NAMES = {
-    "model": "another model or LoRA",
+    "model": "another model or LoRA (or is from before SCOPE 0.7.0, which knows models by other names)",
     "table": "other noise levels",
     "guidance": "cfg {} instead of {}",
     "lag": "ar_step {} instead of {}",

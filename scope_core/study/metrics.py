@@ -143,7 +143,7 @@ def finite(value: float) -> float | None:
 
 def latent_error(latent: Tensor, reference: Tensor) -> float:
     """Relative error |x - x'| / |x'| of latents, without any decoder."""
-    return float(torch.linalg.vector_norm(latent - reference) / torch.linalg.vector_norm(reference))
+    return float(torch.linalg.vector_norm(latent.to(reference) - reference) / torch.linalg.vector_norm(reference))
 
 
 def count_flops(run: Callable[[], object]) -> int:

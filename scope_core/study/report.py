@@ -2,16 +2,20 @@
 
 from collections.abc import Iterator
 from html import escape
-from itertools import groupby
+from itertools import groupby, pairwise
+from math import isfinite
 from typing import Any, NamedTuple
 
 from ..settings import knob_names
+from .paired import clips_of, difference, mean_of, values, worst_clip
 
 WIDEST_TIMELINE = 300
 """Iterations of a segment as letters; the drawn timeline has them all."""
 MODES = {"R": "computed", "P": "predicted", "C": "reused", ".": "no step"}
 CELL_HEIGHT, LABELS_WIDTH, LARGEST_CELL = 18, 60, 14
 """Pixels of the drawn timeline."""
+NAMES_WIDTH, BARS_WIDTH, ROW_HEIGHT = 170, 500, 26
+"""Pixels of the drawn intervals."""
 DRAWN_WIDTH = 900
 STYLE = """
 :root { color-scheme: light dark; --ink: #1f2328; --faint: #59636e; --line: #d1d9e0; --ground: #fff;
@@ -27,6 +31,7 @@ th, td { border: 1px solid var(--line); padding: .3em .7em; text-align: left; ve
 th { color: var(--faint); font-weight: 600 }
 figure { margin: 1em 0; overflow-x: auto } figcaption { color: var(--faint) }
 svg text { font-size: 11px; fill: var(--faint) }
+.mean { fill: var(--ink) } .clip { fill: var(--P) } .bar { stroke: var(--ink) } .grid { stroke: var(--line) }
 .R { fill: var(--R) } .P { fill: var(--P) } .C { fill: var(--C) } .none { fill: var(--none) }
 .key { display: inline-block; width: 1em; height: 1em; margin: 0 .4em 0 1em; vertical-align: -.1em }
 .key.R { background: var(--R) } .key.P { background: var(--P) } .key.C { background: var(--C) }
@@ -58,7 +63,14 @@ class Timeline(NamedTuple):
     """Sentence by letter."""
 
 
-Part = Heading | Sentence | Notes | Table | Timeline
+class Bars(NamedTuple):
+    """A figure of every setting: its values on the clips, their mean and its 95 % interval."""
+
+    title: str
+    rows: list[tuple[str, list[float]]]
+
+
+Part = Heading | Sentence | Notes | Table | Timeline | Bars
 
 
 def parts(report: dict[str, Any]) -> Iterator[Part]:
@@ -123,17 +135,62 @@ def runs_parts(runs: dict[str, Any]) -> Iterator[Part]:
         [
             (
                 point["label"],
-                f"{point['computed']} of {point['iterations']}",
-                f"{point['seconds']:.2f} s",
+                f"{point['computed']:.4g}{interval(values(point, 'computed'), '.4g')} of {point['iterations']}",
+                f"{point['seconds']:.2f}{interval(values(point, 'seconds'), '.2f')} s",
                 *(
-                    "reference" if point["baseline"] else value(point.get(name), figure["unit"])
+                    "reference" if point["baseline"] else on_clips(point, name, figure["unit"])
                     for name, figure in figures.items()
                 ),
             )
             for point in runs["points"]
         ],
     )
+    yield from clips_parts([point for point in runs["points"] if not point["baseline"]], figures)
     yield Notes(runs["notes"])
+
+
+def clips_parts(points: list[dict[str, Any]], figures: dict[str, Any]) -> Iterator[Part]:
+    """What several clips tell besides their means: how far they lie apart, and settings next to each other compared
+    clip by clip."""
+    if not any(len(clips_of(point)) > 1 for point in points):
+        return
+    for name, figure in list(figures.items())[:1]:
+        title = f"{figure['label']} in {figure['unit']}" if figure["unit"] else figure["label"]
+        yield Bars(title, [(point["label"], values(point, name)) for point in points if values(point, name)])
+    pairs = [(a, b) for b, a in pairwise(points)]
+    if pairs:
+        yield Sentence("Differences between settings next to each other, taken clip by clip, with 95 % intervals:")
+        yield Table(
+            ("setting", "against", *(figure["label"] for figure in figures.values())),
+            [
+                (a["label"], b["label"], *(apart(a, b, name, figure["unit"]) for name, figure in figures.items()))
+                for a, b in pairs
+            ],
+        )
+
+
+def on_clips(point: dict[str, Any], name: str, unit: str) -> str:
+    """Mean with its interval, and the worst clip."""
+    text = value(point.get(name), unit)
+    if len(clips_of(point)) == 1 or not values(point, name):
+        return text
+    worst, clip = worst_clip(point, name)
+    told = f"seed {clip['seed']}, prompt {clip['prompt']}"
+    return f"{text}{interval(values(point, name), '.4g')}, worst clip {worst:.4g} ({told})"
+
+
+def interval(numbers: list[float], form: str) -> str:
+    """Of the mean of several."""
+    mean, half = mean_of(numbers) if len(numbers) > 1 else (0.0, 0.0)
+    return f" ({mean - half:{form}} to {mean + half:{form}})" if half else ""
+
+
+def apart(a: dict[str, Any], b: dict[str, Any], name: str, unit: str) -> str:
+    if not values(a, name) or not values(b, name):
+        return ""
+    mean, half = difference(a, b, name)
+    text = f"{mean:+.3g} {unit}".strip()
+    return f"{text} ({mean - half:+.3g} to {mean + half:+.3g})" if isfinite(half) else text
 
 
 def saved(made: int, of: int) -> str:
@@ -158,6 +215,8 @@ def markdown_lines(part: Part) -> list[str]:
         return [*(f"- {line}" for line in part.lines), ""] if part.lines else []
     if isinstance(part, Timeline):
         return letters(part.segment)
+    if isinstance(part, Bars):
+        return []
     cells = [[str(cell).replace("|", "\\|") for cell in row] for row in part.rows]
     rows = [f"| {' | '.join(row)} |" for row in cells]
     return [f"| {' | '.join(part.head)} |", "|" + "---|" * len(part.head), *rows, ""]
@@ -191,6 +250,8 @@ def html(part: Part) -> str:
         return "<ul>" + "".join(f"<li>{escape(line)}</li>" for line in part.lines) + "</ul>" if part.lines else ""
     if isinstance(part, Timeline):
         return figure(part)
+    if isinstance(part, Bars):
+        return bars(part)
     head = "".join(f"<th>{escape(name)}</th>" for name in part.head)
     rows = ("".join(f"<td>{escape(str(cell))}</td>" for cell in row) for row in part.rows)
     return f"<table>\n<tr>{head}</tr>\n" + "".join(f"<tr>{row}</tr>\n" for row in rows) + "</table>"
@@ -224,4 +285,39 @@ def figure(part: Timeline) -> str:
         f" {segment['start'] + segment['frames'] - 1}.{key}</figcaption>\n"
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{width:.0f}" height="{height + 20}" role="img"'
         f' aria-label="Timeline">\n' + "\n".join([*drawn, ends]) + "\n</svg>\n</figure>"
+    )
+
+
+def bars(part: Bars) -> str:
+    """Settings from top to bottom: a dot for every clip, a disc for the mean and a bar for its interval. Bars may leave
+    the picture, which shows twice the range of the clips."""
+    measured = [number for _, row in part.rows for number in row]
+    low, high = min(measured), max(measured)
+    margin = (high - low or abs(high) or 1) / 2
+    left, right = low - margin, high + margin
+
+    def x(number: float) -> float:
+        return NAMES_WIDTH + BARS_WIDTH * (min(right, max(left, number)) - left) / (right - left)
+
+    height = ROW_HEIGHT * len(part.rows)
+    drawn = []
+    for number in (left, low, (low + high) / 2, high, right):
+        drawn.append(f'<line class="grid" x1="{x(number):.1f}" x2="{x(number):.1f}" y1="0" y2="{height}"/>')
+        drawn.append(f'<text x="{x(number):.1f}" y="{height + 14}" text-anchor="middle">{number:.3g}</text>')
+    for row, (name, numbers) in enumerate(part.rows):
+        y = ROW_HEIGHT * (row + 0.5)
+        mean, half = mean_of(numbers)
+        drawn.append(f'<text x="0" y="{y + 4}">{escape(name[:26])}</text>')
+        drawn.append(f'<line class="bar" x1="{x(mean - half):.1f}" x2="{x(mean + half):.1f}" y1="{y}" y2="{y}"/>')
+        drawn += [
+            f'<line class="bar" x1="{x(end):.1f}" x2="{x(end):.1f}" y1="{y - 5}" y2="{y + 5}"/>'
+            for end in (mean - half, mean + half)
+            if left <= end <= right
+        ]
+        drawn += [f'<circle class="clip" cx="{x(number):.1f}" cy="{y}" r="3"/>' for number in numbers]
+        drawn.append(f'<circle class="mean" cx="{x(mean):.1f}" cy="{y}" r="5"><title>{mean:.4g}</title></circle>')
+    return (
+        f"<figure>\n<figcaption>{escape(part.title)}: every clip, the mean and its 95 % interval</figcaption>\n"
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{NAMES_WIDTH + BARS_WIDTH + 40}" height="{height + 20}"'
+        f' role="img" aria-label="{escape(part.title)}">\n' + "\n".join(drawn) + "\n</svg>\n</figure>"
     )

@@ -1,9 +1,10 @@
 """Train the demo models from nothing: `python -m scope_core.demo.training.train STAGE --work FOLDER --minutes N`.
 
-Four stages, the encoder first: `encoder` makes the autoencoder, `decoder` goes on with its decoder alone, `skyreels`
-and `magi` train the transformers on its latents; these three may run side by side. Each is bounded by the clock,
-resumes from its checkpoint in the work folder and writes its weights as it goes. Runs on a CPU or a GPU. Recipe and
-findings: docs/demo.md.
+Five stages, the encoder first: `encoder` makes the autoencoder, `decoder` goes on with its decoder alone, `skyreels`
+and `magi` train the transformers on its latents; these three may run side by side. `distil` comes after `magi` and
+teaches its model to say in one branch what it says with guidance. Each is bounded by the clock, resumes from its
+checkpoint in the work folder and writes its weights as it goes. Runs on a CPU or a GPU. Recipe and findings:
+docs/demo.md.
 """
 
 import argparse
@@ -37,6 +38,8 @@ MAGI_CONFIG = MagiConfig(
 SHIFT = 2.0
 DROPPED = 0.1
 """Share of clips trained without their caption."""
+GUIDANCE = 2.5
+"""That the distilled model learns."""
 
 
 def word_vectors() -> Tensor:
@@ -261,6 +264,8 @@ class SkyReelsTrainee(nn.Module):
     file = TRANSFORMERS[SKYREELS.name]
     longest = WINDOW
     """Latent frames of the longest clips."""
+    rate = 1.0
+    """Of the usual learning rates."""
     metadata: ClassVar = {"transformer": {"num_heads": CONFIG.num_heads, "text_dim": CONFIG.text_dim}}
     words: Tensor
 
@@ -378,6 +383,7 @@ class MagiTrainee(nn.Module):
 
     file = TRANSFORMERS[MAGI.name]
     longest = CHUNKS * CHUNK
+    rate = 1.0
     metadata: ClassVar = {
         "transformer": {"chunk_frames": CHUNK},
         "distilled": True,
@@ -441,8 +447,13 @@ class MagiTrainee(nn.Module):
         t = table[done].masked_fill(clean, CLEAN)
         given, level = given.flatten(1)[:, None, :, None, None], t.repeat_interleave(CHUNK, 1)[:, None, :, None, None]
         x = torch.where(given, x0, (1 - level) * noise + level * x0)
-        v = self(x, t, tokens, chunks.tolist(), steps, sees, reads)
-        return velocity_error(v, x0 - noise, (level < CLEAN) & ~given)
+        shown = partial(self, x, t, tokens, chunks.tolist(), steps, sees)
+        return velocity_error(shown(reads), self.target(x0 - noise, shown, reads), (level < CLEAN) & ~given)
+
+    def target(self, velocity: Tensor, shown: partial, reads: Tensor) -> Tensor:
+        """What is learned where the data says `velocity` [B, 16, F, 8, 8]. `shown(reads)` is the velocity that this
+        model says."""
+        return velocity
 
     def forward(
         self, x: Tensor, t: Tensor, tokens: Tensor, chunks: list[int], steps: int, sees: Tensor, reads: Tensor
@@ -455,6 +466,33 @@ class MagiTrainee(nn.Module):
         captions = torch.cat([nothing, self.words[tokens].flatten(0, 1)])[None, None]
         mask = torch.ones(captions.shape[:3], dtype=torch.bool, device=x.device)
         return self.transformer(x, t, chunks, (), captions, mask, dt=steps / 2, around=around)
+
+
+class DistilledTrainee(MagiTrainee):
+    """Learns, from where its teacher stands, what that says with guidance. Source: Meng et al. 2023 (arXiv 2210.03142),
+    with one guidance for all."""
+
+    rate = 0.2
+
+    def __init__(self, teacher: MagiTrainee) -> None:
+        super().__init__()
+        self.load_state_dict(teacher.state_dict())
+        self.teachers = [teacher.requires_grad_(False)]
+        """In a list, so that it is no part of what is trained."""
+
+    def compile_parts(self, device: str) -> None:
+        super().compile_parts(device)
+        self.teachers[0].to(device).compile_parts(device)
+
+    def frames(self, progress: float, choice: torch.Generator) -> Tensor:
+        return super().frames(1.0, choice)
+
+    @torch.no_grad()
+    def target(self, velocity: Tensor, shown: partial, reads: Tensor) -> Tensor:
+        teacher = partial(self.teachers[0], *shown.args)
+        nothing = (torch.arange(reads.shape[2], device=reads.device) < NULL_TOKENS).expand_as(reads)
+        told, untold = teacher(reads), teacher(nothing)
+        return untold + GUIDANCE * (told - untold)
 
 
 Trainee = SkyReelsTrainee | MagiTrainee
@@ -475,7 +513,7 @@ def train_transformer(
         Muon(matrices, lr=2e-3, weight_decay=0.01),
         torch.optim.AdamW(others, lr=1.5e-3, betas=(0.9, 0.98), weight_decay=0.01),
     ]
-    peaks = [group["lr"] for o in optimizers for group in o.param_groups]
+    peaks = [model.rate * group["lr"] for o in optimizers for group in o.param_groups]
     clock, first, seen = Clock(minutes), 0, 0
     if checkpoint.exists():
         state = torch.load(checkpoint, map_location=device, weights_only=True)
@@ -526,7 +564,7 @@ def train_transformer(
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("stage", choices=("encoder", "decoder", *TRAINEES))
+    parser.add_argument("stage", choices=("encoder", "decoder", *TRAINEES, "distil"))
     parser.add_argument("--minutes", type=float, required=True, help="of training, earlier calls included")
     parser.add_argument(
         "--work", type=Path, required=True, help="folder for checkpoints; a later call goes on from them"
@@ -548,6 +586,11 @@ def main() -> None:
     bounds = args.batch, args.minutes, device, args.work / f"{args.stage}.pt", args.out
     if args.stage in TRAINEES:
         train_transformer(TRAINEES[args.stage](), vae, *bounds)
+        return
+    if args.stage == "distil":
+        teacher = MagiTrainee()
+        teacher.load_state_dict(torch.load(args.work / f"{MAGI.name}.pt", weights_only=True)["ema"])
+        train_transformer(DistilledTrainee(teacher), vae, *bounds)
         return
     words = {"words": json.dumps(WORDS), "tokens": str(TOKENS)}
     save_file(half({"weight": word_vectors()}), args.out / TEXT, words)
