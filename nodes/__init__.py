@@ -20,7 +20,7 @@ from .report import SaveReport
 from .sampling import ScopeSampler, ScopeSamplerSelect
 from .schedule import ARScheduleNode, Sigmas
 from .timeline import Timeline
-from .tradeoff import Sweep, SweepPoint, SweepRuns, TradeoffChart
+from .tradeoff import Sweep, SweepClips, SweepPoint, SweepRuns, TradeoffChart
 
 
 def classes_under(base: type) -> Iterator[type]:
@@ -62,6 +62,7 @@ class ScopeExtension(ComfyExtension):
             Timeline,
             Sweep,
             SweepPoint,
+            SweepClips,
             SweepRuns,
             TradeoffChart,
             Quality,

@@ -1,7 +1,5 @@
 """SCOPE Calibrate: one recorded run, and what it teaches about a model."""
 
-from math import isfinite
-
 from comfy_api.latest import io
 
 from ..scope_core.methods import METHODS
@@ -9,14 +7,17 @@ from ..scope_core.methods.magcache import measured
 from ..scope_core.settings import Settings, name_of
 from ..scope_core.study.calibration import Calibration, Circumstances
 from ..scope_core.study.recording import Recorder, grams
+from .choices import chosen
 from .comfy import calibration, sampling
 from .comfy.families import family_of
 from .comfy.graph import Graph
-from .methods import OURS, SettingsType
+from .methods import OURS, SettingsType, selected, widgets_of
 from .sampling import Request, render, sampling_inputs, solver_input
 from .timeline import TraceType
 
 RECORDED = ("modulation", "embedding", "sigma", "latent")
+TUNED = {name: method for name, method in METHODS.items() if method.tuned}
+FASTEST = 20.0
 
 
 class Calibrate(io.ComfyNode):
@@ -36,16 +37,13 @@ class Calibrate(io.ComfyNode):
             inputs=[
                 *sampling_inputs(),
                 io.Combo.Input(
-                    "method",
-                    options=[name for name, method in METHODS.items() if method.tuned],
-                    default=OURS,
-                    tooltip="Method whose threshold is chosen.",
+                    "method", options=list(TUNED), default=OURS, tooltip="Method whose threshold is chosen."
                 ),
                 io.Float.Input(
                     "speed",
                     default=2.5,
                     min=1.0,
-                    max=20.0,
+                    max=FASTEST,
                     step=0.1,
                     tooltip="Times fewer evaluations than without skipping that the settings should give.",
                 ),
@@ -78,8 +76,11 @@ class Calibrate(io.ComfyNode):
         solver: str,
         schedule=None,
     ) -> io.NodeOutput:
-        if not isfinite(speed):
-            raise sampling.UnsuitableError(f"speed is {speed}; it has to be a number from 1 to 20, such as 2.5")
+        tuned = chosen("method", method, TUNED)
+        if not 1 <= speed <= FASTEST:
+            raise sampling.UnsuitableError(
+                f"speed is {speed:g}; it has to be a number from 1 to {FASTEST:g}, such as 2.5"
+            )
         request = Request(model, positive, negative, latent, schedule, seed, steps, cfg, shift, solver)
         made, run = render(cls.hidden, request, Settings(Recorder(signal="latent", ratios=True)))
         known, key = sampling.knowledge(), Graph(cls.hidden.dynprompt.get_node).identity(cls.hidden.unique_id, "model")
@@ -95,16 +96,32 @@ class Calibrate(io.ComfyNode):
             tuple(map(tuple, grams(states).v.mean(0).tolist())),
         )
         kept = calibration.keep(found)
-        candidates = (Settings(*pair) for pair in METHODS[method].candidates(ratios))
+        candidates = (Settings(*pair) for pair in tuned.candidates(ratios))
         settings, reached = found.for_speed(run.schedule, candidates, speed)
         within = abs(reached - speed) < 0.25
         lines = [
             f"{name_of(settings)}: {reached:.2f}x fewer evaluations"
             + ("" if within else f" ({speed:g}x is out of its reach)"),
             "Signals over a whole run: " + ", ".join(f"{name} {scale:.3g}" for name, scale in found.scales.items()),
-            f"Ratios of the residual: {min(ratios):.3f} to {max(ratios):.3f}",
+            f"Ratios of the residual: {min(ratios):.3f} to {max(ratios):.3f}"
+            if ratios
+            else "No ratios of the residual, which MagCache needs, for a chunk enters at every step",
             kept,
         ]
+        text = "".join(f"{line}.\n" for line in lines).rstrip()
         return io.NodeOutput(
-            settings, made, run.trace.to_json(), ui={"text": ["".join(f"{line}.\n" for line in lines).rstrip()]}
+            settings,
+            made,
+            run.trace.to_json(),
+            ui={
+                "text": [text],
+                "scope_calibration": [
+                    {
+                        "text": text,
+                        "label": name_of(settings),
+                        "widgets": widgets_of(settings),
+                        "selected": selected(settings),
+                    }
+                ],
+            },
         )

@@ -9,7 +9,7 @@ from ..scope_core.families import HELIOS
 from ..scope_core.families.helios import CHUNK, HEIGHT, TIME_SHIFTS, WIDTH
 from .comfy import sampling
 from .comfy.helios import Chunks, look_back, unroll_lengths
-from .schedule import ScheduleNode, ScheduleType
+from .schedule import ScheduleNode, batch_input, schedule_outputs, side_input
 
 
 class HeliosScheduleNode(ScheduleNode):
@@ -27,22 +27,8 @@ class HeliosScheduleNode(ScheduleNode):
             ),
             search_aliases=["helios", "ar schedule", "chunk", "image to video", "video continuation", "video extend"],
             inputs=[
-                io.Int.Input(
-                    "width",
-                    default=WIDTH,
-                    min=32,
-                    max=8192,
-                    step=16,
-                    tooltip="Width of the video in pixels. Helios: 640.",
-                ),
-                io.Int.Input(
-                    "height",
-                    default=HEIGHT,
-                    min=32,
-                    max=8192,
-                    step=16,
-                    tooltip="Height of the video in pixels. Helios: 384.",
-                ),
+                side_input("width", WIDTH, "Helios: 640."),
+                side_input("height", HEIGHT, "Helios: 384."),
                 io.Int.Input(
                     "length",
                     default=132,
@@ -53,9 +39,7 @@ class HeliosScheduleNode(ScheduleNode):
                         "Frames to make, at 24 per second, given ones not counted. Rounded up to whole chunks of 33."
                     ),
                 ),
-                io.Int.Input(
-                    "batch_size", default=1, min=1, max=64, tooltip="Videos made together, each from its own noise."
-                ),
+                batch_input(),
                 io.Combo.Input(
                     "time_shift",
                     options=list(TIME_SHIFTS),
@@ -76,11 +60,7 @@ class HeliosScheduleNode(ScheduleNode):
                 ),
                 io.Vae.Input("vae", optional=True, tooltip="The Wan 2.1 VAE, which encodes `images`."),
             ],
-            outputs=[
-                ScheduleType.Output(display_name="schedule", tooltip="For the SCOPE samplers."),
-                io.Latent.Output(tooltip="Empty latent of the size and the rounded length."),
-                io.Int.Output(display_name="length", tooltip="Frames of the result."),
-            ],
+            outputs=schedule_outputs(),
         )
 
     @classmethod
@@ -91,10 +71,5 @@ class HeliosScheduleNode(ScheduleNode):
     def execute(cls, width: int, height: int, batch_size: int, images=None, vae=None, **widgets) -> io.NodeOutput:
         start = None if images is None else look_back(vae, images, width, height)
         plan, frames = cls.unroll({**widgets, "width": width, "height": height}, start, None)
-        pixels = HELIOS.pixel_frames(frames)
-        text = f"{pixels} frames ({pixels / HELIOS.fps:.1f} s), {frames // CHUNK} chunks" + (
-            f". {plan.note}." if plan.note else ""
-        )
-        return io.NodeOutput(
-            plan, sampling.empty_latent(batch_size, frames, height, width), pixels, ui={"text": [text]}
-        )
+        latent = sampling.empty_latent(batch_size, frames, height, width)
+        return cls.output(plan, latent, f"{frames // CHUNK} chunks")

@@ -6,7 +6,20 @@ from comfy_api.latest import io
 
 from ..scope_core.families import SKYREELS
 from ..scope_core.schedule import Family
+from .choices import chosen
 from .comfy import demo, loading, magi_vae
+
+DEMOS: dict[str, Family] = {family.title: family for family in demo.LOADERS}
+
+
+def fps_input() -> io.Input:
+    return io.Combo.Input(
+        "fps",
+        options=["24", "16"],
+        default="24",
+        advanced=True,
+        tooltip="Frame rate that SkyReels-V2 1.3B is told; it was made for 24. The other models ignore it.",
+    )
 
 
 class LoadARModel(io.ComfyNode):
@@ -53,13 +66,7 @@ class LoadARModel(io.ComfyNode):
                         " in bf16."
                     ),
                 ),
-                io.Combo.Input(
-                    "fps",
-                    options=["24", "16"],
-                    default="24",
-                    advanced=True,
-                    tooltip="Frame rate that SkyReels-V2 1.3B is told; it was made for 24. The other models ignore it.",
-                ),
+                fps_input(),
                 io.Combo.Input(
                     "kind",
                     options=list(loading.KINDS),
@@ -89,15 +96,11 @@ class LoadARModel(io.ComfyNode):
 
     @classmethod
     def execute(cls, model_name: str, weight_dtype: str, fps: str, kind: str = "auto", model=None) -> io.NodeOutput:
+        dtype = chosen("weight_dtype", weight_dtype, loading.DTYPES)
         paths = loading.model_paths(model_name)
         if model is not None:
             return io.NodeOutput(loading.complete_model(model, paths, int(fps)))
-        dtype = loading.DTYPES[weight_dtype]
         return io.NodeOutput(loading.load_ar_model(paths, int(fps), {"dtype": dtype} if dtype else {}, kind))
-
-
-def demo_family(title: str) -> Family:
-    return next(family for family in demo.LOADERS if family.title == title)
 
 
 class LoadDemo(io.ComfyNode):
@@ -116,7 +119,7 @@ class LoadDemo(io.ComfyNode):
             inputs=[
                 io.Combo.Input(
                     "family",
-                    options=[family.title for family in demo.LOADERS],
+                    options=list(DEMOS),
                     default=SKYREELS.title,
                     optional=True,
                     tooltip=(
@@ -140,7 +143,8 @@ class LoadDemo(io.ComfyNode):
 
     @classmethod
     def execute(cls, family: str = SKYREELS.title) -> io.NodeOutput:
-        return io.NodeOutput(demo.LOADERS[demo_family(family)](), demo.load_demo_clip(), demo.DemoVideoVAE())
+        load = demo.LOADERS[chosen("family", family, DEMOS)]
+        return io.NodeOutput(load(), demo.load_demo_clip(), demo.DemoVideoVAE())
 
 
 class LoadMagiVAE(io.ComfyNode):

@@ -8,10 +8,11 @@ from torch import Tensor
 from ..scope_core.families import MAGI
 from ..scope_core.families.magi import CHUNK
 from ..scope_core.signals.maps import SignalMaps
+from .choices import chosen
 from .comfy import sampling
 from .comfy.graph import Graph
 from .comfy.magi import ChunkWindow, unroll_chunks
-from .schedule import ScheduleNode, ScheduleType
+from .schedule import ScheduleNode, batch_input, schedule_outputs, side_input
 
 REACHES = {"5, 4, 3, 2": (5, 4, 3, 2), "all": ()}
 
@@ -31,22 +32,8 @@ class MagiScheduleNode(ScheduleNode):
             ),
             search_aliases=["magi", "ar schedule", "chunk", "window", "image to video", "video continuation"],
             inputs=[
-                io.Int.Input(
-                    "width",
-                    default=720,
-                    min=32,
-                    max=8192,
-                    step=16,
-                    tooltip="Width of the video in pixels. MAGI-1 4.5B: 720, 24B: 1280.",
-                ),
-                io.Int.Input(
-                    "height",
-                    default=720,
-                    min=32,
-                    max=8192,
-                    step=16,
-                    tooltip="Height of the video in pixels. MAGI-1: 720.",
-                ),
+                side_input("width", 720, "MAGI-1 4.5B: 720, 24B: 1280."),
+                side_input("height", 720, "MAGI-1: 720."),
                 io.Int.Input(
                     "length",
                     default=96,
@@ -58,9 +45,7 @@ class MagiScheduleNode(ScheduleNode):
                         " of 24."
                     ),
                 ),
-                io.Int.Input(
-                    "batch_size", default=1, min=1, max=64, tooltip="Videos made together, each from its own noise."
-                ),
+                batch_input(),
                 io.Int.Input(
                     "window",
                     default=4,
@@ -132,11 +117,7 @@ class MagiScheduleNode(ScheduleNode):
                     ),
                 ),
             ],
-            outputs=[
-                ScheduleType.Output(display_name="schedule", tooltip="For the SCOPE samplers."),
-                io.Latent.Output(tooltip="Empty latent of the size and the rounded length."),
-                io.Int.Output(display_name="length", tooltip="Frames of the result."),
-            ],
+            outputs=schedule_outputs(),
             hidden=[io.Hidden.unique_id, io.Hidden.dynprompt],
         )
 
@@ -147,7 +128,7 @@ class MagiScheduleNode(ScheduleNode):
         return unroll_chunks(
             widgets["length"],
             widgets["window"],
-            REACHES[widgets["look_back"]],
+            chosen("look_back", widgets["look_back"], REACHES),
             widgets["short_cut"],
             widgets["kv_gpu_gb"],
             start,
@@ -162,10 +143,5 @@ class MagiScheduleNode(ScheduleNode):
         if start is not None:
             graph = Graph(cls.hidden.dynprompt.get_node)
             sampling.remember(SignalMaps.learn_length, graph.identity(cls.hidden.unique_id, "start"), start.shape[2])
-        pixels = MAGI.pixel_frames(frames)
-        text = f"{pixels} frames ({pixels / MAGI.fps:.1f} s), {frames // CHUNK} chunks" + (
-            f". {plan.note}." if plan.note else ""
-        )
-        return io.NodeOutput(
-            plan, sampling.empty_latent(batch_size, frames, height, width), pixels, ui={"text": [text]}
-        )
+        latent = sampling.empty_latent(batch_size, frames, height, width)
+        return cls.output(plan, latent, f"{frames // CHUNK} chunks")

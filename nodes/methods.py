@@ -85,6 +85,16 @@ def widgets_of(settings: Settings) -> dict[str, Any] | None:
     return write(settings, OURS)
 
 
+def selected(settings: Settings) -> dict[str, Any] | None:
+    """Positions of the widgets of SCOPE Settings that give these settings; None where it does not offer the method."""
+    name = OURS if widgets_of(settings) is not None else settings.method.name
+    widgets = write(settings, name)
+    if name not in offered() or widgets is None:
+        return None
+    point = next((point for point, known in presets(name).items() if known == settings), CUSTOM)
+    return {"method": name, **{f"method.{widget}": value for widget, value in {**widgets, "preset": point}.items()}}
+
+
 class ScopeSettings(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:

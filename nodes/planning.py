@@ -29,10 +29,10 @@ from .comfy.graph import Graph, GraphError
 from .comfy.plans import known_plans
 from .comfy.skyreels import Windows
 from .comfy.unrolling import Unrolling
-from .loaders import LoadARModel, LoadDemo, demo_family
+from .loaders import DEMOS, LoadARModel, LoadDemo
 from .methods import OURS, ScopeSettings, inputs, settings_of
 from .sampling import SCHEDULES, ScopeSampler
-from .tradeoff import CONNECTED, Sweep, point_of
+from .tradeoff import CONNECTED, PROMPTS, Sweep, point_of
 
 MOST_DECISIONS = 150_000
 """Of a plan that is drawn while sliders move."""
@@ -132,7 +132,7 @@ class Planner:
         source = self.graph.source(node, "model")
         if source is None or self.graph.node(source)["class_type"] != "SCOPE_LoadDemo":
             return None
-        return demo_family(self.widgets(source, LoadDemo)["family"])
+        return DEMOS[self.widgets(source, LoadDemo)["family"]]
 
     def model(self, node: str, schedule: ARSchedule) -> str:
         """Identity of a sampler's model. A demo's signals are learnt from the shipped file, so that its plans are exact
@@ -162,7 +162,7 @@ class Planner:
                 return PRESETS["balanced"]
         settings = read(OURS, widgets)
         if plans.wanted(settings):
-            self.remarks.append("thresholds and max_skip rest")
+            self.remarks.append("thresholds and max_skip have no effect")
         return settings
 
     def connected_settings(self, source: str) -> Settings:
@@ -279,6 +279,11 @@ class Planner:
             )
         return planned
 
+    def clips(self, node: str) -> int:
+        """How many clips a sweep makes with every setting."""
+        prompts = 1 + sum(self.graph.source(node, name) is not None for name in PROMPTS)
+        return prompts * int(self.widgets(node, Sweep)["seeds"])
+
     def with_ratios(self, settings: Settings, schedule: ARSchedule, key: str, cfg: float) -> Settings:
         """Settings with what the calibration that the run will find has taught."""
         if not settings.needs_calibration:
@@ -318,6 +323,8 @@ class Planner:
         table, why = self.known.table(key, settings.acting.signal, schedule)
         if why and not settings.off:
             self.guesses.append(why)
+        if (caveat := settings.acting.caveat(schedule).rstrip(".")) and caveat not in self.remarks:
+            self.remarks.append(caveat)
         made = plan(schedule, settings, table)
         if settings.acting.name == OURS:
             plain = replace(settings, method=replace(settings.method, decay_mode="none"))
@@ -442,7 +449,7 @@ def plan_node(node: str, graph: Graph, known: SignalMaps) -> dict[str, Any]:
     elif kind in SCHEDULES:
         result = {"trace": planner.schedule(node).to_json()}
     elif kind == "SCOPE_Sweep":
-        result = {"points": [point_of(trace.to_json()) for trace in planner.sweep(node)]}
+        result = {"points": [point_of(trace.to_json()) for trace in planner.sweep(node)], "clips": planner.clips(node)}
     else:
         raise GraphError(
             f"there is no plan for a {kind[:40]!r} node; choose one of"

@@ -6,6 +6,8 @@ from comfy_api.latest import io
 from torch import Tensor
 
 from ..scope_core.loop.trace import pixel_chunks
+from ..scope_core.settings import CUSTOM, Settings, name_of
+from ..scope_core.study.labelled import LAYOUTS, SIDE_BY_SIDE, Caption, Labelled
 from ..scope_core.study.metrics import fidelity, psnr
 from .comfy import clips, quality
 from .comfy.graph import Graph
@@ -63,6 +65,31 @@ def differences(graph: Graph, node: str) -> list[str]:
         for what, names in ALIKE.items()
         if any(graph.identity(a, name) != graph.identity(b, name) for name in names)
     ]
+
+
+def warning_of(unlike: list[str]) -> str:
+    """What stands in the picture where two runs are not one video made in two ways."""
+    return f"The two runs differ in {' and '.join(unlike)}." if unlike else ""
+
+
+def caption(graph: Graph, node: str, name: str, label: str, trace: dict[str, Any] | None) -> Caption:
+    """Label, seed, settings and cost of the run behind an input, as far as they are known."""
+    facts = []
+    source = graph.source(node, name)
+    sampler = None if source is None else sampler_behind(graph, source)
+    inputs = {} if sampler is None else graph.inputs(sampler)
+    seed = next((inputs[key] for key in ALIKE["seed"] if isinstance(inputs.get(key), int)), None)
+    if seed is not None:
+        facts.append(f"seed {seed}")
+    if trace is not None:
+        run, totals = trace["run"], trace["totals"]
+        preset = run.get("preset", CUSTOM)
+        facts += [
+            name_of(Settings.from_json(run["settings"])) if preset == CUSTOM else preset,
+            f"{totals['computed']} of {totals['iterations']} evaluations",
+            f"{totals['seconds']:.3g} s",
+        ]
+    return Caption(label, tuple(facts))
 
 
 def sampler_behind(graph: Graph, node: str) -> str | None:
@@ -145,14 +172,46 @@ class Compare(io.ComfyNode):
                     step=1.0,
                     tooltip="Frames per second of image batches; videos bring their own.",
                 ),
+                io.Combo.Input(
+                    "layout",
+                    options=list(LAYOUTS),
+                    default=SIDE_BY_SIDE,
+                    optional=True,
+                    advanced=True,
+                    tooltip="How the `video` output shows the two: side by side, or under a wipe that moves.",
+                ),
+                TraceType.Input(
+                    "trace_a",
+                    optional=True,
+                    tooltip="From the sampler of `a`: its settings and its cost are written into the `video` output.",
+                ),
+                TraceType.Input(
+                    "trace_b",
+                    optional=True,
+                    tooltip="From the sampler of `b`: its settings and its cost are written into the `video` output.",
+                ),
             ],
-            outputs=[],
+            outputs=[
+                io.Video.Output(
+                    display_name="video",
+                    tooltip="Both with their labels, for Save Video. It is made only where it is connected.",
+                )
+            ],
             hidden=[io.Hidden.unique_id, io.Hidden.dynprompt],
         )
 
     @classmethod
     def execute(
-        cls, a, b, label_a: str, label_b: str, fps: float, trace: dict[str, Any] | None = None
+        cls,
+        a,
+        b,
+        label_a: str,
+        label_b: str,
+        fps: float,
+        trace: dict[str, Any] | None = None,
+        layout: str = SIDE_BY_SIDE,
+        trace_a: dict[str, Any] | None = None,
+        trace_b: dict[str, Any] | None = None,
     ) -> io.NodeOutput:
         (a, fps_a), (b, fps_b) = frames_of(a, fps), frames_of(b, fps)
         require_equal_sizes(a, b, ("a", "b"))
@@ -160,9 +219,15 @@ class Compare(io.ComfyNode):
             raise DifferentVideosError(
                 f"a has {fps_a:g} frames per second, b {fps_b:g}; both need the same to be played in step"
             )
-        unlike = differences(Graph(cls.hidden.dynprompt.get_node), cls.hidden.unique_id)
+        graph, node = Graph(cls.hidden.dynprompt.get_node), cls.hidden.unique_id
+        unlike = differences(graph, node)
+        captions = (
+            caption(graph, node, "a", label_a or "A", trace_a),
+            caption(graph, node, "b", label_b or "B", trace_b),
+        )
         curve = psnr(quality.video(b), quality.video(a))[0].tolist()
         return io.NodeOutput(
+            clips.LabelledVideo(Labelled(a, b, captions, warning_of(unlike), layout), fps_a),
             ui={
                 "scope_compare": [
                     {
@@ -182,5 +247,5 @@ class Compare(io.ComfyNode):
                         "psnr": [round(value, 2) if value != float("inf") else None for value in curve],
                     }
                 ]
-            }
+            },
         )

@@ -8,6 +8,7 @@ from ..scope_core.settings import Settings
 from .comfy import loading
 from .comfy.raylight import Prepare
 from .comfy.reports import ReportWriter
+from .loaders import fps_input
 from .methods import SettingsType
 from .sampling import report_input
 
@@ -39,13 +40,7 @@ class Raylight(io.ComfyNode):
                         " it, and its frames may then stand at noise levels of their own."
                     ),
                 ),
-                io.Combo.Input(
-                    "fps",
-                    options=["24", "16"],
-                    default="24",
-                    advanced=True,
-                    tooltip="Frame rate that SkyReels-V2 1.3B is told; it was made for 24. The other models ignore it.",
-                ),
+                fps_input(),
                 report_input("scope_raylight"),
                 SettingsType.Input(
                     "settings",

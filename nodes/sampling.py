@@ -10,6 +10,7 @@ from ..scope_core import CAUSAL_WAN
 from ..scope_core.loop.sample import Run
 from ..scope_core.loop.solver import SOLVERS
 from ..scope_core.settings import CUSTOM, PRESETS, Settings, read
+from .choices import chosen
 from .comfy import events, runs, sampling
 from .comfy.families import family_of
 from .comfy.graph import Graph
@@ -226,12 +227,9 @@ class Request(NamedTuple):
     solver: str
 
 
-def render(hidden: Any, asked: Request, settings: Settings, resume: bool = False) -> tuple[dict[str, Any], Run]:
-    """What a sampling node does, with progress and preview: LATENT, and the run with its trace, schedule and decisions.
-    `hidden`: the node's. `resume`: keep the run on disk, and go on with an earlier one."""
-    if not isfinite(asked.cfg):
-        raise sampling.UnsuitableError(f"cfg is {asked.cfg}; it has to be a number up to 100, such as 6")
-    model = asked.model.clone()
+def begin(model: Any, asked: Request, settings: Settings) -> tuple[Unrolling, Any, Run]:
+    """How the video is unrolled, its noise, and its run, which is told of what is unusual. The MODEL, a clone, has the
+    shift of the run from here on."""
     unrolling = sampling.unrolling_of(model, asked.schedule)
     noise = sampling.start_noise(model, asked.latent, asked.seed, unrolling)
     unrolling.check_size(noise)
@@ -249,9 +247,19 @@ def render(hidden: Any, asked: Request, settings: Settings, resume: bool = False
         sampling.warn(run.trace, [f"{unusual}."])
     if asked.cfg < 1 and family.guidance(model, asked.cfg) == 1:
         sampling.warn(run.trace, [f"cfg is {asked.cfg:g}; below 1 there is no guidance, as at 1."])
+    return unrolling, noise, run
+
+
+def render(hidden: Any, asked: Request, settings: Settings, resume: bool = False) -> tuple[dict[str, Any], Run]:
+    """What a sampling node does, with progress and preview: LATENT, and the run with its trace, schedule and decisions.
+    `hidden`: the node's. `resume`: keep the run on disk, and go on with an earlier one."""
+    if not isfinite(asked.cfg):
+        raise sampling.UnsuitableError(f"cfg is {asked.cfg}; it has to be a number up to 100, such as 6")
+    model = asked.model.clone()
+    unrolling, noise, run = begin(model, asked, settings)
+    family, schedule = family_of(model), run.schedule
     preview = FilmstripPreview(model, schedule, unrolling.preview_vae(), run.tell)
-    graph = Graph(hidden.dynprompt.get_node)
-    key = graph.identity(hidden.unique_id, "model")
+    key = Graph(hidden.dynprompt.get_node).identity(hidden.unique_id, "model")
 
     def on_step(segment, step, x0, record) -> None:
         preview(segment, step, family.seen(x0, noise))
@@ -271,7 +279,7 @@ def render(hidden: Any, asked: Request, settings: Settings, resume: bool = False
             "noise": noise,
             "cfg": asked.cfg,
         }
-        keeper = runs.keeper(graph, hidden.unique_id, run, given)
+        keeper = runs.keeper(hidden.dynprompt, hidden.unique_id, run, given)
     made = sampling.sample_video(
         model,
         asked.positive,
@@ -323,6 +331,7 @@ class ScopeSamplerSelect(io.ComfyNode):
                 ),
                 solver_input(),
                 report_input("scope_run"),
+                resume_input(),
             ],
             outputs=[io.Sampler.Output(tooltip="For SamplerCustomAdvanced.")],
         )
@@ -335,9 +344,12 @@ class ScopeSamplerSelect(io.ComfyNode):
         report_name: str,
         schedule: Unrolling | None = None,
         settings: Settings | None = None,
+        resume: bool = False,
     ) -> io.NodeOutput:
-        write = ReportWriter(report_name)
-        return io.NodeOutput(sampling.VideoSampler(schedule, settings or PRESETS[preset], solver, write))
+        write, keep = ReportWriter(report_name), runs.keeper_of_sampler if resume else None
+        return io.NodeOutput(
+            sampling.VideoSampler(schedule, settings or chosen("preset", preset, PRESETS), solver, write, keep)
+        )
 
 
 def report_input(name: str) -> io.Input:

@@ -12,6 +12,7 @@ from ..scope_core.families.skyreels import window_advice
 from ..scope_core.methods.knobs import whole_numbers
 from ..scope_core.schedule import Family, check_shift, levels_at
 from ..scope_core.signals.maps import SignalMaps
+from .choices import chosen
 from .comfy import sampling
 from .comfy.graph import Graph
 from .comfy.skyreels import Windows, unroll
@@ -38,6 +39,32 @@ class ScheduleNode(io.ComfyNode):
     def unroll(cls, widgets: dict[str, Any], start: Tensor | None, end: Tensor | None) -> tuple[Unrolling, int]:
         """What the widgets stand for with these known frames, and the video's latent frames. Raises ScheduleError."""
         raise NotImplementedError
+
+    @classmethod
+    def output(cls, unrolling: Unrolling, latent: dict[str, Any], parts: str) -> io.NodeOutput:
+        """What the node gives, and says of it: how long the video is, and of how many parts."""
+        pixels = cls.family.pixel_frames(latent["samples"].shape[2])
+        note = f". {unrolling.note}." if unrolling.note else ""
+        text = f"{pixels} frames ({pixels / cls.family.fps:.1f} s), {parts}{note}"
+        return io.NodeOutput(unrolling, latent, pixels, ui={"text": [text]})
+
+
+def side_input(name: str, default: int, usual: str) -> io.Input:
+    tooltip = f"{name.capitalize()} of the video in pixels. {usual}"
+    return io.Int.Input(name, default=default, min=32, max=8192, step=16, tooltip=tooltip)
+
+
+def batch_input() -> io.Input:
+    tooltip = "Videos made together, each from its own noise."
+    return io.Int.Input("batch_size", default=1, min=1, max=64, tooltip=tooltip)
+
+
+def schedule_outputs() -> list[io.Output]:
+    return [
+        ScheduleType.Output(display_name="schedule", tooltip="For the SCOPE samplers."),
+        io.Latent.Output(tooltip="Empty latent of the size and the rounded length."),
+        io.Int.Output(display_name="length", tooltip="Frames of the result."),
+    ]
 
 
 class ARScheduleNode(ScheduleNode):
@@ -66,22 +93,8 @@ class ARScheduleNode(ScheduleNode):
                 "longlive",
             ],
             inputs=[
-                io.Int.Input(
-                    "width",
-                    default=960,
-                    min=32,
-                    max=8192,
-                    step=16,
-                    tooltip="Width of the video in pixels. SkyReels 540P: 960.",
-                ),
-                io.Int.Input(
-                    "height",
-                    default=544,
-                    min=32,
-                    max=8192,
-                    step=16,
-                    tooltip="Height of the video in pixels. SkyReels 540P: 544.",
-                ),
+                side_input("width", 960, "SkyReels 540P: 960."),
+                side_input("height", 544, "SkyReels 540P: 544."),
                 io.Int.Input(
                     "length",
                     default=97,
@@ -93,9 +106,7 @@ class ARScheduleNode(ScheduleNode):
                         " overlap."
                     ),
                 ),
-                io.Int.Input(
-                    "batch_size", default=1, min=1, max=64, tooltip="Videos made together, each from its own noise."
-                ),
+                batch_input(),
                 io.Int.Input(
                     "window",
                     default=97,
@@ -200,11 +211,7 @@ class ARScheduleNode(ScheduleNode):
                     ),
                 ),
             ],
-            outputs=[
-                ScheduleType.Output(display_name="schedule", tooltip="For the SCOPE samplers."),
-                io.Latent.Output(tooltip="Empty latent of the size and the rounded length."),
-                io.Int.Output(display_name="length", tooltip="Frames of the result."),
-            ],
+            outputs=schedule_outputs(),
             hidden=[io.Hidden.unique_id, io.Hidden.dynprompt],
         )
 
@@ -235,13 +242,8 @@ class ARScheduleNode(ScheduleNode):
             if known is not None:
                 sampling.remember(SignalMaps.learn_length, graph.identity(cls.hidden.unique_id, name), known.shape[2])
         segments = len(plan.schedule(frames, max(plan.ar_step, 2)).segments)
-        pixels = SKYREELS.pixel_frames(frames)
-        text = f"{pixels} frames ({pixels / SKYREELS.fps:.1f} s), {segments} segment{'s' if segments > 1 else ''}" + (
-            f". {plan.note}." if plan.note else ""
-        )
-        return io.NodeOutput(
-            plan, sampling.empty_latent(batch_size, frames, height, width), pixels, ui={"text": [text]}
-        )
+        latent = sampling.empty_latent(batch_size, frames, height, width)
+        return cls.output(plan, latent, f"{segments} segment{'s' if segments > 1 else ''}")
 
 
 class Sigmas(io.ComfyNode):
@@ -305,8 +307,8 @@ class Sigmas(io.ComfyNode):
     @classmethod
     def execute(cls, steps: int, shift: float, table: str, only: str = "") -> io.NodeOutput:
         check_shift(shift)
-        family, name = TABLES[table]
+        family, name = chosen("table", table, TABLES)
         levels = family.sigmas(steps, shift, name)
-        if chosen := whole_numbers("only", only):
-            levels = levels_at(chosen, levels)
+        if steps_alone := whole_numbers("only", only):
+            levels = levels_at(steps_alone, levels)
         return io.NodeOutput(torch.from_numpy(family.single(levels)))

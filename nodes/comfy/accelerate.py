@@ -328,7 +328,7 @@ def is_new(x: Tensor, known: list[Tensor]) -> bool:
     noise are, whatever its order."""
     basis = torch.stack([part.double().flatten() for part in known])
     flat = x.double().flatten()
-    weights = torch.linalg.lstsq(basis @ basis.T, basis @ flat).solution
+    weights = torch.linalg.pinv(basis @ basis.T, hermitian=True) @ (basis @ flat)
     (share,) = read(((flat - weights @ basis).norm() / flat.norm())[None])
     return share > UNEXPLAINED
 

@@ -65,6 +65,7 @@ def taught(settings: Settings, *circumstances: Circumstances) -> Settings:
     made = settings.calibrated(found.ratios, found.gram)
     if made.needs_calibration:
         raise CalibrationError(
-            f"the calibration for this run was made before {settings.method.title} was known; run SCOPE Calibrate again"
+            f"the calibration for this run has nothing for {settings.method.title}: it was made before that was known,"
+            " and SCOPE Calibrate has to run again, or a chunk enters at every step, and another method is needed"
         )
     return made

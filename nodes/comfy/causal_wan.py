@@ -25,7 +25,7 @@ from ...scope_core.loop.residuals import BlockPass
 from ...scope_core.networks.skyreels_keys import NotARVideoModelError
 from ...scope_core.schedule import ARSchedule, ScheduleError
 from . import room
-from .families import MODEL_FAMILY, HostFamily, register
+from .families import HostFamily, register
 from .skyreels import FrameSampling, HostWan, Windows, frame_sampling, prepare
 from .unrolling import Unrolling
 
@@ -206,9 +206,6 @@ COMPLETES = 8
 class HostCausalWan(HostFamily):
     family = CAUSAL_WAN
     unrolling = Windows
-
-    def owns(self, patcher: Any) -> bool:
-        return patcher.get_attachment(MODEL_FAMILY) is self.family
 
     def unrolled(self, patcher: Any, given: Windows | None) -> Chunks:
         return chunks(patcher.get_attachment(KEY), given)

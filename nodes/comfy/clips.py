@@ -1,12 +1,17 @@
-"""Small clips for the browser to compare, in ComfyUI's temp folder."""
+"""Small clips for the browser to compare, in ComfyUI's temp folder, and a labelled video of both to keep."""
 
 from collections.abc import Iterable
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import folder_paths
+import torch
+from comfy_api.latest import Input, InputImpl, Types
 from torch import Tensor
+
+from ...scope_core.study.labelled import Labelled
 
 GAIN = 8
 """What differences are multiplied by before they are written."""
@@ -45,3 +50,25 @@ def write_frames(frames: Iterable[Tensor], shape: tuple[int, ...], fps: float, n
             container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
         container.mux(stream.encode())
     return {"filename": file, "subfolder": subfolder, "type": "temp"}
+
+
+class LabelledVideo(Input.Video):
+    """A VIDEO that is made when a node asks for it, for most comparisons are only watched."""
+
+    def __init__(self, labelled: Labelled, fps: float):
+        self.labelled, self.fps = labelled, Fraction(fps).limit_denominator(1000)
+
+    def get_components(self) -> Types.VideoComponents:
+        return Types.VideoComponents(images=torch.stack([*self.labelled.frames()]), audio=None, frame_rate=self.fps)
+
+    def get_dimensions(self) -> tuple[int, int]:
+        return self.labelled.size
+
+    def save_to(self, *place: Any, **how: Any) -> None:
+        self.made().save_to(*place, **how)
+
+    def as_trimmed(self, *span: Any, **how: Any) -> Any:
+        return self.made().as_trimmed(*span, **how)
+
+    def made(self) -> Any:
+        return InputImpl.VideoFromComponents(self.get_components())

@@ -30,12 +30,17 @@ def holding(conds: Conds, t: Tensor, patcher: Any, model_options: dict[str, Any]
 
 def is_active(cond: dict[str, Any], t: Tensor) -> bool:
     """Whether a conditioning holds at noise level t [B], as the host finds it."""
-    return not (t[0] > cond.get("timestep_start", t[0]) or t[0] < cond.get("timestep_end", t[0]))
+    return is_within(cond.get("timestep_start"), cond.get("timestep_end"), t)
 
 
 def controls(control: Any, t: Tensor) -> Iterator[bool]:
     """Whether each of a chain of ControlNets is within its range."""
     while control is not None:
-        start, end = control.timestep_range or (t[0], t[0])
-        yield not (t[0] > start or t[0] < end)
+        start, end = control.timestep_range or (None, None)
+        yield is_within(start, end, t)
         control = control.previous_controlnet
+
+
+def is_within(start: float | None, end: float | None, t: Tensor) -> bool:
+    """Whether noise level t [B] is in a range. Without one t is not read, which waits for the device."""
+    return not ((start is not None and t[0] > start) or (end is not None and t[0] < end))

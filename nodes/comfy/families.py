@@ -1,6 +1,7 @@
 """The families of models as they live in the host. Everything else here asks the object that owns a MODEL, never which
 family it is of."""
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any, Protocol
@@ -31,10 +32,12 @@ class HostFamily(ABC):
     family: Family
     unrolling: type[Unrolling]
     """What its schedule node gives; made without arguments, how it is unrolled where none is connected."""
+    least_guidance: float = -math.inf
+    """Guidance below is none, as in the release."""
 
-    @abstractmethod
     def owns(self, patcher: Any) -> bool:
-        """Whether a MODEL is of this family."""
+        """Whether a MODEL is of this family, by what its loader attached."""
+        return patcher.get_attachment(MODEL_FAMILY) is self.family
 
     def name_of(self, patcher: Any) -> str | None:
         """What traces and reports call a MODEL."""
@@ -73,15 +76,11 @@ class HostFamily(ABC):
 
     def guidance(self, patcher: Any, cfg: float) -> float:
         """What counts as guidance of a run; 1 where there is none."""
-        return cfg
+        return max(cfg, self.least_guidance)
 
     def guidances(self, cfg: float) -> tuple[float, ...]:
         """What could count as guidance at this cfg, whatever the model turns out to be."""
-        return (cfg,)
-
-    def caveats(self, conds: dict[str, list[dict[str, Any]]]) -> list[str]:
-        """What a user should know of the prompts, `conds` as a guider holds them, in sentences."""
-        return []
+        return (max(cfg, self.least_guidance),)
 
     def samples(self, patcher: Any, latent: dict[str, Any], unrolling: Unrolling) -> Any:
         """Samples of a LATENT as the model can take them, in whole chunks. Raises UnsuitableError."""
@@ -97,6 +96,18 @@ class HostFamily(ABC):
     def result(self, made: list[Tensor], schedule: ARSchedule, latent: dict[str, Any]) -> dict[str, Any]:
         """LATENT of the segments that were made for another one."""
         return as_latent(made, schedule, latent["samples"].shape[2])
+
+    def replaced(self, latent: Tensor, unrolling: Any) -> list[str]:
+        """What to tell a user whose graph gives samples to begin with that have no effect, in sentences."""
+        if not latent.count_nonzero():
+            return []
+        return [
+            (
+                "the latent is not empty, and all of it is replaced by noise, from which"
+                f" {self.family.title} makes every frame. Connect an empty latent; known frames go into"
+                f" {unrolling.node} as `{unrolling.start_input}`."
+            )
+        ]
 
     def check_noise(self, noise: Tensor, mask: Tensor | None) -> None:
         """Raises UnsuitableError for noise or a mask of somebody else's graph that cannot be sampled from."""
@@ -152,8 +163,9 @@ class HostFamily(ABC):
         """An estimate of the loop as it can be shown beside this noise."""
         return x0
 
-    def remarks(self, patcher: Any, settings: Settings) -> list[str]:
-        """What a user should know of a MODEL before trusting a run with these settings, in sentences."""
+    def remarks(self, guider: Any, settings: Settings) -> list[str]:
+        """What a user should know of a guider's MODEL and prompts before trusting a run with these settings, in
+        sentences."""
         return []
 
     def not_shared(self, schedule: ARSchedule) -> str:

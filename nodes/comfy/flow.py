@@ -293,9 +293,9 @@ class HostOneChunk(HostFamily):
     def not_shared(self, schedule: ARSchedule) -> str:
         return ""
 
-    def remarks(self, patcher: Any, settings: Settings) -> list[str]:
-        found, network = [], patcher.model.diffusion_model
-        if DIFFUSION_FORCING.search(self.name_of(patcher)):
+    def remarks(self, guider: Any, settings: Settings) -> list[str]:
+        found, network = [], guider.model_patcher.model.diffusion_model
+        if DIFFUSION_FORCING.search(self.name_of(guider.model_patcher)):
             found.append(
                 "the file is named like a SkyReels-V2 diffusion-forcing model. Here all of its frames share one noise"
                 " level, in one window, without the frame rate that it can be told; load it with Load AR Video Model"
@@ -325,6 +325,10 @@ class HostOneChunk(HostFamily):
 
     def result(self, made: list[Tensor], schedule: ARSchedule, latent: dict[str, Any]) -> dict[str, Any]:
         return {name: value for name, value in latent.items() if "downscale" not in name} | {"samples": made[0]}
+
+    def replaced(self, latent: Tensor, unrolling: Unrolling) -> list[str]:
+        """As the host's samplers do, the noise is added to it."""
+        return []
 
     def check_noise(self, noise: Tensor, mask: Tensor | None) -> None:
         """The host has made latents of any kind into one tensor by now."""

@@ -63,6 +63,10 @@ class Graph:
         """A name for everything upstream of an input: the same classes, widgets and links give the same one."""
         return digest(self.describe(self.inputs(node).get(name), {}, ()))
 
+    def identity_of(self, node: str) -> str:
+        """The same of a node and everything upstream of it."""
+        return digest(self.describe([node, 0], {}, ()))
+
     def describe(self, value: Any, digests: dict[str, str], path: tuple[str, ...]) -> Any:
         """An input's value with the digest of what it comes from in place of a node's id."""
         if not is_link(value):

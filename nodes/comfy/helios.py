@@ -342,6 +342,7 @@ def look_back(vae: Any, images: Tensor, width: int, height: int) -> Tensor:
 class HostHelios(HostFamily):
     family = HELIOS
     unrolling = Chunks
+    least_guidance = 1.0
 
     def owns(self, patcher: Any) -> bool:
         return isinstance(patcher.model, HeliosModel)
@@ -355,13 +356,6 @@ class HostHelios(HostFamily):
         schedule = super().schedule(patcher, unrolling, frames, steps, shift)
         self.set_shift(patcher, schedule.shift)
         return schedule
-
-    def guidance(self, patcher: Any, cfg: float) -> float:
-        """The release leaves guidance out at 1 and below."""
-        return max(cfg, 1.0)
-
-    def guidances(self, cfg: float) -> tuple[float, ...]:
-        return (max(cfg, 1.0),)
 
     def model(
         self, guider: Any, options: dict, seed: int | None, schedule: ARSchedule, unrolling: Chunks

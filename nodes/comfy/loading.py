@@ -142,6 +142,19 @@ def load_ar_model(paths: list[str], fps: int, model_options: dict, kind: str = "
         return load_magi(paths, config, model_options, kind, disable_dynamic)
     if is_helios(shapes):
         return load_helios(paths, shapes, model_options, kind, disable_dynamic)
+    return load_wan(paths, shapes, fps, model_options, kind, disable_dynamic)
+
+
+def load_wan(
+    paths: list[str],
+    shapes: Mapping[str, tuple[int, ...]],
+    fps: int,
+    model_options: dict,
+    kind: str,
+    disable_dynamic: bool = False,
+):
+    """ModelPatcher of a SkyReels-V2-DF or causal Wan file. Raises NotARVideoModelError, ModelFileError."""
+    name = Path(paths[0]).name
     trained = causal_wan.trained_of(paths)
     distilled = few_steps(paths[0])
     try:

@@ -1,11 +1,13 @@
 """Live preview of an autoregressive run: a filmstrip with one thumbnail per chunk, the active ones outlined."""
 
+import time
 from collections.abc import Callable
 
 import comfy.model_management
 import comfy.utils
 import latent_preview
 from PIL import Image, ImageDraw
+from server import PromptServer
 from torch import Tensor
 
 from ...scope_core.schedule import ARSchedule, Segment, Step
@@ -15,11 +17,33 @@ MOST_THUMBNAILS = 12
 OUTLINE = (255, 176, 0)
 WAITING = (48, 48, 48)
 THUMBNAIL = 160
+PERIOD = 0.25
+"""Seconds between two pictures at least: one waits for the device, and a skipped step takes milliseconds."""
+
+
+def previewer(device, latent_format):
+    """The one that was chosen. ComfyUI's default is none, so a choice is a method, or none in the settings of the page;
+    without one it is that which costs least."""
+    chosen = latent_preview.get_previewer(device, latent_format)
+    if chosen or latent_format.latent_rgb_factors is None or is_declined():
+        return chosen
+    return latent_preview.Latent2RGBPreviewer(
+        latent_format.latent_rgb_factors,
+        latent_format.latent_rgb_factors_bias,
+        latent_format.latent_rgb_factors_reshape,
+    )
+
+
+def is_declined() -> bool:
+    """The prompt that is run says so."""
+    queue = getattr(getattr(PromptServer, "instance", None), "prompt_queue", None)
+    return queue is not None and any(
+        item[3].get("preview_method") == "none" for item in queue.currently_running.values()
+    )
 
 
 class FilmstripPreview:
-    """Reports progress for every iteration, skipped ones too, with the filmstrip where the user wants previews (`vae`:
-    always).
+    """Reports progress for every iteration, skipped ones too, with the filmstrip unless nobody wants previews.
 
     With a `vae`, chunks are decoded as soon as they are finished, and shown as they will be.
     """
@@ -32,18 +56,18 @@ class FilmstripPreview:
         """Middle frame of finished chunks, by unit."""
         self.schedule = schedule
         self.progress = comfy.utils.ProgressBar(self.total)
-        self.previewer = latent_preview.get_previewer(model.load_device, model.get_model_object("latent_format"))
+        self.previewer = previewer(model.load_device, model.get_model_object("latent_format"))
+        self.shown = float("-inf")
 
     def __call__(self, segment: Segment, step: Step, x0: Tensor) -> None:
         before = sum(earlier.rows for earlier in self.schedule.segments[: segment.index])
         if self.vae is not None:
             self.decode_finished(step, x0)
-        strip = (
-            ("JPEG", self.filmstrip(segment, step, x0), latent_preview.MAX_PREVIEW_RESOLUTION)
-            if self.previewer or self.decoded
-            else None
-        )
-        self.progress.update_absolute(before + step.index + 1, self.total, strip)
+        done, strip = before + step.index + 1, None
+        if (self.previewer or self.decoded) and (time.monotonic() >= self.shown + PERIOD or done == self.total):
+            strip = ("JPEG", self.filmstrip(segment, step, x0), latent_preview.MAX_PREVIEW_RESOLUTION)
+            self.shown = time.monotonic()
+        self.progress.update_absolute(done, self.total, strip)
 
     def decode_finished(self, step: Step, x0: Tensor) -> None:
         for unit in step.units:

@@ -78,7 +78,8 @@ def read(body: bytes) -> tuple[str, Graph]:
 
 def serve_runs() -> None:
     """GET /scope/runs: the runs that are kept on disk, the newest first; POST /scope/runs/remove {"name": folder}:
-    remove one. Each answers with what is there then, and the second with why a run was not removed."""
+    remove one. Each answers with what is there then, and the second with why a run was not removed. Prompts are
+    followed, so that finished runs go when they have been shown."""
 
     async def answer(error: str = "") -> web.Response:
         kept = await asyncio.to_thread(checkpoint.runs, runs.folder())
@@ -97,6 +98,7 @@ def serve_runs() -> None:
         why = await asyncio.to_thread(runs.remove, name)
         return await answer(f"{name} stays: {why}." if why else "")
 
+    PromptServer.instance.add_on_prompt_handler(runs.expect)
     PromptServer.instance.routes.get("/scope/runs")(listed)
     PromptServer.instance.routes.post("/scope/runs/remove")(removed)
 

@@ -37,14 +37,22 @@ from .plans import known_plans
 from .travelling import Travels
 from .unrolling import Bridge, Unrolling
 
+Keep = Callable[[Any, Run, dict[str, Any]], Keeper | None]
+"""Makes what keeps a run of a guider, told by what it was given."""
+
+
+def not_kept(*_: Any) -> None:
+    """In Raylight's workers, of which none has the graph or a folder for it."""
+    logging.warning("SCOPE: Raylight's runs are not kept on disk; resume has no effect.")
+
 
 class HostRun:
     """One run of a sampler: made for it, gone with it. Progress, interruption and what is learnt for later plans,
     around the core's run."""
 
     def __init__(self, run: Run, unrolling: Unrolling, on_step: OnStep, key: str = "", keeper: Keeper | None = None):
-        """`key`: identity of the graph behind the model, under which its signals are
-        remembered; empty where no graph is known. `keeper`: keeps the run on disk."""
+        """`key`: identity of the graph behind the model, under which its signals are remembered; empty where no graph
+        is known. `keeper`: keeps the run on disk."""
         self.run, self.unrolling, self.on_step, self.key, self.keeper = run, unrolling, on_step, key, keeper
         self.units: list[Tensor] = []
         """Those of the finished units of the segment in work."""
@@ -77,7 +85,7 @@ class HostRun:
             run.calibrated(calibration.taught(run.settings, circumstances))
         guidance, not_split = family.guidance(patcher, guider.cfg), family.not_split(self.unrolling)
         unused = multigpu.idle(patcher, guider, guidance, run.settings, not_split)
-        warn(run.trace, [*family.caveats(guider.conds), *family.remarks(patcher, run.settings), *unused])
+        warn(run.trace, [*family.remarks(guider, run.settings), *unused])
         if self.key:
             remember(SignalMaps.learn, self.key, model, run.schedule, identity)
         self.find_plan(identity)
@@ -146,13 +154,23 @@ class VideoSampler(Travels, comfy.samplers.Sampler):
     """The whole video in one call, for SamplerCustomAdvanced, also in Raylight's workers. Length and noise levels come
     from the host's latent and sigmas."""
 
-    def __init__(self, unrolling: Unrolling | None, settings: Settings, solver: str, on_trace: Callable[[Trace], None]):
-        """The overlap of segments stays latent here, since no VAE may run in between. None: what suits the model."""
+    def __init__(
+        self,
+        unrolling: Unrolling | None,
+        settings: Settings,
+        solver: str,
+        on_trace: Callable[[Trace], None],
+        keep: Keep | None = None,
+    ):
+        """The overlap of segments stays latent here, since no VAE may run in between. None: what suits the model.
+        `keep`: makes what keeps a run on disk; the SAMPLER's next run may be of another graph."""
         self.unrolling, self.settings, self.solver, self.on_trace = unrolling, settings, solver, on_trace
+        self.keep = keep
 
     def state(self) -> dict[str, Any]:
         given: Any = self.unrolling
-        return {**super().state(), "unrolling": replace(given, vae=None) if given and given.vae else given}
+        left = {"unrolling": replace(given, vae=None) if given and given.vae else given}
+        return {**super().state(), **left, "keep": self.keep and not_kept}
 
     def sample(
         self, guider, sigmas, extra_args, callback, noise, latent_image=None, denoise_mask=None, disable_pbar=False
@@ -176,13 +194,17 @@ class VideoSampler(Travels, comfy.samplers.Sampler):
             for z in (known_start(unrolling, schedule), unrolling.end)
         )
         trace = begin_trace(patcher, schedule, self.settings, self.solver)
+        warn(trace, family.replaced(latent_image, unrolling))
 
         def on_step(segment: Segment, step: Step, x0: Tensor, record: SegmentTrace) -> None:
             if callback is not None:
                 callback(run.run.done - 1, family.seen(x0, noise), family.seen(x0, noise), schedule.iterations)
 
-        run = HostRun(Run(schedule, self.settings, self.solver, extra_args.get("seed") or 0, trace), unrolling, on_step)
-        with run.keeping_finished(patcher), agreeing(workers.reduction(patcher)):
+        made = Run(schedule, self.settings, self.solver, extra_args.get("seed") or 0, trace)
+        given = {"noise": noise, "latent": latent_image, "mask": denoise_mask, "schedule": unrolling}
+        keeper = self.keep(guider, made, given) if self.keep else None
+        run = HostRun(made, unrolling, on_step, keeper=keeper)
+        with keeper or nullcontext(), run.keeping_finished(patcher), agreeing(workers.reduction(patcher)):
             segments = family.unroll(
                 lambda segment, noise, known: family.segment(
                     run, guider, sigmas, extra_args, segment, noise, known, denoise_mask

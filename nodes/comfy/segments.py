@@ -11,7 +11,12 @@ from ...scope_core.schedule import ARSchedule
 from . import quality, room
 
 KEY = "scope_segments"
-"""In a LATENT. Other nodes pass it on or drop it."""
+"""In a LATENT. Other nodes pass it on or drop it, and Save Latent does not save it."""
+WHOLE = (
+    "SCOPE: the latent has no segments, so it is decoded as a whole, as VAE Decode does. That is right for a video of"
+    " one window. Of a long one Load Latent and SCOPE Sampler (Advanced) give no segments: connect the LATENT of SCOPE"
+    " Sampler instead, or see the help of SCOPE Decode Segments."
+)
 
 
 class GivenVideoError(ValueError):
@@ -36,9 +41,11 @@ def segments_of(latent: dict[str, Any]) -> Segments | None:
     """The segments of a LATENT, or None where it has none, or is no longer the video that they were joined to."""
     segments = latent.get(KEY)
     if segments is None:
+        logging.info(WHOLE)
         return None
     made = latent["samples"]
-    if torch.equal(join(segments.latents, segments.schedule.overlap)[:, :, : made.shape[2]], made):
+    joined = join(segments.latents, segments.schedule.overlap)[:, :, : made.shape[2]]
+    if torch.equal(joined, made.to(joined)):
         return segments
     logging.warning(
         "SCOPE: the latent was changed after it was sampled, so it is decoded as a whole and not segment by segment."
@@ -79,8 +86,8 @@ def check_given(given: Tensor, segments: Segments | None) -> None:
     if segments is None or not segments.schedule.prefix:
         raise GivenVideoError(
             "`video` is connected, but the latent does not say that it starts from given frames: it has to come"
-            " straight from SCOPE Sampler, with `start` of AR Schedule connected; disconnect `video` to decode all"
-            " frames"
+            " straight from SCOPE Sampler, not from Load Latent, with `start` of AR Schedule connected; disconnect"
+            " `video` to decode all frames"
         )
     start = segments.schedule.family.pixel_frames(segments.schedule.prefix)
     if len(given) < start:

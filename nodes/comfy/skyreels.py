@@ -23,6 +23,7 @@ from ...scope_core.loop.residuals import BlockPass
 from ...scope_core.networks.attention import block_causal
 from ...scope_core.schedule import ARSchedule, Family, ScheduleError
 from ...scope_core.schedule.ar import STRIDE
+from ...scope_core.settings import Settings
 from . import room
 from .families import MODEL_FAMILY, MODEL_NAME, HostFamily, check_flow, register
 from .unrolling import Bridge, Unrolling
@@ -323,19 +324,10 @@ def unroll(
 class HostSkyReels(HostFamily):
     family = SKYREELS
     unrolling = Windows
-
-    def owns(self, patcher: Any) -> bool:
-        return patcher.get_attachment(MODEL_FAMILY) is self.family
+    least_guidance = 1.0
 
     def model_sampling(self, patcher: Any, shift: float) -> FrameSampling:
         return frame_sampling(patcher, shift)
-
-    def guidance(self, patcher: Any, cfg: float) -> float:
-        """The release leaves guidance out at 1 and below."""
-        return max(cfg, 1.0)
-
-    def guidances(self, cfg: float) -> tuple[float, ...]:
-        return (max(cfg, 1.0),)
 
     def not_shared(self, schedule: ARSchedule) -> str:
         if schedule.causal:
@@ -352,10 +344,10 @@ class HostSkyReels(HostFamily):
             )
         return ""
 
-    def caveats(self, conds: dict[str, list[dict[str, Any]]]) -> list[str]:
+    def remarks(self, guider: Any, settings: Settings) -> list[str]:
         longest = {
             name: max((cond["cross_attn"].shape[1] for cond in parts if "cross_attn" in cond), default=0)
-            for name, parts in conds.items()
+            for name, parts in guider.conds.items()
         }
         return [
             f"`{name}` has {tokens} tokens. The release cuts prompts at {TEXT_TOKENS}, which the model was trained on;"

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch.distributed as dist
 
+from ...scope_core.methods import METHODS
 from ...scope_core.ranks import Reduce, highest, own
 from ...scope_core.schedule import ARSchedule
 from ...scope_core.settings import Settings
@@ -72,7 +73,8 @@ def check(family: HostFamily, schedule: ARSchedule, settings: Settings) -> None:
             " or set both degrees to 1, and let Raylight share the guidance branches (cfg degree) or the weights (FSDP)"
         )
     if sharers() > 1 and settings.acting.depth == 0 and not settings.off:
+        others = [name for name, method in METHODS.items() if method().depth]
         raise UnsuitableError(
             f"{settings.acting.title} reuses inside the network, of which each of Raylight's GPUs sees a part; choose a"
-            " method that reuses the output, such as planned, scope, easycache or seacache"
+            f" method that reuses the output: {', '.join(others)}"
         )
