@@ -9,11 +9,13 @@ import { api } from "../../scripts/api.js";
 import { app } from "../../scripts/app.js";
 import { isConnected, placesOf, promptOf as walkFrom, sourceOf as walkTo } from "./graph/graph_walk.js";
 import { answerOf } from "./lib/answer.js";
+import { speak, t } from "./lib/language.js";
 import { asSentence } from "./lib/sentences.js";
 
 const INPUT = 1;
 const OURS = "SCOPE_";
 const FOLD = "scope_fold";
+const ZOOM_PAUSE = 150; // milliseconds
 
 /**
  * Register what happens to the nodes of some classes.
@@ -22,11 +24,13 @@ const FOLD = "scope_fold";
  * @param {string} extension.name
  * @param {string[]} [extension.nodeClasses] Without them, all nodes of the pack.
  * @param {(node: any) => void} extension.created
- * @param {(node: any, saved: any) => void} [extension.configured] The node got its values from a workflow or from a copy.
+ * @param {(node: any) => void} [extension.configuring] The node is about to get its values from a workflow or from a copy.
+ * @param {(node: any, saved: any) => void} [extension.configured] The node got them.
+ * @param {(node: any, saved: any) => void} [extension.serialized] The node was written into what is saved.
  * @param {(node: any, input: string) => void} [extension.linked] An input was connected or disconnected, or a reroute before it.
  * @param {(node: any, output: any) => void} [extension.output] Also when ComfyUI restores the outputs of an earlier run.
  */
-export function registerNodes({ name, nodeClasses, created, configured, linked, output }) {
+export function registerNodes({ name, nodeClasses, created, configuring, configured, serialized, linked, output }) {
   const isOne = (/** @type {string|undefined} */ comfyClass) => nodeClasses?.includes(String(comfyClass)) ?? comfyClass?.startsWith(OURS);
   app.registerExtension({
     name,
@@ -34,6 +38,8 @@ export function registerNodes({ name, nodeClasses, created, configured, linked, 
       if (!isOne(node.comfyClass)) return;
       created(node);
       chain(node, "onExecuted", (/** @type {any} */ message) => output?.(node, message));
+      precede(node, "configure", () => configuring?.(node));
+      chain(node, "onSerialize", (/** @type {any} */ saved) => serialized?.(node, saved));
       chain(node, "onConfigure", (/** @type {any} */ saved) => configured?.(node, saved));
       chain(node, "onConnectionsChange", (/** @type {number} */ side, /** @type {number} */ slot) => {
         if (side === INPUT && node.inputs[slot]) linked?.(node, node.inputs[slot].name);
@@ -79,6 +85,52 @@ export function onRendererChange(handler) {
   app.ui.settings.addEventListener("Comfy.VueNodes.Enabled.change", handler);
 }
 
+/** Run when the graph has been seen at another zoom for a moment. @param {() => void} handler */
+export function onZoom(handler) {
+  let [seen, timer] = [0, 0];
+  const note = (/** @type {number} */ scale) => {
+    if (scale === seen) return;
+    seen = scale;
+    clearTimeout(timer);
+    timer = setTimeout(handler, ZOOM_PAUSE);
+  };
+  app.registerExtension({ name: "SCOPE.Zoom", setup: () => chain(app.canvas.ds, "onChanged", note) });
+}
+
+/** @type {Record<string, any>} The nodes in the language of the page, in the form of locales/LANGUAGE/nodeDefs.json. */
+let translated = {};
+
+/**
+ * Get the words of choices and of what the pack draws; all others are translated by the frontend.
+ *
+ * @param {string} [language]
+ */
+export async function readLanguage(language = app.extensionManager.setting.get("Comfy.Locale")) {
+  const words = language && language !== "en" ? (await get("/i18n"))[language] : {};
+  translated = words?.nodeDefs ?? {};
+  speak(words?.scope ?? {});
+}
+
+/** Run when a person chooses another language. @param {(language: string) => void} handler */
+export function onLanguageChange(handler) {
+  app.ui.settings.addEventListener("Comfy.Locale.change", (/** @type {CustomEvent} */ { detail }) => handler(detail.value));
+}
+
+/**
+ * Show the options of a node's choices in the language of the page, and the tooltips of inputs that a choice brings. The values, and
+ * what is saved, stay as they are.
+ *
+ * @param {any} node
+ */
+export function translateChoices(node) {
+  const inputs = translated[node.comfyClass]?.inputs ?? {};
+  for (const widget of node.widgets ?? []) {
+    const { options, tooltips } = inputs[widget.name.replaceAll(".", "_")] ?? {};
+    if (options) widget.options.getOptionLabel = (/** @type {string|null} */ value) => options[value ?? ""] ?? value ?? "";
+    if (tooltips) widget.tooltip = tooltips[widget.tooltip] ?? widget.tooltip;
+  }
+}
+
 /** Call again when a node may have got new widgets. @param {any} node */
 export function watchWidgets(node) {
   for (const widget of node.widgets ?? []) {
@@ -98,6 +150,13 @@ export function setWidgets(node, values) {
   for (const widget of node.widgets) if (widget.name in values) widget.value = values[widget.name];
   node.setDirtyCanvas(true, true);
   reportMove(node);
+}
+
+/** Changes of widgets that a person undoes together, and apart from what was done before. @param {() => void} act */
+export function asOneChange(act) {
+  app.canvas.emitBeforeChange();
+  act();
+  app.canvas.emitAfterChange();
 }
 
 /**
@@ -141,13 +200,13 @@ function nodesOf() {
 export async function post(route, body) {
   const headers = { "Content-Type": "application/json" };
   const response = await api.fetchApi(route, { method: "POST", headers, body: JSON.stringify(body) }).catch(() => null);
-  return response ? answerOf(response) : { error: "ComfyUI does not answer." };
+  return response ? answerOf(response) : { error: t("ComfyUI does not answer.") };
 }
 
 /** Answer of one of the pack's own routes that takes nothing, as `post`. @param {string} route @returns {Promise<any>} */
 export async function get(route) {
   const response = await api.fetchApi(route).catch(() => null);
-  return response ? answerOf(response) : { error: "ComfyUI does not answer." };
+  return response ? answerOf(response) : { error: t("ComfyUI does not answer.") };
 }
 
 /** Add a command, with a place in the menu. @param {string} id @param {string} label @param {() => void} run */
@@ -179,7 +238,8 @@ export function foldInputs(node) {
   const fold = known ?? node.addWidget("button", FOLD, null, () => toggleInputs(node), { serialize: false, canvasOnly: true });
   fold.serialize = false;
   fold.hidden = !isClassic || !forExperts.length;
-  fold.label = node.showAdvanced ? "Fewer inputs" : `${forExperts.length} more ${forExperts.length === 1 ? "input" : "inputs"}`;
+  const more = forExperts.length === 1 ? t("1 more input") : t("{count} more inputs", { count: forExperts.length });
+  fold.label = node.showAdvanced ? t("Fewer inputs") : more;
 }
 
 function isClassicCanvas() {
@@ -203,7 +263,12 @@ function toggleInputs(node) {
 /** Fold the inputs of a node that was just made, which then needs less room. @param {any} node */
 export function foldNewInputs(node) {
   foldInputs(node);
-  node.setSize([node.size[0], node.computeSize()[1]]);
+  fitHeight(node);
+}
+
+/** Make a node as tall as what it shows, and at least this tall. @param {any} node @param {number} [least] */
+export function fitHeight(node, least = 0) {
+  node.setSize([node.size[0], Math.max(least, node.computeSize()[1])]);
 }
 
 /** @type {WeakMap<any, {label: string|undefined, tooltip: string|undefined}>} What disabled widgets said before. */
@@ -228,7 +293,7 @@ export function disableInputs(node, idle) {
 function disable(widget, reason) {
   if (!usualWords.has(widget)) usualWords.set(widget, { label: widget.label, tooltip: widget.tooltip });
   widget.disabled = true;
-  widget.tooltip = asSentence(`No effect: ${reason}`);
+  widget.tooltip = asSentence(t("No effect: {reason}", { reason }));
   if (isClassicCanvas()) widget.label = `${usualWords.get(widget)?.label ?? widget.name}: ${reason}`;
 }
 
@@ -243,15 +308,16 @@ function enable(widget) {
  *
  * @param {any} node
  * @param {string} prefix
+ * @param {number} first
  * @param {number} most
  */
-export async function growSockets(node, prefix, most) {
+export async function growSockets(node, prefix, first, most) {
   await null; // until a workflow or a copy is complete
-  const numbers = Array.from({ length: most }, (_, index) => index + 1);
+  const numbers = Array.from({ length: most - first + 1 }, (_, index) => index + first);
   const slotOf = (/** @type {number} */ number) => node.inputs.findIndex((/** @type {any} */ { name }) => name === `${prefix}${number}`);
   const used = numbers.filter((number) => isConnected(node, `${prefix}${number}`));
-  const wanted = Math.min(most, Math.max(0, ...used) + 1);
-  const { type, shape } = node.inputs[slotOf(1)];
+  const wanted = Math.min(most, Math.max(first - 1, ...used) + 1);
+  const { type, shape } = node.inputs[slotOf(first)];
   for (const number of numbers) if (number <= wanted && slotOf(number) < 0) node.addInput(`${prefix}${number}`, type, { shape });
   for (const number of numbers.reverse()) if (number > wanted && slotOf(number) >= 0) node.removeInput(slotOf(number));
 }
@@ -277,6 +343,15 @@ export function addElement(node, { name, element, minHeight, size, connect, disc
   connect();
   chain(node, "onAdded", connect);
   chain(node, "onRemoved", disconnect);
+}
+
+/** Put another element in the place of one that was added. @param {any} node @param {string} name @param {HTMLElement} element */
+export function replaceElement(node, name, element) {
+  const widget = node.widgets.find((/** @type {any} */ one) => one.name === name);
+  element.style.cssText = widget.element.style.cssText;
+  widget.element.replaceWith(element);
+  widget.element = element;
+  passToCanvas(element);
 }
 
 /**
@@ -336,6 +411,7 @@ app.registerExtension({ name: "SCOPE.Reload", afterConfigureGraph: () => setTime
 /** Keep what a node shows for as long as the tab is open. @param {any} node @param {unknown} payload */
 export function keepOutput(node, payload) {
   try {
+    sessionStorage.removeItem(outputKey(node)); // of an earlier run, which is not to come back where there is no room for this one
     sessionStorage.setItem(outputKey(node), JSON.stringify(payload));
   } catch {} // the tab has no room left
 }
@@ -364,5 +440,14 @@ function chain(object, method, handler) {
   object[method] = function (/** @type {any[]} */ ...args) {
     original?.apply(this, args);
     handler(...args);
+  };
+}
+
+/** Run a handler before a method. @param {any} object @param {string} method @param {() => void} handler */
+function precede(object, method, handler) {
+  const original = object[method];
+  object[method] = function (/** @type {any[]} */ ...args) {
+    handler();
+    return original.apply(this, args);
   };
 }

@@ -7,27 +7,31 @@
  * @typedef {object} Shows
  * @property {(payload: unknown) => void} show What Python put out.
  * @property {(event: unknown) => void} [follow] A step that was just made.
+ * @property {() => void} [zoom] The graph is seen at another zoom.
  * @property {(event: unknown) => void} [add] A setting that was just measured.
  * @property {(how: string) => void} [end] The run ended, before it was finished where `how` says so.
- * @property {(label: string) => void} [progress] A setting of a sweep is being run.
+ * @property {(label: string, clip: number) => void} [progress] A setting of a sweep is being run.
  * @property {(plan: any) => void} [compareWith] What the next run is going to do.
- * @property {(points: unknown, note?: string) => void} [showPlan] Settings that will be measured.
+ * @property {(points: unknown, note?: string, clips?: number) => void} [showPlan] Settings that will be measured, on so many clips.
  * @property {(point: unknown) => void} [showCurrent] Setting of the sampler.
  *
  * @typedef {Attached & Shows} Display
- * @typedef {{create: () => Display, output: string, minHeight: number, size: number[]}} DisplayKind
+ * @typedef {{create: (node: any) => Display, output: string, minHeight: number, size: number[]}} DisplayKind
  */
 
 import {
-  addCommand, addElement, disableInputs, foldInputs, foldNewInputs, get, growSockets, keepOutput, keptOutput, loadStyleSheet,
-  nodeByExecutionId, nodesOfClass, onGraphChange, onRendererChange, onServerMessage, onWidgetMove, ownNodes, post, promptOf, readersOf,
-  registerNodes, setWidgets, sourceOf, viewUrl, watchWidgets,
+  addCommand, addElement, disableInputs, fitHeight, foldInputs, foldNewInputs, get, growSockets, keepOutput, keptOutput, loadStyleSheet,
+  nodeByExecutionId, nodesOfClass, onGraphChange, onLanguageChange, onRendererChange, onServerMessage, onWidgetMove, onZoom, ownNodes, post,
+  promptOf, readLanguage, readersOf, registerNodes, replaceElement, setWidgets, sourceOf, translateChoices, viewUrl, watchWidgets,
 } from "./comfy_adapter.js";
+import { Calibration } from "./calibrate/calibration.js";
 import { Compare } from "./compare/compare.js";
+import { applyTo, targetsFor } from "./graph/apply.js";
 import { ScheduleWatch, followNode } from "./graph/family_defaults.js";
+import { restoreOrder, saveInOrder, showPresetFirst } from "./graph/preset_place.js";
 import { lackingAims, settleNode } from "./graph/presets.js";
+import { t } from "./lib/language.js";
 import { Latest } from "./lib/latest.js";
-import { Note } from "./lib/note.js";
 import { QualityCurve } from "./quality/quality.js";
 import { Report } from "./report/report.js";
 import { UnfinishedRuns } from "./runs/unfinished.js";
@@ -35,15 +39,13 @@ import { PlanStrip } from "./timeline/plan_strip.js";
 import { Timeline } from "./timeline/timeline.js";
 import { createChart } from "./tradeoff/chart_actions.js";
 
-const CALIBRATE_TEXT = "Run once for each model, number of steps, shift, guidance and schedule. What was found is told here, and kept for later runs.";
-
 /** @type {Record<string, DisplayKind>} What the nodes show of Python's output: `output` is its key. */
 const DISPLAYS = {
   SCOPE_Timeline: { create: () => new Timeline(), output: "scope_trace", minHeight: 250, size: [520, 360] },
   SCOPE_TradeoffChart: { create: createChart, output: "scope_runs", minHeight: 330, size: [560, 500] },
   SCOPE_Compare: { create: () => new Compare({ viewUrl }), output: "scope_compare", minHeight: 330, size: [480, 560] },
   SCOPE_Quality: { create: () => new QualityCurve(), output: "scope_quality", minHeight: 340, size: [520, 540] },
-  SCOPE_Calibrate: { create: () => new Note(CALIBRATE_TEXT), output: "text", minHeight: 180, size: [330, 0] },
+  SCOPE_Calibrate: { create: createCalibration, output: "scope_calibration", minHeight: 210, size: [330, 0] },
   SCOPE_SaveReport: { create: () => new Report({ viewUrl }), output: "scope_report", minHeight: 150, size: [420, 360] },
 };
 const SCHEDULES = ["SCOPE_ARSchedule", "SCOPE_MagiSchedule", "SCOPE_HeliosSchedule"];
@@ -60,10 +62,26 @@ const displays = new WeakMap();
 const strips = new WeakMap();
 /** @type {WeakMap<object, Latest<any>>} */
 const plans = new WeakMap();
+/** @type {WeakMap<object, () => void>} What makes a node's element anew, in another language. */
+const renewals = new WeakMap();
+/** @type {WeakMap<object, unknown>} What Python put out last for a display. */
+const payloads = new WeakMap();
 /** @type {WeakMap<object, Set<object>>} The nodes that a plan was made from. */
 const sources = new WeakMap();
 
-await loadStyleSheet(new URL("./scope.css", import.meta.url).href); // before anything is measured, or takes its colours from the page
+const styleSheet = loadStyleSheet(new URL("./scope.css", import.meta.url).href);
+await Promise.all([styleSheet, readLanguage()]); // before anything is measured, or takes its colours from the page
+
+registerNodes({ name: "SCOPE.Choices", created: translateChoices, configured: translateChoices });
+onWidgetMove(translateChoices);
+onLanguageChange(async (language) => {
+  await readLanguage(language);
+  for (const node of ownNodes()) {
+    translateChoices(node);
+    foldInputs(node);
+    renewals.get(node)?.();
+  }
+});
 
 registerNodes({
   name: "SCOPE.Inputs",
@@ -74,30 +92,57 @@ registerNodes({
 onWidgetMove(foldInputs);
 onRendererChange(() => ownNodes().forEach(foldInputs));
 
+registerNodes({
+  name: "SCOPE.PresetPlace",
+  nodeClasses: ["SCOPE_Settings"],
+  created: showPresetFirst,
+  configuring: restoreOrder,
+  configured: showPresetFirst,
+  serialized: saveInOrder,
+});
+onWidgetMove((node) => node.comfyClass === "SCOPE_Settings" && showPresetFirst(node));
+
 /** @param {any} sweep */
-const growSweep = (sweep) => growSockets(sweep, "settings_", 8);
-registerNodes({ name: "SCOPE.Sockets", nodeClasses: ["SCOPE_Sweep"], created: growSweep, configured: growSweep, linked: growSweep });
+const growSweep = async (sweep) => {
+  await growSockets(sweep, "settings_", 1, 8);
+  await growSockets(sweep, "positive_", 2, 8);
+};
+registerNodes({
+  name: "SCOPE.Sockets",
+  nodeClasses: ["SCOPE_Sweep"],
+  created: (sweep) => growSweep(sweep).then(() => fitHeight(sweep)),
+  configured: (sweep, saved) => growSweep(sweep).then(() => fitHeight(sweep, saved.size?.[1])),
+  linked: growSweep,
+});
 
 registerNodes({
   name: "SCOPE.Displays",
   nodeClasses: Object.keys(DISPLAYS),
   created(node) {
     const { create, minHeight, size } = DISPLAYS[node.comfyClass];
-    const display = create();
-    displays.set(node, display);
-    if (display.showPlan) plans.set(node, new Latest(() => plan(node), ({ points, note, error }) => display.showPlan?.(points, error ?? note)));
-    attach(node, display, "scope_display", minHeight, size);
+    const make = () => {
+      const display = create(node);
+      displays.set(node, display);
+      if (payloads.has(node)) display.show(payloads.get(node));
+      if (display.showPlan) plans.set(node, new Latest(() => plan(node), ({ points, clips, note, error }) => display.showPlan?.(points, error ?? note, clips)));
+      return display;
+    };
+    attach(node, make, "scope_display", minHeight, size);
   },
   output(node, message) {
     const [payload] = message[DISPLAYS[node.comfyClass].output] ?? [];
     if (!payload) return;
-    displays.get(node)?.show(payload);
+    show(node, payload);
     keepOutput(node, payload);
   },
   configured(node) {
     const payload = keptOutput(node);
-    if (payload) displays.get(node)?.show(payload);
+    if (payload) show(node, payload);
   },
+});
+
+onZoom(() => {
+  for (const node of ownNodes()) for (const shown of [displays.get(node), strips.get(node)]) shown?.zoom?.();
 });
 
 onServerMessage("scope.step", (event) => {
@@ -156,15 +201,18 @@ registerNodes({
   name: "SCOPE.Plan",
   nodeClasses: WITH_PLAN,
   created(node) {
-    const strip = new PlanStrip();
-    strips.set(node, strip);
+    const make = () => {
+      const strip = new PlanStrip();
+      strips.set(node, strip);
+      return strip;
+    };
     plans.set(node, new Latest(() => plan(node), (answer) => {
-      strip.show(answer);
+      strips.get(node)?.show(answer);
       disableInputs(node, answer.idle ?? {});
       for (const reader of readersOf(node)) if (reader.comfyClass === "SCOPE_Timeline") displays.get(reader)?.compareWith?.(answer);
       if (answer.point && !answer.point.baseline) for (const chart of charts()) displays.get(chart)?.showCurrent?.(answer.point);
     }));
-    attach(node, strip, "scope_plan", 210, [330, 0]);
+    attach(node, make, "scope_plan", 210, [330, 0]);
   },
 });
 
@@ -181,24 +229,46 @@ addCommand("SCOPE.UnfinishedRuns", "SCOPE: Unfinished runs", () => {
 
 /**
  * @param {any} node
- * @param {Attached} widget
+ * @param {() => Attached} make
  * @param {string} name
  * @param {number} minHeight
  * @param {number[]} size Of the node, at least.
  */
-function attach(node, widget, name, minHeight, size) {
+function attach(node, make, name, minHeight, size) {
+  let widget = make();
   const connect = () => {
     widget.connect();
     if (node.graph) plans.get(node)?.update();
   };
-  addElement(node, { name, element: widget.element, minHeight, size, connect, disconnect: () => widget.disconnect() });
+  const disconnect = () => {
+    widget.disconnect();
+    plans.get(node)?.stop();
+  };
+  addElement(node, { name, element: widget.element, minHeight, size, connect, disconnect });
+  renewals.set(node, () => {
+    disconnect();
+    widget = make();
+    replaceElement(node, name, widget.element);
+    connect();
+  });
 }
 
-/** A run of a sweep has an id such as "7.0.0.sample fast", behind that of the sweep. @param {string} id */
+/** @param {any} node @param {unknown} payload */
+function show(node, payload) {
+  payloads.set(node, payload);
+  displays.get(node)?.show(payload);
+}
+
+/** A run of a sweep has an id such as "7.0.0.sample fast" or "7.0.0.clip 2 sample fast", behind that of the sweep. @param {string} id */
 function followSweep(id) {
-  const [, sweepId, label] = /^([^.]+)\..*\bsample (.+)$/.exec(id) ?? [];
+  const [, sweepId, clip = "1", label] = /^([^.]+)\.(?:.*\.)?(?:clip (\d+) )?sample (.+)$/.exec(id) ?? [];
   const sweep = sweepId && nodeByExecutionId(sweepId);
-  for (const node of sweep ? readersOf(sweep) : []) displays.get(node)?.progress?.(label === "off" ? "without SCOPE" : label);
+  for (const node of sweep ? readersOf(sweep) : []) displays.get(node)?.progress?.(label === "off" ? t("without SCOPE") : label, Number(clip));
+}
+
+/** @param {any} node */
+function createCalibration(node) {
+  return new Calibration({ targets: (found) => targetsFor(found, node), apply: applyTo });
 }
 
 function charts() {

@@ -10,6 +10,7 @@ import { clamp } from "../lib/clamp.js";
 import { chunkAt } from "../lib/clip.js";
 import { button, create, panel, setText } from "../lib/elements.js";
 import { hasModifier, onKey } from "../lib/input.js";
+import { t } from "../lib/language.js";
 import { readOrExplain } from "../lib/payload.js";
 import { describeGain, parseComparison, warningOf } from "./comparison.js";
 import { loopOf } from "./playback.js";
@@ -17,13 +18,6 @@ import { Stage } from "./stage.js";
 import { SyncedClips } from "./synced_clips.js";
 import { Transport } from "./transport.js";
 
-const EMPTY_TEXT = "Run the workflow to play both clips in step: under a wipe, side by side, or as their difference.";
-const GONE_TEXT = "The clips are gone, because ComfyUI empties its temp folder when it starts. Run the workflow again to see them.";
-const MODES = [
-  { name: "wipe", label: "Wipe", title: "A left of the handle, B right of it" },
-  { name: "side", label: "Side by side", title: "A on the left, B on the right" },
-  { name: "difference", label: "Difference", title: "Where the two differ, amplified" },
-];
 const GAINS = [1, 2, 4, 8, 16, 32];
 const FIRST_GAIN = 8;
 const ZOOM_STEP = 2;
@@ -37,16 +31,16 @@ export class Compare {
   /** @type {number|null} The chunk that is repeated; null for the whole clip. */
   chunk = null;
 
-  modes = new ChoiceButtons("scope-compare-group", "How the clips are compared", (mode) => this.setMode(mode));
+  modes = new ChoiceButtons("scope-compare-group", t("How the clips are compared"), (mode) => this.setMode(mode));
   gain = create("input");
   gainValue = create("span", "scope-compare-number");
   stage = new Stage(() => this.mode === "wipe", () => this.showZoom());
-  zoomValue = button("", "Show the whole picture", () => this.stage.zoom.reset());
+  zoomValue = button("", t("Show the whole picture"), () => this.stage.zoom.reset());
   view = create("div", "scope-compare-group scope-compare-view", [
-    button("−", "Show more of the picture (Shift and wheel)", () => this.stage.zoom.by(1 / ZOOM_STEP)),
+    button("−", t("Show more of the picture (Shift and wheel)"), () => this.stage.zoom.by(1 / ZOOM_STEP)),
     this.zoomValue,
-    button("+", "Enlarge (Shift and wheel); drag to move the picture", () => this.stage.zoom.by(ZOOM_STEP)),
-    button("Full screen", "Full screen, and back (F)", () => this.toggleFullScreen()),
+    button("+", t("Enlarge (Shift and wheel); drag to move the picture"), () => this.stage.zoom.by(ZOOM_STEP)),
+    button(t("Full screen"), t("Full screen, and back (F)"), () => this.toggleFullScreen()),
   ]);
   note = create("div", "scope-compare-note");
   warning = create("div", "scope-compare-warning");
@@ -69,25 +63,30 @@ export class Compare {
   constructor({ viewUrl }) {
     this.viewUrl = viewUrl;
     Object.assign(this.gain, { type: "range", min: 0, max: GAINS.length - 1, step: 1 });
-    this.gain.setAttribute("aria-label", "Amplification of the difference");
-    const gainControl = create("label", "scope-compare-gain", ["Gain", this.gain, this.gainValue]);
+    this.gain.setAttribute("aria-label", t("Amplification of the difference"));
+    const gainControl = create("label", "scope-compare-gain", [t("Gain"), this.gain, this.gainValue]);
     const top = create("div", "scope-compare-row", [this.modes.element, gainControl, this.view]);
     this.player = create("div", "scope-compare-player", [top, this.warning, this.stage.element, this.note, ...this.transport.parts]);
     this.element = panel("scope-compare", [this.player, this.empty]);
 
     this.gain.addEventListener("input", () => this.setGain(GAINS[Number(this.gain.value)]));
     onKey(this.element, (event) => this.handleKey(event));
-    for (const { video } of this.stage.panes) video.addEventListener("error", () => this.comparison && this.fail(GONE_TEXT));
+    for (const { video } of this.stage.panes) video.addEventListener("error", () => this.comparison && this.fail(goneText()));
     this.setMode("wipe");
     this.showZoom();
     this.setGain(FIRST_GAIN);
     this.refresh();
   }
 
-  connect() {}
+  /** What comes back has its picture to take. */
+  connect() {
+    if (this.comparison) this.clips.goTo(this.clips.frame);
+  }
 
+  /** What left the page has no pictures to take. */
   disconnect() {
     this.clips.pause();
+    this.clips.stop();
   }
 
   focus() {
@@ -146,7 +145,7 @@ export class Compare {
     const { a, b, difference } = this.stage;
     this.mode = mode;
     this.element.dataset.mode = mode;
-    this.modes.show(MODES, mode);
+    this.modes.show(modes(), mode);
     this.clips.setVisible(mode === "difference" ? [difference] : [a, b]);
   }
 
@@ -154,7 +153,7 @@ export class Compare {
   setGain(gain) {
     const builtIn = this.comparison?.gain ?? gain;
     this.gain.value = String(GAINS.indexOf(gain));
-    this.gain.setAttribute("aria-valuetext", `times ${gain}`);
+    this.gain.setAttribute("aria-valuetext", t("times {gain}", { gain }));
     setText(this.gainValue, `x${gain}`);
     setText(this.note, describeGain(gain, builtIn));
     this.stage.difference.canvas.style.filter = `brightness(${gain / builtIn})`;
@@ -184,7 +183,7 @@ export class Compare {
     const { comparison } = this;
     this.player.hidden = !comparison;
     this.empty.hidden = Boolean(comparison);
-    setText(this.empty, problem || EMPTY_TEXT);
+    setText(this.empty, problem || t("Run the workflow to play both clips in step: under a wipe, side by side, or as their difference."));
     if (!comparison) return;
     setText(this.warning, warningOf(comparison.unlike));
     this.stage.show(comparison);
@@ -194,4 +193,16 @@ export class Compare {
     this.transport.showLoop(comparison, this.chunk);
     this.transport.showPlaying(this.clips.isPlaying);
   }
+}
+
+function modes() {
+  return [
+    { name: "wipe", label: t("Wipe"), title: t("A left of the handle, B right of it") },
+    { name: "side", label: t("Side by side"), title: t("A on the left, B on the right") },
+    { name: "difference", label: t("Difference"), title: t("Where the two differ, amplified") },
+  ];
+}
+
+function goneText() {
+  return t("The clips are gone, because ComfyUI empties its temp folder when it starts. Run the workflow again to see them.");
 }

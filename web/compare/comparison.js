@@ -21,6 +21,7 @@
  */
 
 import { chunkAt, timeText } from "../lib/clip.js";
+import { t } from "../lib/language.js";
 import { readPayload } from "../lib/payload.js";
 
 const CURVE_TOP = 0.15; // the part above is for identical frames
@@ -33,7 +34,15 @@ export function parseComparison(payload) {
 
 /** A warning where the two are not one video made in two ways. @param {string[]} unlike */
 export function warningOf(unlike) {
-  return unlike.length ? `The two runs differ in ${unlike.join(" and ")}, so this does not show what the settings changed.` : "";
+  if (!unlike.length) return "";
+  const names = namesOfUnlike();
+  const what = unlike.map((name) => names[name] ?? name).reduce((first, second) => t("{first} and {second}", { first, second }));
+  return t("The two runs differ in {what}, so this does not show what the settings changed.", { what });
+}
+
+/** @returns {Record<string, string>} Of what Python says in English. */
+function namesOfUnlike() {
+  return { seed: t("seed"), prompt: t("prompt"), "size or length": t("size or length"), steps: t("steps") };
 }
 
 /**
@@ -43,8 +52,9 @@ export function warningOf(unlike) {
  * @param {number} builtIn
  */
 export function describeGain(gain, builtIn) {
-  const clipped = gain < builtIn ? ` Differences above ${Math.round(255 / builtIn)} of 255 levels all look the same here.` : "";
-  return `How far apart the two pictures are, times ${gain}, measured before compression. Black: no difference.${clipped}`;
+  const meaning = t("How far apart the two pictures are, times {gain}, measured before compression. Black: no difference.", { gain });
+  if (gain >= builtIn) return meaning;
+  return `${meaning} ${t("Differences above {level} of 255 levels all look the same here.", { level: Math.round(255 / builtIn) })}`;
 }
 
 /**
@@ -57,10 +67,10 @@ export function describeFrame(frame, { fps, frames, chunks, psnr }) {
   const chunk = chunkAt(frame, chunks);
   const value = psnr[frame];
   return [
-    `Frame ${frame} / ${frames - 1}`,
+    t("Frame {frame} / {last}", { frame, last: frames - 1 }),
     timeText(frame, fps),
-    chunk >= 0 && `chunk ${chunk + 1}`,
-    frame in psnr && (value === null ? "identical" : `${value.toFixed(1)} dB`),
+    chunk >= 0 && t("chunk {number}", { number: chunk + 1 }),
+    frame in psnr && (value === null ? t("identical") : `${value.toFixed(1)} dB`),
   ]
     .filter(Boolean)
     .join(" · ");

@@ -1,6 +1,7 @@
 /** A window over the whole page, above the canvas of either renderer. */
 
 import { button, create } from "../lib/elements.js";
+import { t } from "../lib/language.js";
 
 /**
  * @param {string} title
@@ -10,7 +11,7 @@ import { button, create } from "../lib/elements.js";
  */
 export function openOverlay(title, element, onClose) {
   const heading = create("h2", "scope-overlay-title", [title]);
-  const close = button("Close", "Close (Escape)", () => dialog.close());
+  const close = button(t("Close"), t("Close (Escape)"), () => dialog.close());
   const head = create("div", "scope-overlay-head", [heading, close]);
   const dialog = create("dialog", "scope-overlay", [head, create("div", "scope-overlay-body", [element])]);
   dialog.setAttribute("aria-label", title);

@@ -1,7 +1,7 @@
 /** A clip and the canvas that shows its frames. */
 
 import { contextOf } from "../lib/canvas.js";
-import { create } from "../lib/elements.js";
+import { create, setText } from "../lib/elements.js";
 import { frameAt } from "./playback.js";
 
 export class Pane {
@@ -17,6 +17,12 @@ export class Pane {
   constructor(className) {
     Object.assign(this.video, { muted: true, playsInline: true, preload: "auto", disablePictureInPicture: true });
     this.figure = create("div", `scope-compare-pane ${className}`, [this.video, this.canvas, this.label]);
+  }
+
+  /** Cut where it is too long, and whole in the tooltip. @param {string} text */
+  name(text) {
+    setText(this.label, text);
+    this.label.title = text;
   }
 
   /** @param {(seconds: number) => void} callback */

@@ -1,8 +1,9 @@
 /** The pictures of a comparison: both clips and their difference, and the handle of the wipe between the clips. */
 
 import { clamp } from "../lib/clamp.js";
-import { create, makeSlider, setText } from "../lib/elements.js";
+import { create, makeSlider } from "../lib/elements.js";
 import { followDrag, onKey, pointIn, shareAcross } from "../lib/input.js";
+import { t } from "../lib/language.js";
 import { Pane } from "./pane.js";
 import { Zoom } from "./zoom.js";
 
@@ -27,7 +28,7 @@ export class Stage {
   constructor(canWipe, onZoom) {
     this.zoom = new Zoom(this.element, onZoom);
     this.element.tabIndex = -1;
-    makeSlider(this.handle, "Wipe position", 100);
+    makeSlider(this.handle, t("Wipe position"), 100);
     followDrag(this.element, (event) => this.drag(event, canWipe()));
     this.element.addEventListener("wheel", (event) => this.handleWheel(event));
     onKey(this.handle, (event) => this.handleKey(event));
@@ -36,7 +37,7 @@ export class Stage {
 
   /** @param {PointerEvent} event @param {boolean} canWipe */
   drag(event, canWipe) {
-    const { clientWidth: width, clientHeight: height } = this.visibleFigure;
+    const { width, height } = this.visibleFigure.getBoundingClientRect(); // on screen, as the movement is
     const share = shareAcross(event, this.a.figure);
     if (event.type === "pointerdown") this.isPanning = this.zoom.factor > 1 && !(canWipe && Math.abs(share - this.wipe) < HANDLE_REACH);
     if (this.isPanning) this.zoom.pan(event.movementX / width, event.movementY / height);
@@ -79,8 +80,8 @@ export class Stage {
   show({ width, height, labels: [a, b] }) {
     this.element.style.setProperty("--aspect", String(width / height));
     this.element.classList.toggle("scope-compare-crisp", width <= LARGEST_CRISP_WIDTH);
-    setText(this.a.label, a);
-    setText(this.b.label, b);
-    setText(this.difference.label, `${a} − ${b}`);
+    this.a.name(a);
+    this.b.name(b);
+    this.difference.name(`${a} − ${b}`);
   }
 }

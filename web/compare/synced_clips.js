@@ -50,7 +50,8 @@ export class SyncedClips {
     this.panes.forEach(({ video }, index) => (video.src = urls[index]));
     this.timing = timing;
     this.loop = [0, timing.frames];
-    this.target = this.frame = 0;
+    this.frame = 0;
+    this.halt(0);
     this.sought = null;
   }
 

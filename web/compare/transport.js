@@ -16,6 +16,7 @@
 import { button, create, createSvg, makeSlider, selectBox, setPressed, setText } from "../lib/elements.js";
 import { rangeText } from "../lib/formats.js";
 import { followDrag, shareAcross } from "../lib/input.js";
+import { t } from "../lib/language.js";
 import { curvePoints, describeFrame, psnrRange } from "./comparison.js";
 import { loopOf } from "./playback.js";
 
@@ -38,20 +39,20 @@ export class Transport {
   /** @param {Player} player */
   constructor(player) {
     this.player = player;
-    makeSlider(this.bar, "Frame", 0);
+    makeSlider(this.bar, t("Frame"), 0);
     followDrag(this.bar, (event) => player.scrub(shareAcross(event, this.bar)));
     this.playButton = button("", "", () => player.togglePlay());
-    this.loopButton = button("", "Repeat one chunk, or the whole clip", () => player.toggleLoop());
+    this.loopButton = button("", t("Repeat one chunk, or the whole clip"), () => player.toggleLoop());
     this.chunkButtons = [
-      button("‹", "Repeat the chunk before", () => player.moveChunk(-1)),
+      button("‹", t("Repeat the chunk before"), () => player.moveChunk(-1)),
       this.loopButton,
-      button("›", "Repeat the next chunk", () => player.moveChunk(1)),
+      button("›", t("Repeat the next chunk"), () => player.moveChunk(1)),
     ];
-    this.speeds = selectBox("Speed", SPEEDS.map((speed) => [String(speed), `${speed}x`]), (speed) => player.setSpeed(Number(speed)));
+    this.speeds = selectBox(t("Speed"), SPEEDS.map((speed) => [String(speed), `${speed}x`]), (speed) => player.setSpeed(Number(speed)));
     const steps = [
-      button(icon("back"), "One frame back (left arrow)", () => player.step(-1)),
+      button(icon("back"), t("One frame back (left arrow)"), () => player.step(-1)),
       this.playButton,
-      button(icon("forward"), "One frame on (right arrow)", () => player.step(1)),
+      button(icon("forward"), t("One frame on (right arrow)"), () => player.step(1)),
     ];
     const buttons = create("div", "scope-compare-row", [
       create("div", "scope-compare-group", steps),
@@ -69,14 +70,15 @@ export class Transport {
     const curve = psnr.length ? [createSvg("polyline", { points: curvePoints(psnr) })] : [];
     this.curve.replaceChildren(...borders, ...curve);
     const [low, high] = psnrRange(psnr);
-    this.bar.title = Number.isFinite(low) ? `PSNR of every frame, ${low.toFixed(1)} to ${high.toFixed(1)} dB` : "";
+    this.bar.title = Number.isFinite(low) ? t("PSNR of every frame, {low} to {high} dB", { low: low.toFixed(1), high: high.toFixed(1) }) : "";
     this.chunkStrip.replaceChildren(...chunks.map(([from, to], index) => this.chunkButton(from, to, index)));
     for (const part of [this.chunkStrip, ...this.chunkButtons]) part.hidden = !chunks.length;
   }
 
   /** Not a tab stop: the buttons below do the same. @param {number} from @param {number} to @param {number} index */
   chunkButton(from, to, index) {
-    const title = `Chunk ${index + 1}, frames ${rangeText(from, to)}: click to repeat it, again for the whole clip`;
+    const place = { number: index + 1, frames: rangeText(from, to) };
+    const title = t("Chunk {number}, frames {frames}: click to repeat it, again for the whole clip", place);
     const element = button(String(index + 1), title, () => this.player.chooseChunk(index));
     element.tabIndex = -1;
     element.style.flexGrow = String(to - from);
@@ -100,14 +102,15 @@ export class Transport {
     this.loopMark.style.width = `${(100 * (to - from)) / frames}%`;
     this.loopMark.hidden = chunk === null;
     setPressed(this.chunkStrip.children, chunk);
-    setText(this.loopButton, chunk === null ? "Loop clip" : `Loop chunk ${chunk + 1} of ${chunks.length}`);
+    const repeated = chunk === null ? t("Loop clip") : t("Loop chunk {number} of {count}", { number: chunk + 1, count: chunks.length });
+    setText(this.loopButton, repeated);
   }
 
   /** @param {boolean} isPlaying */
   showPlaying(isPlaying) {
-    const action = isPlaying ? "Pause" : "Play";
+    const action = isPlaying ? t("Pause") : t("Play");
     this.playButton.replaceChildren(icon(isPlaying ? "pause" : "play"));
-    this.playButton.title = `${action} (space)`;
+    this.playButton.title = isPlaying ? t("Pause (space)") : t("Play (space)");
     this.playButton.setAttribute("aria-label", action);
   }
 }

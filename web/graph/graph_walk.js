@@ -42,7 +42,7 @@ export function promptOf(graph, node, readerClasses = [], endClasses = []) {
   const { id, prompt, nodes } = upstreamOf(own);
   for (const place of places) {
     const isEnd = endClasses.includes(place.node.type);
-    if ((!readerClasses.includes(place.node.type) && !isEnd) || !runs(place.node)) continue;
+    if ((!readerClasses.includes(place.node.type) && !isEnd) || !runs(place)) continue;
     const branch = upstreamOf(place);
     const isReader = Object.values(branch.prompt[branch.id].inputs).some((input) => Array.isArray(input) && input[0] === id);
     if (isEnd ? !(id in branch.prompt) : !isReader) continue;
@@ -174,7 +174,7 @@ function originOfVirtual({ node, path }, slot, type) {
   return node.widgets?.length ? { value: node.widgets[0].value } : null;
 }
 
-/** @param {any} node */
-function runs({ mode }) {
-  return mode !== MUTED && mode !== BYPASSED;
+/** Neither the node nor a subgraph around it is muted or bypassed. @param {Place} place */
+function runs({ node, path }) {
+  return [...path, node].every(({ mode }) => mode !== MUTED && mode !== BYPASSED);
 }

@@ -1,8 +1,15 @@
 /** How numbers are written. */
 
+import { fill } from "./language.js";
+
 /** A number with so many significant digits, without trailing zeros. @param {number} number */
 export function decimal(number, digits = 3) {
   return String(Number(number.toPrecision(digits)));
+}
+
+/** A count, or a mean of counts: nothing before the decimal point is rounded. @param {number} count */
+export function meanCount(count) {
+  return decimal(count, Math.max(3, String(Math.trunc(count)).length));
 }
 
 /** Seconds in words, such as "31 ms", "3.2 s" and "2 min 5 s". @param {number} seconds */
@@ -22,11 +29,11 @@ export function roughDuration(seconds) {
  * How many times as much, such as "2.60x fewer"; below 1 the other way round, such as "1.25x more".
  *
  * @param {number} factor
- * @param {string} above
+ * @param {string} above With {factor} in its place.
  * @param {string} below
  */
 export function factorText(factor, above, below, digits = 2) {
-  return factor >= 1 ? `${factor.toFixed(digits)}x ${above}` : `${(1 / factor).toFixed(digits)}x ${below}`;
+  return factor >= 1 ? fill(above, { factor: factor.toFixed(digits) }) : fill(below, { factor: (1 / factor).toFixed(digits) });
 }
 
 /** @param {number} part @param {number} whole */

@@ -1,8 +1,12 @@
-/** One question at a time: asked again once the answer to the earlier one is here, so that the newest state is always shown in the end. */
+/**
+ * One question at a time: asked again once the answer to the earlier one is here, so that the newest state is always shown in the end,
+ * and nothing once there is nothing to ask about.
+ */
 
 /** @template Answer */
 export class Latest {
   isStale = false;
+  isStopped = false;
   /** @type {Promise<void>|null} */
   asking = null;
 
@@ -18,15 +22,24 @@ export class Latest {
   /** @returns {Promise<void>} Settles when the newest state is shown. */
   update() {
     this.isStale = true;
+    this.isStopped = false;
     this.asking ??= this.catchUp().finally(() => (this.asking = null));
     return this.asking;
+  }
+
+  /** There is nothing to ask about any more; what was asked is not shown either. */
+  stop() {
+    this.isStale = false;
+    this.isStopped = true;
   }
 
   async catchUp() {
     while (this.isStale) {
       await null; // until the event that called has changed all it is going to change
+      if (!this.isStale) return;
       this.isStale = false;
-      this.show(await this.ask());
+      const answer = await this.ask();
+      if (!this.isStopped) this.show(answer);
     }
   }
 }

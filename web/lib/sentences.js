@@ -1,5 +1,7 @@
 /** Sentences made of parts. */
 
+import { t } from "./language.js";
+
 /** @param {string} text */
 export function capitalised(text) {
   return text[0].toUpperCase() + text.slice(1);
@@ -7,5 +9,6 @@ export function capitalised(text) {
 
 /** With a capital letter and exactly one full stop. @param {string} text */
 export function asSentence(text) {
-  return `${capitalised(text.trim().replace(/\.$/, ""))}.`;
+  const sentence = capitalised(text.trim().replace(/[.。]$/, ""));
+  return t("{sentence}.", { sentence });
 }

@@ -8,7 +8,8 @@
  */
 
 import { createSvg } from "../lib/elements.js";
-import { MEANING } from "../lib/fidelity.js";
+import { meaning } from "../lib/fidelity.js";
+import { t } from "../lib/language.js";
 import { circle, frame as edge, gridLine, halo, line, pictureOf, textAt } from "../lib/svg_shapes.js";
 import { layoutCurve } from "./layout_curve.js";
 import { numberText, valueText } from "./measurement.js";
@@ -40,10 +41,11 @@ export function drawQuality(quality, metric, { width, height, theme, hasCaption 
 /** @param {MeasuredMetric} metric @param {Theme} theme */
 function drawCaption(metric, theme) {
   const { margin, titleSize, size } = CAPTION;
-  const numbers = `${metric.label}: mean ${valueText(metric.mean, metric)}, worst ${valueText(metric.worst, metric)}`;
+  const [mean, worst] = [valueText(metric.mean, metric), valueText(metric.worst, metric)];
+  const numbers = t("{metric}: mean {mean}, worst {worst}", { metric: metric.label, mean, worst });
   return [
     textAt(numbers, margin, 18, titleSize, { fill: theme.text, "font-weight": "bold" }),
-    textAt(MEANING, margin, 37, size, { fill: theme.muted }),
+    textAt(meaning(), margin, 37, size, { fill: theme.muted }),
   ];
 }
 
@@ -52,13 +54,15 @@ function drawAxes({ label, unit, better }, { plot, titleY, hasIdentical, x, y, x
   const { left, right, top, bottom } = plot;
   const dark = { fill: theme.text, "text-anchor": "end" };
   const muted = { fill: theme.muted, "text-anchor": "end" };
+  const name = unit ? t("{metric} in {unit}", { metric: label, unit }) : label;
+  const title = better === "higher" ? t("{metric}, higher is better", { metric: name }) : t("{metric}, lower is better", { metric: name });
   return [
     edge({ x: left, y: top, width: right - left, height: bottom - top }, theme),
-    ...(hasIdentical ? [textAt("identical", left - 5, top, SIZE, muted)] : []),
+    ...(hasIdentical ? [textAt(t("identical"), left - 5, top, SIZE, muted)] : []),
     ...yTicks.flatMap((value) => [gridLine(left, y(value), right, y(value), theme), textAt(numberText(value), left - 5, y(value), SIZE, dark)]),
     ...xTicks.map((frame) => textAt(String(frame), x(frame), bottom + 10, SIZE, { fill: theme.text, "text-anchor": "middle" })),
-    textAt("video frame", left - 5, bottom + 10, SIZE, muted),
-    textAt(`${unit ? `${label} in ${unit}` : label}, ${better} is better`, left, titleY, SIZE, { fill: theme.muted }),
+    textAt(t("video frame"), left - 5, bottom + 10, SIZE, muted),
+    textAt(title, left, titleY, SIZE, { fill: theme.muted }),
   ];
 }
 
@@ -68,7 +72,7 @@ function drawChunks({ plot, chunks }, theme) {
   const y = plot.top - 12;
   const centred = { fill: theme.text, "text-anchor": "middle" };
   return [
-    textAt("chunk", plot.left - 5, y, SIZE, { fill: theme.muted, "text-anchor": "end" }),
+    textAt(t("chunk"), plot.left - 5, y, SIZE, { fill: theme.muted, "text-anchor": "end" }),
     ...chunks.slice(1).map(({ left }) => line(left, y - 6, left, plot.bottom, { stroke: theme.muted, "stroke-dasharray": "3 3" })),
     ...chunks.flatMap(({ left, right }, index) =>
       right - left < SMALLEST_CHUNK_LABEL ? [] : textAt(String(index + 1), (left + right) / 2, y, SIZE, centred),
@@ -95,7 +99,7 @@ function drawMean({ mean, worst_frame: frame }, { plot, x, y }, theme) {
   const label = atLeft ? { x: plot.left + 4, anchor: "start" } : { x: plot.right - 4, anchor: "end" };
   return [
     line(plot.left, y(mean), plot.right, y(mean), { stroke: theme.text, "stroke-dasharray": "6 4", "stroke-opacity": 0.7 }),
-    textAt(`mean ${numberText(mean)}`, label.x, y(mean) - 7, SIZE, { fill: theme.text, ...halo(theme), "text-anchor": label.anchor }),
+    textAt(t("mean {value}", { value: numberText(mean) }), label.x, y(mean) - 7, SIZE, { fill: theme.text, ...halo(theme), "text-anchor": label.anchor }),
   ];
 }
 
@@ -106,7 +110,7 @@ function drawWorst({ worst, worst_frame: frame, better }, { plot, x, y }, theme)
   const share = (px - plot.left) / (plot.right - plot.left);
   const isBelow = better === "higher" && py + 18 < plot.bottom;
   const anchor = share < 0.2 ? "start" : share > 0.8 ? "end" : "middle";
-  const label = `worst: ${numberText(worst)} in frame ${frame}`;
+  const label = t("worst: {value} in frame {frame}", { value: numberText(worst), frame });
   return [
     circle(px, py, 4, { fill: theme.accent, stroke: theme.background }),
     textAt(label, px, py + (isBelow ? 12 : -12), SIZE, { fill: theme.text, ...halo(theme), "text-anchor": anchor }),

@@ -9,7 +9,7 @@
 import { linear, paddedRange, ticks } from "../lib/axes.js";
 import { clamp } from "../lib/clamp.js";
 
-const MARGIN = { left: 52, right: 10, top: 22, bottom: 18 };
+const MARGIN = { left: 66, right: 10, top: 22, bottom: 18 };
 const CHUNK_ROW = 16;
 const IDENTICAL_LANE = 16;
 const LABEL_ROOM = 0.2; // of the range, so that the label of the worst frame fits under the curve

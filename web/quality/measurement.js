@@ -19,6 +19,7 @@
 
 import { chunkAt, timeText } from "../lib/clip.js";
 import { decimal } from "../lib/formats.js";
+import { t } from "../lib/language.js";
 import { readPayload } from "../lib/payload.js";
 
 const DIGITS = 4;
@@ -36,7 +37,7 @@ export function valueText(value, { unit }) {
 
 /** Enough digits to tell neighbours apart, without a tail of noise. @param {number|null} value */
 export function numberText(value) {
-  return value === null ? "identical" : decimal(value, DIGITS);
+  return value === null ? t("identical") : decimal(value, DIGITS);
 }
 
 /** @param {Pick<Quality, "metrics">} quality @returns {string[][]} Rows of a table, the first of them its head. */
@@ -47,13 +48,17 @@ export function summaryOf({ metrics }) {
     numberText(worst),
     worst === null ? "" : String(frame),
   ]);
-  return [["", "Mean", "Worst", "in frame"], ...rows];
+  return [["", t("Mean"), t("Worst"), t("in frame")], ...rows];
 }
 
 /** All values of one frame. @param {Quality} quality @param {number} frame */
 export function describeFrame({ fps, chunks, metrics }, frame) {
   const chunk = chunkAt(frame, chunks);
-  const place = [`Frame ${frame}`, timeText(frame, fps), chunk >= 0 && `chunk ${chunk + 1} of ${chunks.length}`];
+  const place = [
+    t("Frame {frame}", { frame }),
+    timeText(frame, fps),
+    chunk >= 0 && t("chunk {number} of {count}", { number: chunk + 1, count: chunks.length }),
+  ];
   const values = Object.values(metrics).map((metric) => `${metric.label} ${valueText(metric.per_frame[frame], metric)}`);
-  return `${place.filter(Boolean).join(", ")}\n${values.join(" · ")}`;
+  return `${place.filter(Boolean).join(t(", "))}\n${values.join(" · ")}`;
 }

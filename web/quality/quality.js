@@ -7,15 +7,14 @@
 
 import { clamp } from "../lib/clamp.js";
 import { button, create, panel, selectBox, setText } from "../lib/elements.js";
-import { MEANING } from "../lib/fidelity.js";
+import { meaning } from "../lib/fidelity.js";
+import { t } from "../lib/language.js";
 import { readOrExplain } from "../lib/payload.js";
 import { downloadJson, downloadPng, downloadSvg } from "../lib/saving.js";
 import { SvgPlot } from "../lib/svg_plot.js";
 import { drawCursor, drawQuality } from "./draw_quality.js";
 import { describeFrame, parseQuality, summaryOf } from "./measurement.js";
 
-const EMPTY_TEXT = "Run the workflow to see how close every frame is to the unaccelerated run.";
-const HINT = "Point at the curve, or use the arrow keys, to read the values of a frame.";
 const EXPORT_SIZE = { width: 960, height: 420 };
 
 export class QualityCurve {
@@ -24,12 +23,12 @@ export class QualityCurve {
   problem = "";
   metricName = "";
 
-  metrics = selectBox("Metric of the curve", [], (name) => this.choose(name));
+  metrics = selectBox(t("Metric of the curve"), [], (name) => this.choose(name));
   summary = create("table", "scope-quality-summary");
   /** @type {SvgPlot<CurveLayout, number>} */
   plot = new SvgPlot({
     className: "scope-quality-plot",
-    label: "Quality of every frame. Move with the arrow keys.",
+    label: t("Quality of every frame. Move with the arrow keys."),
     draw: (room) => this.quality && drawQuality(this.quality, this.quality.metrics[this.metricName], room),
     drawCursor,
     at: ({ frameAt }, x) => frameAt(x),
@@ -45,14 +44,14 @@ export class QualityCurve {
 
   constructor() {
     const saving = create("div", "scope-quality-saving", [
-      button("SVG", "Save the curve as SVG", () => downloadSvg(this.picture(), `scope_quality_${this.metricName}.svg`)),
-      button("PNG", "Save the curve as PNG", () => downloadPng(this.picture(), `scope_quality_${this.metricName}.png`)),
-      button("JSON", "Save all values", () => downloadJson(this.quality, "scope_quality.json")),
+      button("SVG", t("Save the curve as SVG"), () => downloadSvg(this.picture(), `scope_quality_${this.metricName}.svg`)),
+      button("PNG", t("Save the curve as PNG"), () => downloadPng(this.picture(), `scope_quality_${this.metricName}.png`)),
+      button("JSON", t("Save all values"), () => downloadJson(this.quality, "scope_quality.json")),
     ]);
     const controls = create("div", "scope-quality-controls", [this.metrics, saving]);
-    const meaning = create("div", "scope-quality-small", [MEANING]);
+    const small = create("div", "scope-quality-small", [meaning()]);
     this.details.setAttribute("role", "status");
-    const parts = [controls, this.summary, meaning, this.plot.element, this.details, this.notes];
+    const parts = [controls, this.summary, small, this.plot.element, this.details, this.notes];
     this.content = create("div", "scope-quality-content", parts);
     this.element = panel("scope-quality", [this.content, this.empty]);
     this.refresh();
@@ -83,7 +82,7 @@ export class QualityCurve {
     const { quality } = this;
     this.content.hidden = !quality;
     this.empty.hidden = Boolean(quality);
-    setText(this.empty, this.problem || EMPTY_TEXT);
+    setText(this.empty, this.problem || t("Run the workflow to see how close every frame is to the unaccelerated run."));
     if (!quality) return;
     const names = Object.keys(quality.metrics);
     if (!names.includes(this.metricName)) [this.metricName] = names;
@@ -98,7 +97,8 @@ export class QualityCurve {
 
   showDetails() {
     const { place: frame } = this.plot.cursor;
-    setText(this.details, this.quality && frame !== null ? describeFrame(this.quality, frame) : HINT);
+    const hint = t("Point at the curve, or use the arrow keys, to read the values of a frame.");
+    setText(this.details, this.quality && frame !== null ? describeFrame(this.quality, frame) : hint);
   }
 
   picture() {

@@ -6,10 +6,9 @@
  */
 
 import { button, create, panel, setText } from "../lib/elements.js";
+import { t } from "../lib/language.js";
 import { PayloadError, readOrExplain } from "../lib/payload.js";
 
-const EMPTY_TEXT = "Run the workflow to save a report of the run and to read it here.";
-const COPY_TEXT = "Copy as Markdown";
 const CONFIRMATION_MILLISECONDS = 2000;
 
 /** @param {any} payload @returns {RunReport} */
@@ -24,7 +23,7 @@ export class Report {
   problem = "";
 
   files = create("div", "scope-report-files");
-  copyButton = button(COPY_TEXT, "Copy the text below, to paste it into an issue or a message", () => this.copy());
+  copyButton = button(t("Copy as Markdown"), t("Copy the text below, to paste it into an issue or a message"), () => this.copy());
   text = create("textarea", "scope-report-text");
   content = create("div", "scope-report-content", [create("div", "scope-report-top", [this.files, this.copyButton]), this.text]);
   empty = create("div", "scope-panel-empty");
@@ -35,7 +34,7 @@ export class Report {
     this.viewUrl = viewUrl;
     this.copyButton.setAttribute("aria-live", "polite");
     this.text.readOnly = true;
-    this.text.setAttribute("aria-label", "The report as Markdown");
+    this.text.setAttribute("aria-label", t("The report as Markdown"));
     this.refresh();
   }
 
@@ -53,24 +52,22 @@ export class Report {
     const { report } = this;
     this.content.hidden = !report;
     this.empty.hidden = Boolean(report);
-    setText(this.empty, this.problem || EMPTY_TEXT);
+    setText(this.empty, this.problem || t("Run the workflow to save a report of the run and to read it here."));
     if (!report) return;
     this.text.value = report.markdown;
     const links = report.urls.map((file, index) => fileLink(report.files[index], this.viewUrl(file)));
-    this.files.replaceChildren("Saved as ", ...links.flatMap((link, index) => (index ? [", ", link] : [link])));
+    this.files.replaceChildren(`${t("Saved as")} `, ...links.flatMap((link, index) => (index ? [", ", link] : [link])));
   }
 
-  /** Browsers offer the clipboard only to pages from this machine or over HTTPS; elsewhere the old way still works. */
+  /** Browsers offer the clipboard only to pages from this machine or over HTTPS, and may refuse it; the old way still works. */
   async copy() {
-    let copied = true;
-    if (navigator.clipboard) {
-      await navigator.clipboard.writeText(this.text.value);
-    } else {
+    let copied = await navigator.clipboard?.writeText(this.text.value).then(() => true, () => false);
+    if (!copied) {
       this.text.select();
       copied = document.execCommand("copy");
     }
-    setText(this.copyButton, copied ? "Copied" : "Press Ctrl+C to copy");
-    setTimeout(() => setText(this.copyButton, COPY_TEXT), CONFIRMATION_MILLISECONDS);
+    setText(this.copyButton, copied ? t("Copied") : t("Press Ctrl+C to copy"));
+    setTimeout(() => setText(this.copyButton, t("Copy as Markdown")), CONFIRMATION_MILLISECONDS);
   }
 }
 

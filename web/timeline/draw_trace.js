@@ -9,6 +9,7 @@
 
 import { CanvasBrush } from "../lib/canvas_brush.js";
 import { clamp } from "../lib/clamp.js";
+import { t } from "../lib/language.js";
 import { SvgBrush } from "../lib/svg_brush.js";
 import { measureText } from "../lib/text_measure.js";
 import { LIGHT_THEME } from "../lib/theme.js";
@@ -16,7 +17,7 @@ import { tilesOf } from "./cell_tiles.js";
 import { frameRange, segmentRange } from "./cell_words.js";
 import { intervalsOf } from "./grid.js";
 import { headlineOf } from "./headline.js";
-import { LEGEND, drawExample, outline } from "./legend.js";
+import { drawExample, legend, outline } from "./legend.js";
 import { cellArea } from "./plot_geometry.js";
 
 const LABELS_WIDTH = 74;
@@ -25,7 +26,7 @@ const FOOTER_HEIGHT = 17;
 const RIGHT_MARGIN = 6;
 const LABEL_SIZE = 10;
 const CAPTION = { height: 70, margin: 12, titleSize: 15, size: 12 };
-const TALLEST_ROW = 30;
+const TALLEST_ROW = 40;
 const SMALLEST_GAPPED_CELL = 6;
 const TICK_STEPS = [1, 2, 5, 10, 20, 25, 50, 100, 200, 250, 500, 1000, 2000, 5000];
 
@@ -38,7 +39,7 @@ const TICK_STEPS = [1, 2, 5, 10, 20, 25, 50, 100, 200, 250, 500, 1000, 2000, 500
  * @returns {Geometry} Where the cells are.
  */
 export function drawTrace(canvas, grid, { width, height, pixelRatio, theme }) {
-  const brush = new CanvasBrush(canvas, { width, height, pixelRatio, theme, tiles: tilesOf(theme) });
+  const brush = new CanvasBrush(canvas, { width, height, pixelRatio, theme, tiles: tilesOf(theme, cellWidth(width, grid)) });
   return drawLabelledCells(brush, grid, width, height, 0);
 }
 
@@ -50,10 +51,20 @@ export function drawTrace(canvas, grid, { width, height, pixelRatio, theme }) {
  */
 export function svgOf(grid, { width, tallest, theme = LIGHT_THEME }) {
   const height = Math.min(tallest, CAPTION.height + HEADER_HEIGHT + grid.rows * TALLEST_ROW + FOOTER_HEIGHT);
-  const brush = new SvgBrush({ width, height, theme, tiles: tilesOf(theme) });
+  const brush = new SvgBrush({ width, height, theme, tiles: tilesOf(theme, cellWidth(width, grid)) });
   drawLabelledCells(brush, grid, width, height, CAPTION.height);
   drawCaption(brush, grid.trace);
   return brush.picture;
+}
+
+/** Of the whole picture, what is left for the cells. @param {number} width */
+function plotWidth(width) {
+  return Math.max(1, width - LABELS_WIDTH - RIGHT_MARGIN);
+}
+
+/** @param {number} width Of the whole picture. @param {Grid} grid */
+function cellWidth(width, { columns }) {
+  return plotWidth(width) / Math.max(1, columns);
 }
 
 /** @param {Brush} brush @param {Grid} grid @param {number} width @param {number} height @param {number} top */
@@ -62,7 +73,7 @@ function drawLabelledCells(brush, grid, width, height, top) {
   const geometry = drawCells(brush, grid, {
     x: LABELS_WIDTH,
     y: top + HEADER_HEIGHT,
-    width: Math.max(1, width - LABELS_WIDTH - RIGHT_MARGIN),
+    width: plotWidth(width),
     height: Math.min(room, grid.rows * TALLEST_ROW),
     columns: grid.columns,
     rows: grid.rows,
@@ -120,7 +131,7 @@ function drawSegmentBorders(brush, grid, geometry) {
     const [x] = cellArea(geometry, first, 0);
     const room = (count * geometry.width) / grid.columns - 8;
     const number = `${segment.index + 1}`;
-    const labels = [`segment ${number}, latent frames ${segmentRange(segment)}`, `segment ${number}`, number];
+    const labels = [t("segment {number}, latent frames {frames}", { number, frames: segmentRange(segment) }), t("segment {number}", { number }), number];
     const label = labels.find((candidate) => measureText(candidate, LABEL_SIZE) <= room);
     if (label) brush.text(label, x + 4, geometry.y - 8, text);
     brush.fill([x - 0.5, geometry.y - 14, 1, geometry.height + 14], text);
@@ -132,7 +143,8 @@ function drawChunkLabels(brush, grid, geometry) {
   const { muted, text } = brush.theme;
   const single = grid.places.length === 1 ? grid.places[0].segment : null;
   const right = geometry.x - 5;
-  brush.text(single ? "latent frames" : "chunk", right, geometry.y - 8, muted, { align: "right" });
+  const title = single ? t("latent frames") : t("chunk");
+  brush.text(title, Math.max(right, measureText(title, LABEL_SIZE) + 2), geometry.y - 8, muted, { align: "right" });
   const every = Math.ceil(11 / (geometry.height / grid.rows));
   for (let unit = 0; unit < grid.rows; unit += every) {
     const [, y, , height] = cellArea(geometry, 0, unit);
@@ -144,7 +156,7 @@ function drawChunkLabels(brush, grid, geometry) {
 function drawIterationLabels(brush, geometry) {
   const { muted, text } = brush.theme;
   const y = geometry.y + geometry.height + 9;
-  brush.text("iteration", geometry.x - 5, y, muted, { align: "right" });
+  brush.text(t("iteration"), geometry.x - 5, y, muted, { align: "right" });
   const cellWidth = geometry.width / geometry.columns;
   const every = TICK_STEPS.find((step) => step * cellWidth >= 36) ?? geometry.columns;
   let free = geometry.x;
@@ -172,7 +184,7 @@ function drawCaption(brush, trace) {
   brush.text([model, method, preset].filter(Boolean).join(" · ") || "SCOPE", margin, 18, text, { size: CAPTION.titleSize, weight: "bold" });
   brush.text([evaluations, time, note].filter(Boolean).join("   |   "), margin, 38, text, { size });
   let x = margin;
-  for (const { example, name } of LEGEND) {
+  for (const { example, name } of legend()) {
     drawExample(brush, example, [x, 52, 18, 12]);
     brush.text(name, x + 23, 58, text, { size });
     x += 39 + measureText(name, size);

@@ -6,6 +6,7 @@
  */
 
 import { decimal, duration, factorText, percent, roughDuration } from "../lib/formats.js";
+import { t } from "../lib/language.js";
 import { asSentence } from "../lib/sentences.js";
 import { ruleSentence } from "./trace.js";
 
@@ -25,12 +26,19 @@ export function headlineOf(trace) {
   const hasSkipped = totals.computed < totals.iterations;
   const isCompared = hasTimes(totals) && (hasSkipped || hasSavedFrames(totals));
   return {
-    evaluations: rivalText(trace) + evaluationsText(trace, totals) + (isRunning ? trace.ended ?? " so far" : ""),
+    evaluations: untilNow(trace, rivalText(trace) + evaluationsText(trace, totals)),
     frames: framesText(totals),
-    time: [timeText(totals, isCompared), leftText(trace)].filter(Boolean).join(", "),
+    time: [timeText(totals, isCompared), leftText(trace)].filter(Boolean).join(t(", ")),
     timing: isCompared ? timingText(totals) : "",
     note: isRunning || hasSkipped ? "" : nothingSkippedText(trace, totals),
   };
+}
+
+/** Of a run that is not finished. @param {Trace} trace @param {string} counted */
+function untilNow({ totals, ended }, counted) {
+  if (totals) return counted;
+  if (ended === "cancelled") return t("{counted}, then cancelled", { counted });
+  return ended ? t("{counted}, then stopped by an error", { counted }) : t("{counted} so far", { counted });
 }
 
 /** @param {Trace} trace @returns {Totals} */
@@ -51,7 +59,7 @@ export function leftText({ segments, expected = 0, ended, totals }) {
   const steps = segments.flatMap((segment) => segment.steps);
   if (totals || ended || steps.length < FEW || steps.length >= expected) return "";
   const seconds = steps.reduce((sum, step) => sum + (step.seconds ?? 0), 0);
-  return `about ${roughDuration((seconds / steps.length) * (expected - steps.length))} left`;
+  return t("about {time} left", { time: roughDuration((seconds / steps.length) * (expected - steps.length)) });
 }
 
 /** @param {string} text @param {RegExp} pattern */
@@ -82,10 +90,14 @@ function rivalText({ run }) {
  */
 function evaluationsText({ segments }, totals) {
   const { computed, iterations } = totals;
-  const counted = `${computed} of ${iterations} ${segments[0]?.by_chunk ? "chunk evaluations" : "evaluations"}`;
+  const counted = segments[0]?.by_chunk
+    ? t("{computed} of {iterations} chunk evaluations", { computed, iterations })
+    : t("{computed} of {iterations} evaluations", { computed, iterations });
   const fewer = operationsRatio(totals);
-  if (fewer > NOTABLE * (iterations / computed)) return `${counted}, ${factorText(fewer, "fewer operations", "more operations")}`;
-  return computed > 0 && computed < iterations ? `${counted}, ${factorText(iterations / computed, "fewer", "more")}` : counted;
+  const parts = [counted];
+  if (fewer > NOTABLE * (iterations / computed)) parts.push(factorText(fewer, t("{factor}x fewer operations"), t("{factor}x more operations")));
+  else if (computed > 0 && computed < iterations) parts.push(factorText(iterations / computed, t("{factor}x fewer"), t("{factor}x more")));
+  return parts.join(t(", "));
 }
 
 /** How many times fewer operations than a full run, judged by frames, or by evaluations where those are not known. @param {Totals} totals */
@@ -96,40 +108,45 @@ function operationsRatio({ computed, iterations, frames_computed: frames = 0, fr
 /** @param {Totals} totals */
 function framesText({ frames_computed: computed = 0, frames_baseline: baseline }) {
   if (!baseline) return "";
-  return `${percent(computed, baseline)} of the latent frames of a full run went through the model (${computed} of ${baseline})`;
+  const share = percent(computed, baseline);
+  return t("{share} of the latent frames of a full run went through the model ({computed} of {baseline})", { share, computed, baseline });
 }
 
 /** @param {Totals} totals @param {boolean} isCompared */
 function timeText(totals, isCompared) {
   const { seconds, estimated_baseline_seconds: baseline = 0 } = totals;
   if (!seconds) return "";
-  return isCompared ? `${duration(seconds)} in this run, ${comparison(baseline / seconds, operationsRatio(totals))}` : duration(seconds);
+  const time = duration(seconds);
+  return isCompared ? t("{time} in this run, {comparison}", { time, comparison: comparison(baseline / seconds, operationsRatio(totals)) }) : time;
 }
 
 /** A clock that says more than the operations explain was disturbed. @param {number} speedup @param {number} fewer */
 function comparison(speedup, fewer) {
-  if (speedup > NOTABLE * fewer) return `which does not tell how fast: the clock says ${decimal(speedup, 2)}x, the operations ${decimal(fewer, 2)}x`;
+  const [clock, operations] = [decimal(speedup, 2), decimal(fewer, 2)];
+  if (speedup > NOTABLE * fewer) return t("which does not tell how fast: the clock says {clock}x, the operations {operations}x", { clock, operations });
   const isSame = speedup < NOTABLE && speedup > 1 / NOTABLE;
-  return isSame ? "about as fast as computing every step" : `about ${speedText(speedup)} computing every step`;
+  return isSame ? t("about as fast as computing every step") : speedText(speedup);
 }
 
 /** With two digits, as many as a single run can tell. @param {number} speedup */
 function speedText(speedup) {
-  return speedup >= 1 ? `${decimal(speedup, 2)}x faster than` : `${decimal(1 / speedup, 2)}x slower than`;
+  return speedup >= 1
+    ? t("about {factor}x faster than computing every step", { factor: decimal(speedup, 2) })
+    : t("about {factor}x slower than computing every step", { factor: decimal(1 / speedup, 2) });
 }
 
 /** @param {Totals} totals */
 function timingText({ seconds, estimated_baseline_seconds: baseline = 0 }) {
-  return (
-    `Measured once: this run's iterations took ${duration(seconds)}. Computing every step would have taken about ${duration(baseline)}, ` +
-    "judged by the iterations of this run that were computed (without the first, which warms up)."
+  return t(
+    "Measured once: this run's iterations took {time}. Computing every step would have taken about {full}, judged by the iterations of this run that were computed (without the first, which warms up).",
+    { time: duration(seconds), full: duration(baseline) },
   );
 }
 
 /** @param {Trace} trace @param {Totals} totals */
 function nothingSkippedText(trace, totals) {
   const reason = totals.skipped_reason || commonestRule(trace);
-  return reason ? `Nothing was skipped. ${asSentence(reason)}` : "Nothing was skipped.";
+  return reason ? t("Nothing was skipped. {reason}", { reason: asSentence(t(reason.replace(/\.$/, ""))) }) : t("Nothing was skipped.");
 }
 
 /** @param {Trace} trace */
@@ -140,5 +157,5 @@ function commonestRule(trace) {
     for (const rule of rules) if (rule !== ".") counts[rule] = (counts[rule] ?? 0) + 1;
   }
   const [commonest] = Object.keys(counts).sort((a, b) => counts[b] - counts[a]);
-  return commonest ? `Most often because ${ruleSentence(trace, commonest)}` : "";
+  return commonest ? t("Most often because {rule}", { rule: ruleSentence(trace, commonest) }) : "";
 }

@@ -7,19 +7,22 @@
  */
 
 import { CanvasBrush } from "../lib/canvas_brush.js";
+import { t } from "../lib/language.js";
 import { tilesOf } from "./cell_tiles.js";
 import { LOOK } from "./grid.js";
 
-/** @type {readonly LegendEntry[]} */
-export const LEGEND = Object.freeze([
-  { example: LOOK.recompute, name: "Recompute", meaning: "The model computed the velocity" },
-  { example: LOOK.predict, name: "Predict", meaning: "The velocity was predicted from earlier ones" },
-  { example: LOOK.cache, name: "Cache", meaning: "An earlier velocity was used again" },
-  { example: "interval", name: "Active interval", meaning: "What goes through the model when an iteration is computed" },
-  { example: LOOK.context, name: "Context", meaning: "Went through the model and took no step" },
-  { example: LOOK.done, name: "Finished", meaning: "All steps are done" },
-  { example: LOOK.waiting, name: "Waiting", meaning: "Not started" },
-]);
+/** @returns {LegendEntry[]} */
+export function legend() {
+  return [
+    { example: LOOK.recompute, name: t("Recompute"), meaning: t("The model computed the velocity") },
+    { example: LOOK.predict, name: t("Predict"), meaning: t("The velocity was predicted from earlier ones") },
+    { example: LOOK.cache, name: t("Cache"), meaning: t("An earlier velocity was used again") },
+    { example: "interval", name: t("Active interval"), meaning: t("What goes through the model when an iteration is computed") },
+    { example: LOOK.context, name: t("Context"), meaning: t("Went through the model and took no step") },
+    { example: LOOK.done, name: t("Finished"), meaning: t("All steps are done") },
+    { example: LOOK.waiting, name: t("Waiting"), meaning: t("Not started") },
+  ];
+}
 
 /**
  * Fill a small canvas with an example.
@@ -30,7 +33,7 @@ export const LEGEND = Object.freeze([
  * @param {{width: number, height: number, pixelRatio: number}} size
  */
 export function drawSwatch(canvas, example, theme, size) {
-  drawExample(new CanvasBrush(canvas, { ...size, theme, tiles: tilesOf(theme) }), example, [0, 0, size.width, size.height]);
+  drawExample(new CanvasBrush(canvas, { ...size, theme, tiles: tilesOf(theme, size.width) }), example, [0, 0, size.width, size.height]);
 }
 
 /** @param {Brush} brush @param {Example} example @param {import("../lib/canvas_brush.js").Area} area */

@@ -2,12 +2,12 @@
 
 import { create, setText } from "../lib/elements.js";
 import { LOOK } from "./grid.js";
-import { LEGEND, drawSwatch } from "./legend.js";
+import { drawSwatch, legend } from "./legend.js";
 
 const SWATCH_SIZE = { width: 16, height: 11, pixelRatio: 2 };
 
 export class LegendRow {
-  entries = LEGEND.map((entry) => {
+  entries = legend().map((entry) => {
     const [canvas, label] = [create("canvas"), create("span", "", [entry.name])];
     const isIdle = typeof entry.example === "number" && entry.example < LOOK.recompute;
     return { ...entry, canvas, label, element: create("span", isIdle ? "scope-legend-idle" : "", [canvas, label]) };

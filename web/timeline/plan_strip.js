@@ -6,6 +6,7 @@
  */
 
 import { create, panel, setText } from "../lib/elements.js";
+import { t } from "../lib/language.js";
 import { readOrExplain } from "../lib/payload.js";
 import { describeCell } from "./cell_words.js";
 import { gridOf } from "./grid.js";
@@ -15,8 +16,6 @@ import { applyStep, isStepEvent } from "./live_trace.js";
 import { parseTrace } from "./trace.js";
 import { TracePlot } from "./trace_plot.js";
 
-const HINT = "Point at a cell, or use the arrow keys, to see what will happen there and why.";
-
 /**
  * What the strip says and draws.
  *
@@ -25,28 +24,28 @@ const HINT = "Point at a cell, or use the arrow keys, to see what will happen th
  */
 export function readPlan({ error, trace: payload, exact, note }) {
   const { value: trace, problem } = error ? { value: null, problem: error } : readOrExplain(() => parseTrace(payload));
-  if (!trace) return { headline: "No plan", badge: "", note: problem, grid: null };
+  if (!trace) return { headline: t("No plan"), badge: "", note: problem, grid: null };
   const reason = trace.totals?.skipped_reason;
-  const notes = [note, trace.run.method !== "off" && reason && `Nothing is skipped. ${reason}`].filter(Boolean);
+  const notes = [note, trace.run.method !== "off" && reason && t("Nothing is skipped. {reason}", { reason })].filter(Boolean);
   return {
-    headline: `Plan: ${headlineOf(trace).evaluations}`,
-    badge: exact ? "exact" : "estimated",
+    headline: t("Plan: {evaluations}", { evaluations: headlineOf(trace).evaluations }),
+    badge: exact ? t("exact") : t("estimated"),
     note: notes.join(" "),
     grid: gridOf(trace),
   };
 }
 
 export class PlanStrip {
-  headline = create("div", "scope-plan-headline", ["Plan"]);
+  headline = create("div", "scope-plan-headline", [t("Plan")]);
   badge = create("span", "scope-plan-badge");
   note = create("span", "scope-plan-note");
   cell = create("div", "scope-plan-cell");
-  usualNote = HINT;
+  usualNote = hint();
   /** @type {import("./trace.js").Trace|null} A run in progress. */
   live = null;
   legend = new LegendRow();
   plot = new TracePlot({
-    label: "Plan of iterations and chunks.",
+    label: t("Plan of iterations and chunks. Move with the arrow keys."),
     onMove: () => this.showCell(),
     onTheme: (theme) => this.legend.draw(theme),
   });
@@ -66,12 +65,17 @@ export class PlanStrip {
     this.plot.disconnect();
   }
 
+  /** The graph is seen at another zoom. */
+  zoom() {
+    this.plot.zoom();
+  }
+
   /** @param {Plan} plan */
   show(plan) {
     const { headline, badge, note, grid } = readPlan(plan);
     setText(this.headline, headline);
     setText(this.badge, badge);
-    this.usualNote = note || HINT;
+    this.usualNote = note || hint();
     if (!this.live) setText(this.note, this.usualNote);
     this.badge.title = note;
     for (const part of [this.legend.element, this.plot.element]) part.hidden = !grid;
@@ -84,8 +88,7 @@ export class PlanStrip {
     if (!isStepEvent(event)) return;
     this.live = applyStep(this.live, event);
     const done = this.live?.segments.reduce((sum, { steps }) => sum + steps.length, 0) ?? 0;
-    const parts = [`Running: iteration ${done}${this.live?.expected ? ` of ${this.live.expected}` : ""}`, this.live && leftText(this.live)];
-    setText(this.note, `${parts.filter(Boolean).join(", ")}.`);
+    setText(this.note, progressText(done, this.live?.expected, this.live ? leftText(this.live) : ""));
   }
 
   /** The run has ended. */
@@ -110,5 +113,17 @@ function isDrawn(grid, example) {
 /** @param {Grid} grid @param {import("./grid.js").Cell} cell @param {boolean} isHeld */
 function storyOf(grid, cell, isHeld) {
   const [position, decision, numbers] = describeCell(grid, cell);
-  return `${isHeld ? "Held. " : ""}${decision} ${position} ${numbers}`;
+  const story = `${decision} ${position} ${numbers}`;
+  return isHeld ? t("Held. {story}", { story }) : story;
+}
+
+function hint() {
+  return t("Point at a cell, or use the arrow keys, to see what will happen there and why.");
+}
+
+/** @param {number} done @param {number|undefined} iterations @param {string} left */
+function progressText(done, iterations, left) {
+  if (!iterations) return t("Running: iteration {done}.", { done });
+  if (!left) return t("Running: iteration {done} of {iterations}.", { done, iterations });
+  return t("Running: iteration {done} of {iterations}, {left}.", { done, iterations, left });
 }

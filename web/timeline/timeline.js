@@ -7,6 +7,7 @@
 
 import { button, create, panel, setText } from "../lib/elements.js";
 import { percent } from "../lib/formats.js";
+import { t } from "../lib/language.js";
 import { oncePerScreenFrame } from "../lib/look_observer.js";
 import { readOrExplain } from "../lib/payload.js";
 import { downloadJson, downloadPng, downloadSvg } from "../lib/saving.js";
@@ -19,10 +20,6 @@ import { applyStep, isStepEvent } from "./live_trace.js";
 import { parseTrace } from "./trace.js";
 import { TracePlot } from "./trace_plot.js";
 
-const EMPTY_TEXT = "Run the workflow to see which steps were computed, predicted or reused, and why.";
-const HINT =
-  "Point at a cell, or use the arrow keys, to see what happened there and why. Click or press Enter to hold a cell, Escape to let go.";
-const EARLIER = "This is an earlier run: the settings were changed since. Run the workflow again to see them at work.";
 const EXPORT_SIZE = { width: 1280, tallest: 480 };
 
 export class Timeline {
@@ -38,7 +35,7 @@ export class Timeline {
   note = create("span", "scope-timeline-note");
   legend = new LegendRow();
   plot = new TracePlot({
-    label: "Timeline of iterations and chunks.",
+    label: t("Timeline of iterations and chunks. Move with the arrow keys."),
     onMove: () => this.showDetails(),
     onTheme: (theme) => this.legend.draw(theme),
   });
@@ -49,9 +46,9 @@ export class Timeline {
   constructor() {
     const headline = create("div", "scope-timeline-headline", [this.evaluations, this.time, this.note]);
     const buttons = create("div", "scope-timeline-buttons", [
-      button("PNG", "Save the picture", () => downloadPng(this.picture(), "scope_timeline.png")),
-      button("SVG", "Save the picture as vectors, for a paper or a slide", () => downloadSvg(this.picture(), "scope_timeline.svg")),
-      button("JSON", "Save the trace", () => downloadJson(this.trace, "scope_trace.json")),
+      button("PNG", t("Save the picture"), () => downloadPng(this.picture(), "scope_timeline.png")),
+      button("SVG", t("Save the picture as vectors, for a paper or a slide"), () => downloadSvg(this.picture(), "scope_timeline.svg")),
+      button("JSON", t("Save the trace"), () => downloadJson(this.trace, "scope_trace.json")),
     ]);
     this.top = create("div", "scope-timeline-top", [headline, buttons]);
     this.details.setAttribute("role", "status");
@@ -69,6 +66,11 @@ export class Timeline {
     this.plot.disconnect();
   }
 
+  /** The graph is seen at another zoom. */
+  zoom() {
+    this.plot.zoom();
+  }
+
   /** @param {unknown} payload A trace or its JSON text. */
   show(payload) {
     ({ value: this.trace, problem: this.problem } = readOrExplain(() => parseTrace(payload)));
@@ -81,30 +83,33 @@ export class Timeline {
     if (!isStepEvent(event)) return;
     const before = this.trace;
     this.trace = applyStep(this.trace, event);
-    if (this.trace !== before) this.plot.cursor.release();
+    if (this.trace !== before) {
+      this.isEarlier = false;
+      this.plot.cursor.release();
+    }
     this.requestRefresh();
   }
 
   /** The run ended. @param {string} how Such as "cancelled", empty where it was finished. */
   end(how) {
     if (!how || !this.trace || this.trace.totals || this.trace.ended) return;
-    this.trace.ended = `, then ${how}`;
+    this.trace.ended = how;
     this.refresh();
   }
 
   /** What the next run is going to do: where it is something else, the picture is of an earlier one. @param {import("./plan_strip.js").Plan} plan */
   compareWith({ trace: plan, exact }) {
     this.isEarlier = Boolean(exact && this.trace?.totals && differ(this.trace, /** @type {Trace} */ (plan)));
-    this.element.classList.toggle("scope-timeline-earlier", this.isEarlier);
     this.refresh();
   }
 
   refresh() {
     this.grid = this.trace && grownGrid(this.grid, this.trace);
     const hasCells = Boolean(this.grid?.columns);
+    this.element.classList.toggle("scope-timeline-earlier", this.isEarlier);
     for (const part of [this.top, this.legend.element, this.plot.element, this.details]) part.hidden = !hasCells;
     this.empty.hidden = hasCells;
-    setText(this.empty, this.problem || EMPTY_TEXT);
+    setText(this.empty, this.problem || t("Run the workflow to see which steps were computed, predicted or reused, and why."));
     if (this.grid && hasCells) this.showNumbers(this.grid);
     this.plot.show(this.grid);
   }
@@ -116,19 +121,22 @@ export class Timeline {
     this.evaluations.title = frames;
     setText(this.time, time);
     this.time.title = timing;
-    setText(this.note, this.isEarlier ? EARLIER : note);
+    const earlier = t("This is an earlier run: the settings were changed since. Run the workflow again to see them at work.");
+    setText(this.note, this.isEarlier ? earlier : note);
     const counts = countLooks(grid);
     const total = Object.values(counts).reduce((sum, count) => sum + count, 0);
     this.legend.show(({ example, name, meaning }) => {
       if (!(example in counts) || !total) return { text: name, title: meaning };
-      return { text: `${name} ${percent(counts[example], total)}`, title: `${meaning}: ${counts[example]} of ${total} chunk steps` };
+      const title = t("{meaning}: {count} of {total} chunk steps", { meaning, count: counts[example], total });
+      return { text: `${name} ${percent(counts[example], total)}`, title };
     });
   }
 
   showDetails() {
     const { grid, cursor } = this.plot;
-    const lines = grid && cursor.place ? describeCell(grid, cursor.place) : [HINT];
-    setText(this.details, (cursor.isHeld ? "Held. " : "") + lines.join("\n"));
+    const hint = t("Point at a cell, or use the arrow keys, to see what happened there and why. Click or press Enter to hold a cell, Escape to let go.");
+    const story = grid && cursor.place ? describeCell(grid, cursor.place).join("\n") : hint;
+    setText(this.details, cursor.isHeld ? t("Held. {story}", { story }) : story);
   }
 
   picture() {

@@ -42,6 +42,7 @@
  * @property {string} [ended] How a run ended that was not finished, such as "cancelled".
  */
 
+import { t } from "../lib/language.js";
 import { PayloadError, readPayload } from "../lib/payload.js";
 
 export const FORMAT = "scope.trace";
@@ -65,7 +66,8 @@ function parseJson(text) {
   }
 }
 
-/** Why a rule decided as it did, as Python says it. @param {Trace} trace @param {string} letter */
+/** Why a rule decided as it did, as Python says it; the tables of tests/locales have these sentences from there. @param {Trace} trace @param {string} letter */
 export function ruleSentence(trace, letter) {
-  return trace.rules?.[letter] ?? `rule "${letter}"`;
+  const sentence = trace.rules?.[letter];
+  return sentence ? t(sentence) : t("rule \"{letter}\"", { letter });
 }

@@ -14,7 +14,6 @@ import { drawTrace } from "./draw_trace.js";
 import { cellAt } from "./grid.js";
 import { cellArea, cellAtPoint } from "./plot_geometry.js";
 
-const ZOOM_HEADROOM = 2;
 const MOST_PIXELS = 1.5e6;
 const SMALLEST_MARK = 6;
 
@@ -25,6 +24,8 @@ export class TracePlot {
   geometry = null;
   /** @type {import("../lib/theme.js").Theme|null} Null until it is read anew. */
   theme = null;
+  /** At which the picture was drawn. */
+  pixelRatio = 0;
   canvas = create("canvas");
   columnBand = create("div", "scope-plot-band");
   rowBand = create("div", "scope-plot-band");
@@ -38,7 +39,7 @@ export class TracePlot {
    */
   constructor({ label, onMove, onTheme = () => {} }) {
     this.onTheme = onTheme;
-    this.element = plotElement("scope-plot", `${label} Move with the arrow keys.`, [this.canvas, this.columnBand, this.rowBand, this.mark]);
+    this.element = plotElement("scope-plot", label, [this.canvas, this.columnBand, this.rowBand, this.mark]);
     /** @type {PlotCursor<Cell>} */
     this.cursor = new PlotCursor(this.element, {
       at: (x, y) => {
@@ -101,10 +102,21 @@ export class TracePlot {
   draw() {
     const { clientWidth: width, clientHeight: height } = this.element;
     if (!this.grid?.columns || !width || !height) return;
-    const headroom = Math.min(ZOOM_HEADROOM, Math.sqrt(MOST_PIXELS / (width * height)));
-    const pixelRatio = Math.max(devicePixelRatio, headroom);
-    this.geometry = drawTrace(this.canvas, this.grid, { width, height, pixelRatio, theme: this.knownTheme() });
+    this.pixelRatio = this.screenRatio();
+    this.geometry = drawTrace(this.canvas, this.grid, { width, height, pixelRatio: this.pixelRatio, theme: this.knownTheme() });
     this.showCursor();
+  }
+
+  /** The graph is seen at another zoom. */
+  zoom() {
+    if (this.element.clientWidth && this.screenRatio() !== this.pixelRatio) this.draw();
+  }
+
+  /** Pixels of the screen to one of the element, at the zoom that the graph is seen at: small print is legible at no other. */
+  screenRatio() {
+    const { clientWidth: width, clientHeight: height } = this.element;
+    const zoom = this.element.getBoundingClientRect().width / width;
+    return Math.min(devicePixelRatio * zoom, Math.sqrt(MOST_PIXELS / (width * height)));
   }
 
   knownTheme() {

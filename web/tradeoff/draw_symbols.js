@@ -6,8 +6,10 @@
  */
 
 import { createSvg } from "../lib/elements.js";
-import { circle } from "../lib/svg_shapes.js";
+import { circle, line } from "../lib/svg_shapes.js";
 import { RING_RADIUS, STAR_RADIUS, SYMBOL_RADIUS } from "./sizes.js";
+
+const CAP = 3; // half of the line across the end of a bar
 
 /** Distinguishable with every common kind of colour blindness, and each has a shape of its own. Settings that others beat are paler. */
 const ON_LIGHT = ["#0072b2", "#c44e00", "#00805e", "#a8447f", "#8a6500", "#3b6fb6", "#5b5b5b"];
@@ -40,6 +42,22 @@ export function drawSymbol({ px, py, kind, method, isBaseline = false, ringed = 
     ...(kind === "dominated" && { "fill-opacity": 0.4 }),
   });
   return createSvg("g", {}, ringed ? [symbol, drawRing(px, py, RING_RADIUS, theme)] : [symbol]);
+}
+
+/**
+ * The 95 % intervals of a symbol; an end that is out of sight has no cap.
+ *
+ * @param {import("./layout.js").Symbol} symbol
+ * @param {Theme} theme
+ */
+export function drawBars({ px, py, across, upright, method, kind }, theme) {
+  const attributes = { stroke: kind === "baseline" ? theme.text : looksOf(method, theme).color, "stroke-opacity": kind === "dominated" ? 0.4 : 0.75 };
+  return [
+    ...(across ? [line(across.from, py, across.to, py, attributes)] : []),
+    ...(across?.ends ?? []).map((x) => line(x, py - CAP, x, py + CAP, attributes)),
+    ...(upright ? [line(px, upright.from, px, upright.to, attributes)] : []),
+    ...(upright?.ends ?? []).map((y) => line(px - CAP, y, px + CAP, y, attributes)),
+  ];
 }
 
 /** Dashed and in colour, unlike that of a symbol that is held. @param {number} cx @param {number} cy @param {number} r @param {Theme} theme */

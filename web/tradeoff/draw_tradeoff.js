@@ -8,17 +8,17 @@
  */
 
 import { createSvg } from "../lib/elements.js";
-import { MEANING } from "../lib/fidelity.js";
+import { meaning } from "../lib/fidelity.js";
+import { t } from "../lib/language.js";
 import { circle, frame, gridLine, halo, line, pictureOf, textAt } from "../lib/svg_shapes.js";
 import { measureText, wrapText } from "../lib/text_measure.js";
-import { drawRing, drawSymbol } from "./draw_symbols.js";
+import { drawBars, drawRing, drawSymbol } from "./draw_symbols.js";
 import { layoutChart } from "./layout.js";
 import { LEGEND_GAP } from "./legend.js";
 import { FONT_SIZE, LINE_HEIGHT, SMALL_FONT_SIZE, SYMBOL_RADIUS } from "./sizes.js";
 import { titleOf } from "./words.js";
 
-const RAIL_TITLE = ["planned, not", "measured yet"];
-const INVITATION = "Nothing measured yet. Run the workflow to see what each setting costs.";
+const RAIL_TITLE_WIDTH = 70;
 const CAPTION = { top: 40, margin: 12, titleSize: 15 };
 const CURSOR_RADIUS = 12;
 
@@ -42,6 +42,7 @@ export function drawTradeoff(view, { width, height, theme, hasCaption = false })
     ...drawRail(layout, theme),
     ...drawLines(layout, theme),
     ...layout.legend.map((entry) => drawLegendEntry(entry, theme)),
+    ...layout.symbols.flatMap((symbol) => drawBars(symbol, theme)),
     ...layout.symbols.map((symbol) => drawSymbol({ ...symbol, isBaseline: symbol.kind === "baseline" || symbol.point.baseline }, theme)),
     cursorLayer,
     ...layout.labels.map((label) => drawLabel(label, theme)),
@@ -51,7 +52,7 @@ export function drawTradeoff(view, { width, height, theme, hasCaption = false })
 
 /** @param {View} view @param {number} width */
 function footOf({ runs }, width) {
-  return [MEANING, ...(runs?.notes ?? [])].flatMap((note) => wrapText(note, width - 2 * CAPTION.margin, FONT_SIZE, measureText));
+  return [meaning(), ...(runs?.notes ?? [])].flatMap((note) => wrapText(note, width - 2 * CAPTION.margin, FONT_SIZE, measureText));
 }
 
 /** @param {View} view @param {string[]} foot @param {number} bottom @param {Theme} theme */
@@ -69,14 +70,14 @@ function drawTopRow({ plot, topRow }, theme) {
   const dashes = { stroke: theme.muted, "stroke-dasharray": "4 3", "stroke-opacity": 0.5 };
   return [
     line(plot.x, topRow, plot.x + plot.width, topRow, dashes),
-    textAt("identical", plot.x - 6, topRow, SMALL_FONT_SIZE, { fill: theme.muted, "text-anchor": "end" }),
+    textAt(t("identical"), plot.x - 6, topRow, SMALL_FONT_SIZE, { fill: theme.muted, "text-anchor": "end" }),
   ];
 }
 
 /** @param {Layout} layout @param {Theme} theme */
 function drawInvitation({ plot }, theme) {
   const [x, y] = [plot.x + plot.width / 2, plot.y + plot.height / 2];
-  const lines = wrapText(INVITATION, plot.width - 40, FONT_SIZE, measureText);
+  const lines = wrapText(t("Nothing measured yet. Run the workflow to see what each setting costs."), plot.width - 40, FONT_SIZE, measureText);
   return lines.map((text, row) => textAt(text, x, y + row * LINE_HEIGHT, FONT_SIZE, { fill: theme.muted, "text-anchor": "middle" }));
 }
 
@@ -127,9 +128,10 @@ function drawRail({ rail }, theme) {
   const { x, y, width, height } = rail;
   const middle = y + height / 2;
   const right = { fill: theme.muted, "text-anchor": "end" };
+  const title = wrapText(t("planned, not measured yet"), RAIL_TITLE_WIDTH, SMALL_FONT_SIZE, measureText);
   return [
     createSvg("rect", { x, y, width, height, rx: 3, fill: theme.muted, "fill-opacity": 0.12 }),
-    ...RAIL_TITLE.map((text, row) => textAt(text, x - 4, middle + (row - 0.5) * 11, SMALL_FONT_SIZE, right)),
+    ...title.map((text, row) => textAt(text, x - 4, middle + (row - (title.length - 1) / 2) * 11, SMALL_FONT_SIZE, right)),
   ];
 }
 

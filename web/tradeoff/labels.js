@@ -4,13 +4,13 @@
  * @typedef {import("../lib/svg_shapes.js").Box} Box
  * @typedef {import("../lib/text_measure.js").Measure} Measure
  * @typedef {import("./marks.js").Kind} Kind
- * @typedef {import("./marks.js").Mark & {px: number, py: number}} PlacedMark
+ * @typedef {import("./layout.js").Symbol} PlacedMark
  *
  * @typedef {{text: string, width: number, x: number, y: number, reach: number}} Label Text for a symbol at x, y of that radius.
  * @typedef {Label & {kind: Kind}} MarkLabel
  */
 
-import { BASELINE_LABEL } from "./runs.js";
+import { nameOfBaseline } from "./runs.js";
 import { FONT_SIZE, RING_RADIUS, STAR_RADIUS, SYMBOL_RADIUS } from "./sizes.js";
 
 const LONGEST_LABEL = 24;
@@ -34,6 +34,7 @@ export function placeAllLabels(symbols, front, { markerX, topRow, plot, rail, la
   const solid = symbols.map(symbolBox);
   const lines = front.slice(1).flatMap((symbol, index) => boxesAlong(front[index], symbol));
   lines.push({ x: plot.x, y: topRow - 1, width: plot.width, height: 2 });
+  lines.push(...symbols.flatMap(barBoxes));
   if (markerX !== null) lines.push({ x: markerX - 1, y: plot.y, width: 2, height: plot.height });
   const planned = symbols.filter(({ kind }) => kind === "planned").map(labelOf);
   const named = symbols.filter(({ kind, ringed }) => kind === "front" || (kind === "dominated" && (ringed || labelAll))).map(labelOf);
@@ -52,7 +53,7 @@ function labelFor(symbol, measure) {
 
 /** @param {number} x @param {Box} plot @param {Measure} measure @returns {MarkLabel} */
 function baselineLabel(x, plot, measure) {
-  const [text, y] = [BASELINE_LABEL, plot.y + plot.height - FONT_SIZE];
+  const [text, y] = [nameOfBaseline(), plot.y + plot.height - FONT_SIZE];
   return { text, width: measure(text, FONT_SIZE), kind: "baseline", x, y, reach: 2 };
 }
 
@@ -72,6 +73,14 @@ function symbolBox(symbol) {
 function reachOf({ ringed, point }) {
   if (ringed) return RING_RADIUS + 1;
   return point.baseline ? STAR_RADIUS : SYMBOL_RADIUS;
+}
+
+/** @param {PlacedMark} symbol @returns {Box[]} */
+function barBoxes({ px, py, across, upright }) {
+  return [
+    ...(across ? [{ x: across.from, y: py - 1, width: across.to - across.from, height: 2 }] : []),
+    ...(upright ? [{ x: px - 1, y: upright.from, width: 2, height: upright.to - upright.from }] : []),
+  ];
 }
 
 /** Small boxes that cover the line between two symbols. @param {PlacedMark} from @param {PlacedMark} to */

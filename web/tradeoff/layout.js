@@ -5,13 +5,16 @@
  * @typedef {import("./marks.js").Mark} Mark
  * @typedef {import("./marks.js").View} View
  *
- * @typedef {Mark & {px: number, py: number, method: number}} Symbol A mark where it lies; `method` is its place in the list of methods.
+ * @typedef {{from: number, to: number, ends: number[]}} Bar Pixels of an interval, and those of its ends that are in sight.
+ * @typedef {{px: number, py: number, method: number, across: Bar|null, upright: Bar|null}} Place `method` is its place in the list of
+ *   methods.
+ * @typedef {Mark & Place} Symbol A mark where it lies.
  * @typedef {ReturnType<typeof layoutChart>} Layout
  */
 
 import { assignLanes, placeAllLabels, shortLabel } from "./labels.js";
 import { legendOf, placeLegend } from "./legend.js";
-import { NOISE, dominates, marksOf } from "./marks.js";
+import { intervalOf, judgeOf, marksOf } from "./marks.js";
 import { scaleOfCost, scaleOfFactors, scaleOfQuality, titleOfQuality } from "./scales.js";
 import { FONT_SIZE, LINE_HEIGHT } from "./sizes.js";
 
@@ -33,7 +36,7 @@ export function layoutChart(view, { width, top = 0, bottom, labelAll = false, me
   const legend = placeLegend(legendOf(marks, methods), width, top, measure);
   /** @type {[number, number]} */
   const edges = [MARGIN.left, width - MARGIN.right];
-  const { xOf, axis } = scaleOfCost(marks, view.x, edges);
+  const { xOf, axis } = scaleOfCost(marks, view, edges);
 
   const lanes = lanesOf(marks, xOf, measure);
   const railHeight = lanes.size ? LANE_HEIGHT * (Math.max(...lanes.values()) + 1) : 0;
@@ -46,9 +49,16 @@ export function layoutChart(view, { width, top = 0, bottom, labelAll = false, me
   const symbols = marks.map((mark) => {
     const lane = lanes.get(mark);
     const py = lane === undefined ? quality.yOf(mark.y) : rail.y + (lane + 0.5) * LANE_HEIGHT;
-    return { ...mark, px: xOf(mark.x), py, method: methods.indexOf(mark.point.method) };
+    return {
+      ...mark,
+      px: xOf(mark.x),
+      py,
+      method: methods.indexOf(mark.point.method),
+      across: barOf(intervalOf(mark, "x", view), xOf, edges),
+      upright: barOf(intervalOf(mark, "y", view), quality.yOf, [plot.y, plot.y + plot.height]),
+    };
   });
-  const front = frontOf(symbols, NOISE[view.x]);
+  const front = frontOf(symbols, judgeOf(view));
   const markerX = symbols.find(({ kind }) => kind === "baseline")?.px ?? null;
   return {
     plot,
@@ -87,9 +97,21 @@ function lanesOf(marks, xOf, measure) {
   return new Map(planned.map((mark, index) => [mark, lanes[index]]));
 }
 
-/** From left to right. @param {Symbol[]} symbols @param {number} noise */
-function frontOf(symbols, noise) {
-  const isBeaten = (/** @type {Symbol} */ symbol) => symbols.some((other) => other.kind === "front" && dominates(other, symbol, noise));
+/**
+ * @param {[number, number]|null} interval
+ * @param {(value: number) => number} pixelOf
+ * @param {[number, number]} edges
+ * @returns {Bar|null}
+ */
+function barOf(interval, pixelOf, [low, high]) {
+  if (!interval) return null;
+  const [from, to] = interval.map(pixelOf).sort((a, b) => a - b);
+  return { from: Math.max(from, low), to: Math.min(to, high), ends: [from, to].filter((end) => end >= low && end <= high) };
+}
+
+/** From left to right. @param {Symbol[]} symbols @param {(a: Symbol, b: Symbol) => boolean} beats */
+function frontOf(symbols, beats) {
+  const isBeaten = (/** @type {Symbol} */ symbol) => symbols.some((other) => other.kind === "front" && beats(other, symbol));
   return symbols
     .filter((symbol) => symbol.kind === "front" || (symbol.kind === "baseline" && !isBeaten(symbol)))
     .sort((a, b) => a.px - b.px || b.py - a.py);

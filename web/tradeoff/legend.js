@@ -5,7 +5,8 @@
  * @typedef {{kind: "front"|"dominated"|"ring", method: number, text: string}} Entry `method` is its place in the list of methods.
  */
 
-import { CURRENT_LABEL } from "./marks.js";
+import { t } from "../lib/language.js";
+import { nameOfCurrent } from "./marks.js";
 import { FONT_SIZE, LINE_HEIGHT, SYMBOL_RADIUS } from "./sizes.js";
 
 export const LEGEND_GAP = 12; // from the middle of a symbol to its text
@@ -14,8 +15,8 @@ export const LEGEND_GAP = 12; // from the middle of a symbol to its text
 export function legendOf(marks, methods) {
   /** @type {Entry[]} */
   const entries = methods.length > 1 ? methods.map((text, method) => ({ kind: "front", method, text })) : [];
-  if (marks.some(({ kind }) => kind === "dominated")) entries.push({ kind: "dominated", method: 0, text: "beaten by another setting" });
-  if (marks.some(({ ringed }) => ringed)) entries.push({ kind: "ring", method: 0, text: CURRENT_LABEL });
+  if (marks.some(({ kind }) => kind === "dominated")) entries.push({ kind: "dominated", method: 0, text: t("beaten by another setting") });
+  if (marks.some(({ ringed }) => ringed)) entries.push({ kind: "ring", method: 0, text: nameOfCurrent() });
   return entries;
 }
 

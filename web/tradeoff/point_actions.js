@@ -6,13 +6,15 @@
  * @typedef {import("./runs.js").Runs} Runs
  *
  * @typedef {object} Callbacks What the page around the chart can do.
- * @property {(point: Point, samplerId: string) => string} apply Says what happened.
- * @property {() => {id: string, title: string}[]} samplers
+ * @property {(point: Point, targetId: string) => string} apply Says what happened.
+ * @property {(point: Point) => import("../graph/apply.js").Target[]} targets
  * @property {(baseline: Point, point: Point, runs: Runs) => void} openCompare
  * @property {(file: import("../comfy_adapter.js").FileReference) => string} viewUrl
  */
 
 import { button, selectBox } from "../lib/elements.js";
+import { t } from "../lib/language.js";
+import { clipsOf, keyOf, nameOfClip } from "./clips.js";
 import { obstaclesOf } from "./obstacles.js";
 import { baselineOf } from "./runs.js";
 
@@ -24,20 +26,26 @@ import { baselineOf } from "./runs.js";
  */
 export function actionsFor(mark, runs, callbacks, say) {
   const { point } = mark;
-  const { clip } = point;
+  const clips = clipsOf(point);
   const baseline = baselineOf(runs?.points ?? []);
-  const samplers = callbacks.samplers();
-  const obstacles = obstaclesOf(mark, { baseline, samplers });
-  let samplerId = samplers[0]?.id;
+  const targets = callbacks.targets(point);
+  const obstacles = obstaclesOf(mark, { baseline, targets });
+  let watched = clips[0];
+  const full = () => clipsOf(/** @type {Point} */ (baseline)).find((clip) => keyOf(clip) === keyOf(watched));
+  let targetId = targets[0]?.id;
   /** @type {HTMLElement[]} */
   const actions = [
-    action("Apply to sampler", obstacles.apply, say, () => say(callbacks.apply(point, samplerId))),
-    action("Open A/B", obstacles.compare, say, () => baseline && runs && callbacks.openCompare(baseline, point, runs)),
+    action(t("Apply"), obstacles.apply, say, () => say(callbacks.apply(point, targetId))),
+    action(t("Open A/B"), obstacles.compare, say, () => runs && callbacks.openCompare(/** @type {Point} */ (full()), watched, runs)),
   ];
-  if (samplers.length > 1 && !obstacles.apply) {
-    actions.unshift(selectBox("Sampler to apply the setting to", samplers.map(({ id, title }) => [id, title]), (id) => (samplerId = id)));
+  if (targets.length > 1 && !obstacles.apply) {
+    actions.unshift(selectBox(t("Node to apply the setting to"), targets.map(({ id, title }) => [id, title]), (id) => (targetId = id)));
   }
-  if (clip) actions.push(action("Clip", "", say, () => window.open(callbacks.viewUrl(clip))));
+  if (clips.length > 1 && !obstacles.compare) {
+    const entries = clips.map((clip, index) => /** @type {[string, string]} */ ([String(index), nameOfClip(clip, clips)]));
+    actions.push(selectBox(t("Clip to play"), entries, (index) => (watched = clips[Number(index)])));
+  }
+  if (point.clip) actions.push(action(t("Clip"), "", say, () => watched.clip && window.open(callbacks.viewUrl(watched.clip))));
   return actions;
 }
 

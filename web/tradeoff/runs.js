@@ -10,6 +10,7 @@
  * @property {boolean} [baseline] Every step computed: the reference that the others are compared with.
  * @property {Record<string, any>} [settings]
  * @property {Record<string, any>|null} [widgets] Null: the sampler has no sliders for these settings.
+ * @property {Record<string, any>|null} [selected] Widgets of SCOPE Settings; null: it does not offer the method.
  * @property {number} iterations
  * @property {number} computed Iterations that evaluated the model.
  *
@@ -25,7 +26,12 @@
  * @property {number} [height]
  * @property {[number, number][]} [chunks]
  * @property {(number|null)[]} [psnr_per_frame]
+ * @property {string} [seed]
+ * @property {string} [first_seed] Of the sweep.
+ * @property {number} [prompt] Counted from 1.
+ * @property {Point[]} [clips] The runs that a point of several clips is the mean of.
  *
+ * @typedef {Record<number, number>} Quantiles Of Student's t, by number of clips: the standard errors to each side of a 95 % interval.
  * @typedef {Setting & Measured & Record<string, any>} Point The mean of metric m is `point[m]`, its worst frame `point[m + "_worst"]`.
  *
  * @typedef {object} Runs
@@ -36,13 +42,16 @@
  * @property {Record<string, Metric>} metrics
  * @property {string[]} notes
  * @property {Point[]} points
+ * @property {Quantiles} [quantiles] Missing where there is one clip, and while more are being made.
  */
 
+import { t } from "../lib/language.js";
 import { PayloadError, readPayload } from "../lib/payload.js";
+import { clipsOf, keyOf, withClip } from "./clips.js";
 
 const EXPECTED = { format: "scope.runs", version: 1, name: "sweep" };
 
-export const BASELINE_LABEL = "without SCOPE";
+export const nameOfBaseline = () => t("without SCOPE");
 
 /** @param {unknown} payload @returns {Runs} */
 export function parseRuns(payload) {
@@ -74,7 +83,8 @@ export function isPointEvent(event) {
 }
 
 /**
- * The runs with one more point, or with a newer measurement of a point. A baseline, or another model, starts anew.
+ * The runs with one more point, with one more clip of a point, or with a newer measurement. Another model starts anew, and so does a
+ * baseline that is not of one more clip.
  *
  * @param {Runs|null} runs
  * @param {{run: object, point: Point}} event
@@ -83,9 +93,22 @@ export function isPointEvent(event) {
 export function withPoint(runs, event) {
   const { point } = event;
   const added = parseRuns({ ...event.run, points: [point] });
-  if (!runs || runs.model !== added.model || baselineOf([point])) return added;
-  const points = [...runs.points.filter((other) => !isSamePoint(other, point)), point];
-  return { ...added, metrics: { ...runs.metrics, ...added.metrics }, points };
+  if (!runs || runs.model !== added.model || (baselineOf([point]) && !isFurtherClip(runs, point))) return added;
+  const metrics = { ...runs.metrics, ...added.metrics };
+  const known = runs.points.find((other) => isSamePoint(other, point) && isOfOneSweep(other, point));
+  const points = [...runs.points.filter((other) => !isSamePoint(other, point)), known ? withClip(known, point, metrics) : point];
+  return { ...added, metrics, points };
+}
+
+/** @param {Runs} runs @param {Point} point */
+function isFurtherClip({ points }, point) {
+  const baseline = baselineOf(points);
+  return baseline && isOfOneSweep(baseline, point) && clipsOf(baseline).every((clip) => keyOf(clip) !== keyOf(point));
+}
+
+/** @param {Point} a @param {Point} b */
+function isOfOneSweep(a, b) {
+  return a.first_seed !== undefined && a.first_seed === b.first_seed;
 }
 
 /** Whether both are the same measurement, perhaps at different times. @param {Point} a @param {Point} b */

@@ -11,7 +11,8 @@
 
 import { ChoiceButtons } from "../lib/choice_buttons.js";
 import { button, create, panel, setText } from "../lib/elements.js";
-import { MEANING } from "../lib/fidelity.js";
+import { meaning } from "../lib/fidelity.js";
+import { t } from "../lib/language.js";
 import { readOrExplain } from "../lib/payload.js";
 import { downloadJson, downloadPng, downloadSvg } from "../lib/saving.js";
 import { asSentence } from "../lib/sentences.js";
@@ -22,12 +23,6 @@ import { actionsFor } from "./point_actions.js";
 import { hasSeconds, isPoint, isPointEvent, isSamePoint, parseRuns, withPoint } from "./runs.js";
 import { describePoint, noteOfPlan, progressOf, titleOf } from "./words.js";
 
-const EMPTY_TEXT = "Nothing measured yet. Connect the runs of SCOPE Sweep and run the workflow to see what each setting gains and costs.";
-const HINT = "Point at a setting, or use the arrow keys. Click or press Enter to apply it or to compare it, Escape to let go.";
-const COSTS = [
-  { name: "seconds", label: "Seconds" },
-  { name: "evaluations", label: "Evaluations" },
-];
 const EXPORT_SIZE = { width: 960, height: 600 };
 
 export class TradeoffChart {
@@ -35,6 +30,8 @@ export class TradeoffChart {
   runs = null;
   /** @type {Point[]} */
   plan = [];
+  /** How many a sweep makes with every setting. */
+  clips = 1;
   /** @type {Point|null} */
   current = null;
   planNote = "";
@@ -43,18 +40,18 @@ export class TradeoffChart {
   cost = "evaluations";
   metric = "";
   message = "";
-  /** The setting that is being run. */
-  running = "";
+  /** @type {import("./words.js").Running} What is being run; no label where nothing is. */
+  running = { label: "", clip: 1 };
   /** @type {Point|null} The point that the buttons are for. */
   offered = null;
 
-  costs = new ChoiceButtons("scope-tradeoff-switch", "Cost", (name) => this.choose({ cost: name }));
-  metrics = new ChoiceButtons("scope-tradeoff-switch", "Quality", (name) => this.choose({ metric: name }));
+  costs = new ChoiceButtons("scope-tradeoff-switch", t("Cost"), (name) => this.choose({ cost: name }));
+  metrics = new ChoiceButtons("scope-tradeoff-switch", t("Quality"), (name) => this.choose({ metric: name }));
   top = create("div", "scope-tradeoff-top", [this.costs.element, this.metrics.element]);
   /** @type {SvgPlot<Layout, Symbol>} */
   plot = new SvgPlot({
     className: "scope-tradeoff-plot",
-    label: "Chart of speed against fidelity. Move between the settings with the arrow keys.",
+    label: t("Chart of speed against fidelity. Move between the settings with the arrow keys."),
     draw: (room) => drawTradeoff(this.view, room),
     drawCursor,
     at: ({ symbols }, x, y) => symbolNear(symbols, x, y),
@@ -69,9 +66,9 @@ export class TradeoffChart {
   details = create("div", "scope-tradeoff-details", [create("div", "scope-tradeoff-head", [this.title, this.actions]), this.text]);
   notes = create("div", "scope-tradeoff-notes");
   saving = create("div", "scope-tradeoff-saving", [
-    button("SVG", "Save the chart as SVG", () => downloadSvg(this.picture(), "scope_tradeoff.svg")),
-    button("PNG", "Save the chart as PNG", () => downloadPng(this.picture(), "scope_tradeoff.png")),
-    button("JSON", "Save the runs", () => downloadJson(this.runs ?? this.plan, "scope_runs.json")),
+    button("SVG", t("Save the chart as SVG"), () => downloadSvg(this.picture(), "scope_tradeoff.svg")),
+    button("PNG", t("Save the chart as PNG"), () => downloadPng(this.picture(), "scope_tradeoff.png")),
+    button("JSON", t("Save the runs"), () => downloadJson(this.runs ?? this.plan, "scope_runs.json")),
   ]);
   empty = create("div", "scope-panel-empty");
 
@@ -103,10 +100,10 @@ export class TradeoffChart {
     if (isPointEvent(event)) this.read(() => withPoint(this.runs, event));
   }
 
-  /** A setting is being run. @param {string} label */
-  progress(label) {
-    if (label === this.running) return;
-    this.running = label;
+  /** A setting is being run. @param {string} label @param {number} clip Counted from 1. */
+  progress(label, clip = 1) {
+    if (label === this.running.label && clip === this.running.clip) return;
+    this.running = { label, clip };
     this.showDetails();
   }
 
@@ -115,9 +112,10 @@ export class TradeoffChart {
     this.progress("");
   }
 
-  /** @param {unknown} points Settings that will be measured; null where nothing is known. @param {string} [note] */
-  showPlan(points, note = "") {
+  /** @param {unknown} points Settings that will be measured; null where nothing is known. @param {string} [note] @param {number} [clips] */
+  showPlan(points, note = "", clips = 1) {
     this.plan = Array.isArray(points) ? points.filter(isPoint) : [];
+    this.clips = clips;
     this.planNote = note;
     this.refresh();
   }
@@ -142,11 +140,12 @@ export class TradeoffChart {
 
   /** @returns {View} */
   get view() {
-    const { runs, plan, current } = this;
+    const { runs, plan, clips, current } = this;
     const metrics = runs?.metrics ?? {};
     return {
       runs,
       plan,
+      clips,
       current,
       x: hasSeconds(runs) ? this.cost : "evaluations",
       metric: metrics[this.metric] ? this.metric : Object.keys(metrics)[0],
@@ -158,10 +157,10 @@ export class TradeoffChart {
     const hasPoints = !problem && Boolean(runs?.points.length || plan.length);
     for (const part of [this.top, this.plot.element, this.details, this.saving]) part.hidden = !hasPoints;
     this.empty.hidden = hasPoints;
-    setText(this.empty, problem || EMPTY_TEXT);
-    const notes = [hasPoints ? MEANING : "", ...(runs?.notes ?? []), planNote, noteOfPlan(view)];
+    setText(this.empty, problem || t("Nothing measured yet. Connect the runs of SCOPE Trade-off Sweep and run the workflow to see what each setting gains and costs."));
+    const notes = [hasPoints ? meaning() : "", ...(runs?.notes ?? []), planNote, noteOfPlan(view)];
     setText(this.notes, notes.filter(Boolean).map(asSentence).join(" "));
-    this.costs.show(hasSeconds(runs) ? COSTS : [], view.x);
+    this.costs.show(hasSeconds(runs) ? costs() : [], view.x);
     this.metrics.show(Object.entries(runs?.metrics ?? {}).map(([name, { label }]) => ({ name, label })), view.metric);
     this.plot.draw();
   }
@@ -177,10 +176,15 @@ export class TradeoffChart {
 
   showDetails() {
     const { place } = this.plot.cursor;
-    const { title, lines } = place ? describePoint(place, this.view) : { title: this.running ? progressOf(this.view, this.running) : titleOf(this.view), lines: [HINT] };
+    const { title, lines } = place ? describePoint(place, this.view) : this.describeAll();
     setText(this.title, title);
     this.title.title = title;
     setText(this.text, this.message || lines.join("\n"));
+  }
+
+  describeAll() {
+    const hint = t("Point at a setting, or use the arrow keys. Click or press Enter to apply it or to compare it, Escape to let go.");
+    return { title: this.running.label ? progressOf(this.view, this.running) : titleOf(this.view), lines: [hint] };
   }
 
   /** The buttons stay the same while the same point is held, so that they keep the focus. */
@@ -199,4 +203,11 @@ export class TradeoffChart {
   picture() {
     return drawTradeoff(this.view, { ...EXPORT_SIZE, theme: this.plot.theme, hasCaption: true }).svg;
   }
+}
+
+function costs() {
+  return [
+    { name: "seconds", label: t("Seconds") },
+    { name: "evaluations", label: t("Evaluations") },
+  ];
 }
