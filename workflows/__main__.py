@@ -3,17 +3,15 @@ a widget it is run once for each of them, on this machine or on those of a Ray c
 
 import argparse
 import importlib.util
-import json
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+from . import examples
 from .graph import WorkflowError, set_widget, to_prompt
 from .launcher import HostError, find_or_build, require_models
 from .progress import Progress
-
-FOLDER = Path(__file__).parent
 
 
 def main() -> int:
@@ -53,7 +51,7 @@ def main() -> int:
     add_workers(many)
     options = parser.parse_args()
     if options.list or not options.name:
-        print(*_catalogue(), sep="\n")
+        print(*examples.names(), sep="\n")
         return 0
     try:
         if options.prompts or options.seeds or options.vary or options.ray or options.workers:
@@ -84,15 +82,20 @@ def _run_many(options: argparse.Namespace) -> int:
     if importlib.util.find_spec("torch") and importlib.util.find_spec("filelock"):
         from .lists import render
 
-        render(options, _find(options.name))
+        render(options, _file(options.name))
         return 0
     host = find_or_build(options.comfyui, ("ray",) if options.ray else ())
+    if missing := host.missing(["torch", "filelock"]):
+        raise HostError(
+            f"{host.python} lacks {' and '.join(missing)}, so it is not the Python that runs {host.root}. Name"
+            " that one: COMFYUI_PYTHON=PATH"
+        )
     return subprocess.run([host.python, "-m", "workflows", *sys.argv[1:]]).returncode
 
 
 def run(name: str, comfyui: Path | None, out: Path, changes: list[str]):
-    file = _find(name)
-    workflow = json.loads(file.read_text(encoding="utf-8"))
+    file = _file(name)
+    workflow = examples.read(file)
     host = find_or_build(comfyui)
     print(f"Starting ComfyUI from {host.root} ...", flush=True)
     with host.serve(output=out, log=out / "comfyui.log") as server:
@@ -116,28 +119,23 @@ def run(name: str, comfyui: Path | None, out: Path, changes: list[str]):
     _report(entry["outputs"], out)
 
 
-def _catalogue() -> list[str]:
-    return sorted(file.stem for file in FOLDER.glob("*.json"))
-
-
-def _find(name: str) -> Path:
-    if name.endswith(".json") and Path(name).is_file():
-        return Path(name)
-    names = _catalogue()
-    fitting = [name] if name in names else [known for known in names if name in known]
-    if len(fitting) != 1:
-        complaint = f"{name!r} fits several workflows" if fitting else f"There is no workflow {name!r}"
-        raise WorkflowError("\n  ".join([f"{complaint}. Choose from:", *(fitting or names)]))
-    return FOLDER / f"{fitting[0]}.json"
+def _file(name: str) -> Path:
+    """A file that somebody saved, or an example."""
+    return Path(name) if name.endswith(".json") and Path(name).is_file() else examples.find(name)
 
 
 def _report(outputs: dict, out: Path):
-    """Print what the nodes left: the files saved, their texts, and how much of the work was computed."""
+    """Print what the nodes left: the files saved, their texts, and how much of the work was computed. Steps that reuse
+    something inside the network do not count as computed, as in the timeline."""
     results = [(key, item) for output in outputs.values() for key, items in output.items() for item in items]
     for key, item in results:
         if key == "scope_trace":
             totals = item["totals"]
-            print(f"  {totals['iterations']} iterations, {totals['computed']} computed, {totals['seconds']:.1f} s")
+            fewer = totals["frames_baseline"] / totals["frames_computed"]
+            print(
+                f"  {totals['computed']} of {totals['iterations']} evaluations, {fewer:.2f}x fewer frames computed,"
+                f" {totals['seconds']:.1f} s"
+            )
         elif key == "scope_report":
             print("\n".join(f"  {out / name}" for name in item["files"]))
         elif key == "text":

@@ -8,6 +8,7 @@ commands may share a folder, and a command that was ended goes on where it was.
 import hashlib
 import os
 import re
+import shutil
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable
@@ -184,6 +185,12 @@ def work(jobs: Iterable[Job], pool: Pool, keep: Callable[[Job, Made], str], out:
     finally:
         task.close()
     task.tell()
+
+
+def clear(out: Path) -> None:
+    """Remove what runs left in the folder for going on, unless another command works there and may need it."""
+    if not (out / CLAIMS).exists():
+        shutil.rmtree(out / UNFINISHED, ignore_errors=True)
 
 
 class Task:

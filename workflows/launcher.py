@@ -19,7 +19,7 @@ import uuid
 import venv
 import zipfile
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -398,16 +398,19 @@ def _event_stream(port: int, client_id: str) -> Iterator[BinaryIO]:
 
 
 def _events(stream: BinaryIO) -> Iterator[tuple[str, dict]]:
-    """The JSON messages of the websocket (RFC 6455 frames, which a server sends unmasked); previews, which are binary,
-    are skipped."""
-    while len(head := stream.read(2)) == 2:
-        opcode, length = head[0] & 0x0F, head[1] & 0x7F
-        if length >= 126:
-            length = int.from_bytes(stream.read(2 if length == 126 else 8), "big")
-        payload = stream.read(length)
-        if opcode == 1:
-            message = json.loads(payload)
-            yield message["type"], message["data"]
+    """The JSON messages of the websocket (RFC 6455 frames, which a server sends unmasked) until it ends, be it in the
+    middle of one; previews, which are binary, are skipped."""
+    with suppress(ConnectionError):
+        while len(head := stream.read(2)) == 2:
+            opcode, length = head[0] & 0x0F, head[1] & 0x7F
+            if length >= 126:
+                length = int.from_bytes(stream.read(2 if length == 126 else 8), "big")
+            payload = stream.read(length)
+            if len(payload) < length:
+                return
+            if opcode == 1:
+                message = json.loads(payload)
+                yield message["type"], message["data"]
 
 
 def require_models(workflow: dict, prompt: dict, host: Host, server: Server):

@@ -5,15 +5,15 @@ import copy
 import hashlib
 import itertools
 import json
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 from scope_core import disk
 
+from . import examples
 from .cluster import pool_of
 from .graph import WorkflowError, set_widget, to_prompt
-from .jobs import UNFINISHED, Job, Made, slug, work
+from .jobs import Job, Made, clear, slug, work
 
 SEEDS = ("seed", "noise_seed")
 """Names of widgets that hold one."""
@@ -22,7 +22,7 @@ SEEDS = ("seed", "noise_seed")
 def render(options: argparse.Namespace, file: Path) -> None:
     """Every combination, as OUT/NAME.mp4 or what else the workflow saves, and OUT/NAME.json, which tells what it was
     made of, with its traces. Raises `WorkflowError`, `HostError`."""
-    workflow = json.loads(file.read_text(encoding="utf-8"))
+    workflow = examples.read(file)
     jobs = list({job.file: job for job in combinations(options, file.stem, workflow)}.values())
     todo = [job for job in jobs if not job.file.exists()]
     print(f"{len(jobs)} runs of {file.stem}, {len(jobs) - len(todo)} of them there already", flush=True)
@@ -46,7 +46,7 @@ def render(options: argparse.Namespace, file: Path) -> None:
         work(todo, pool, keep, options.out)
     finally:
         pool.close()
-    shutil.rmtree(options.out / UNFINISHED, ignore_errors=True)
+    clear(options.out)
 
 
 def combinations(options: argparse.Namespace, name: str, workflow: dict) -> Iterator[Job]:
@@ -69,7 +69,7 @@ def combinations(options: argparse.Namespace, name: str, workflow: dict) -> Iter
 
 def read_lines(file: Path) -> list[str]:
     try:
-        lines = [line.strip() for line in file.read_text(encoding="utf-8").splitlines()]
+        lines = [line.strip() for line in file.read_text(encoding="utf-8-sig").splitlines()]
     except (OSError, UnicodeDecodeError) as problem:
         raise WorkflowError(f"{file} cannot be read as text: {problem}.") from problem
     if not any(lines):
@@ -111,11 +111,13 @@ def seeds_of(prompt: dict) -> list[str]:
 def keep(job: Job, made: Made) -> str:
     """Files that were saved, under the job's name, then what they were made of."""
     endings = [Path(name).suffix for name in made.files]
+    names_alone = [Path(name).name for name in made.files]
     names = {}
     for name, data in made.files.items():
         path = Path(name)
         only = endings.count(path.suffix) == 1 and path.suffix != ".json"
-        target = job.file.with_name(f"{job.file.stem}{'' if only else f'.{path.stem}'}{path.suffix}")
+        told = path.stem if names_alone.count(path.name) == 1 else "-".join(path.with_suffix("").parts)
+        target = job.file.with_name(f"{job.file.stem}{'' if only else f'.{told}'}{path.suffix}")
         disk.write(target, data)
         names[name] = target.name
     traces = {

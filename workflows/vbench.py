@@ -9,7 +9,6 @@ whole, and one in work is resumed from FOLDER/unfinished.
 import argparse
 import json
 import os
-import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -17,11 +16,13 @@ from typing import Any, NamedTuple
 
 from scope_core import disk
 
-from .__main__ import FOLDER, add_workers
+from . import examples
+from .__main__ import add_workers
 from .cluster import pool_of
 from .graph import WorkflowError, set_widget, widget_values
-from .jobs import Job, Made, named, work
+from .jobs import Job, Made, clear, named, work
 from .launcher import HostError
+from .lists import read_lines
 
 Graph = dict[str, tuple[str, dict[str, Any]]]
 """Nodes by name: type, and the inputs that are not at their defaults. A list is a link: name of a node, number of its
@@ -255,7 +256,7 @@ class Model(NamedTuple):
 
 WAN22 = "https://huggingface.co/Comfy-Org/Wan_2.2_ComfyUI_Repackaged/resolve/main/split_files"
 MODELS = {
-    "demo": Model(demo, None, "01_demo_text_to_video"),
+    "demo": Model(demo, None, "01 Demo - Text to video"),
     "skyreels": Model(
         skyreels,
         Files(
@@ -263,24 +264,24 @@ MODELS = {
             "umt5_xxl_fp8_e4m3fn_scaled.safetensors",
             "wan_2.1_vae.safetensors",
         ),
-        "02_skyreels_text_to_video",
+        "05 SkyReels-V2 - Text to video",
     ),
     "causal_wan": Model(
         causal_wan,
         Files(
             "causal_wan_1.3b_chunk3.safetensors", "umt5_xxl_fp8_e4m3fn_scaled.safetensors", "wan_2.1_vae.safetensors"
         ),
-        "15_causal_wan_text_to_video",
+        "15 Causal Wan - Text to video",
     ),
     "wan": Model(
         wan,
         Files("wan2.1_t2v_1.3B_fp16.safetensors", "umt5_xxl_fp8_e4m3fn_scaled.safetensors", "wan_2.1_vae.safetensors"),
-        "13_wan_text_to_video",
+        "13 Wan - Text to video",
     ),
     "wan22_5b": Model(
         wan22_5b,
         Files("wan2.2_ti2v_5B_fp16.safetensors", "umt5_xxl_fp8_e4m3fn_scaled.safetensors", "wan2.2_vae.safetensors"),
-        "13_wan_text_to_video",
+        "13 Wan - Text to video",
         tuple(
             {"name": name, "url": f"{WAN22}/{directory}/{name}", "directory": directory}
             for directory, name in (
@@ -294,14 +295,14 @@ MODELS = {
         Files(
             "MAGI-1/4.5B_distill/model-00001-of-00002.safetensors", "t5xxl_fp16.safetensors", "magi_1_vae.safetensors"
         ),
-        "10_magi_text_to_video",
+        "10 MAGI-1 - Text to video",
     ),
     "helios": Model(
         helios,
         Files(
             "choose the first file of Helios-Base", "umt5_xxl_fp8_e4m3fn_scaled.safetensors", "wan_2.1_vae.safetensors"
         ),
-        "16_helios_text_to_video",
+        "16 Helios - Text to video",
     ),
 }
 
@@ -385,16 +386,14 @@ def render(options: argparse.Namespace) -> None:
     there = {(row, name) for row in rows for name in rendered(options.out, row)}
     todo = [video for video in videos if (video[0], video[3].name) not in there]
     print(f"{len(videos)} videos, {len(videos) - len(todo)} of them there already", flush=True)
-    unfinished = options.out / "unfinished"
     if not todo:
-        shutil.rmtree(unfinished, ignore_errors=True)
+        clear(options.out)
         return
 
     model = MODELS[options.model]
     files = model.files and Files(
         *(getattr(options, f"{name}_file") or file for name, file in model.files._asdict().items())
     )
-    unfinished.mkdir(parents=True, exist_ok=True)
     pool = pool_of(options.ray, options.workers, options.comfyui, options.out)
     try:
         object_info = pool.object_info()
@@ -406,7 +405,7 @@ def render(options: argparse.Namespace) -> None:
             made["sampler"]["inputs"].pop("resume", None)  # which does not change the video
             return made
 
-        example = json.loads((FOLDER / f"{model.example}.json").read_text(encoding="utf-8"))
+        example = examples.load(model.example)
         example["nodes"].append({"properties": {"models": model.more}})
         pool.begin(example, prompt(rows[0], "", 0))
         settings = {
@@ -417,8 +416,10 @@ def render(options: argparse.Namespace) -> None:
             (options.out / row).mkdir(exist_ok=True)
             keep_settings(options.out / f"{row}.json", settings[row])
             keep_whole(options.out, row)
-        for *_, file in todo:
-            file.unlink(missing_ok=True)  # not whole
+        whole = {row: rendered(options.out, row) for row in rows}  # another command may have made some meanwhile
+        for row, *_, file in todo:
+            if file.name not in whole[row]:
+                file.unlink(missing_ok=True)
 
         def keep(job: Job, made: Made) -> str:
             row = job.about["row"]
@@ -434,7 +435,7 @@ def render(options: argparse.Namespace) -> None:
         work((job(*video) for video in todo), pool, keep, options.out)
     finally:
         pool.close()
-    shutil.rmtree(unfinished, ignore_errors=True)
+    clear(options.out)
 
 
 def keep_video(out: Path, job: Job, made: Made) -> str:
@@ -485,13 +486,7 @@ def keep_whole(out: Path, row: str) -> None:
 def read_prompts(prompts: Path, names: Path | None, samples: int, limit: int | None) -> dict[str, str]:
     """Prompts by the names of their videos. Raises `WorkflowError` for files that do not fit together, and names that
     cannot be those of files."""
-    try:
-        texts, titles = (
-            [line.strip() for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
-            for file in (prompts, names or prompts)
-        )
-    except OSError as problem:
-        raise WorkflowError(f"{problem.filename} cannot be read: {problem.strerror}.") from problem
+    texts, titles = read_lines(prompts), read_lines(names or prompts)
     if len(texts) != len(titles):
         raise WorkflowError(
             f"{prompts} has {len(texts)} prompts and {names} {len(titles)}; they have to fit line by line."
