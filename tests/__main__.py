@@ -13,6 +13,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from workflows.launcher import HostError, find_or_build
@@ -21,25 +22,28 @@ HERE = Path(__file__).parent
 EXTRAS = ("pytest", "pytest-xdist", "diffusers==0.42.1", "playwright", "scikit-image", "imageio", "av", "ray")
 CHECKERS = ("ruff==0.17.6", "mypy==2.4.1", "vulture==2.16")
 STYLE = (("ruff", "check"), ("ruff", "format", "--check"), ("vulture",))
-TOGETHER = ("-n", "2", "--dist", "loadfile")
-"""Two files of tests at a time: their tensors are too small for two threads to gain anything."""
+ENOUGH = 5
+"""Failures after which a stage ends: one test that fails does not hide the others, and nobody waits for a broken
+build."""
+TWO = ("-n", "2", "--dist")
+"""Two tests at a time: their tensors are too small for two threads to gain anything."""
 STAGES = {
     "style": ((), "rules of ruff, types, dead code"),
+    "web": ((), "the browser code: its types, and under vitest"),
     "core": (
-        ["core", *TOGETHER],
+        ["core", *TWO, "loadfile"],
         "scope_core alone: schedule, solvers, methods, loop, families, parity with diffusers",
     ),
-    "host": (["host", *TOGETHER], "inside ComfyUI's process: loading, parity, laws"),
+    "host": (["host", *TWO, "loadfile"], "inside ComfyUI's process: loading, parity, laws"),
     "server": (
-        ["live", "-m", "not browser"],
+        ["live", "-m", "not browser", *TWO, "loadscope"],
         "a real ComfyUI server: runs, cancelling, plans, sweeps, bad input, schema",
     ),
     "browser": (
-        ["live", "-m", "browser"],
+        ["live", "-m", "browser", *TWO, "loadscope"],
         "a real Chromium: workflows, nodes and widgets, on both canvases of two frontends",
     ),
-    "web": (["web"], "the browser code: its types, and under vitest"),
-    "fuzz": (["fuzz"], "random input, from seeds: the library, prompts, plans, files, tables"),
+    "fuzz": (["fuzz", *TWO, "worksteal"], "random input, from seeds: the library, prompts, plans, files, tables"),
 }
 
 
@@ -50,12 +54,13 @@ def run_pytest(python: Path, root: Path, name: str, *selection: str) -> int:
         **os.environ,
         "SCOPE_COMFYUI": str(root),
         "SCOPE_COMFYUI_PYTHON": str(python),
-        "PYTHONDONTWRITEBYTECODE": "1",
+        "PYTHONDONTWRITEBYTECODE": "",  # else each of many servers and workers compiles ComfyUI anew
         "OMP_WAIT_POLICY": "PASSIVE",  # machines that test are shared
         "OMP_NUM_THREADS": "1",
     }
     folder = HERE / name
-    options = ["-q", "-x", "-rs", "--import-mode=importlib", "-p", "no:cacheprovider", f"--rootdir={folder}"]
+    options = ["-q", f"--maxfail={ENOUGH}", "-rfEs", "--durations=5"]
+    options += ["--import-mode=importlib", "-p", "no:cacheprovider", f"--rootdir={folder}"]
     command = [str(python), "-m", "pytest", *selection, *options]
     return subprocess.run(command, cwd=folder, env=environment).returncode
 
@@ -74,11 +79,11 @@ def run_style(python: Path) -> int:
     return max(codes)
 
 
-def run_vitest() -> int:
-    """The dependencies are installed into a cache folder, never into the repository."""
+def run_vitest() -> tuple[int, str]:
+    """Exit code, and what was printed. The dependencies are installed into a cache folder, never into the
+    repository."""
     if shutil.which("npm") is None:
-        print("npm is not installed: install Node 20 or newer to test the browser code", file=sys.stderr)
-        return 1
+        return 1, "npm is not installed: install Node 20 or newer to test the browser code"
     cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "scope-comfyui" / "web-tests"
     work = cache / "tests" / "web"
     work.mkdir(parents=True, exist_ok=True)
@@ -88,14 +93,17 @@ def run_vitest() -> int:
     shutil.rmtree(cache / "web", ignore_errors=True)
     shutil.copytree(HERE.parent / "web", cache / "web")
     shutil.copytree(HERE / "web", work, dirs_exist_ok=True)
+    told = ""
     for command in (
         ["npm", "install", "--no-audit", "--no-fund", "--loglevel=error"],
         ["npm", "run", "--silent", "types"],
-        ["npx", "vitest", "run"],
+        ["npx", "vitest", "run", "--testTimeout=60000", "--hookTimeout=60000"],
     ):
-        if code := subprocess.run(command, cwd=work).returncode:
-            return code
-    return 0
+        ran = subprocess.run(command, cwd=work, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        told += ran.stdout
+        if ran.returncode:
+            break
+    return ran.returncode, told
 
 
 def main() -> int:
@@ -113,18 +121,21 @@ def main() -> int:
     except HostError as error:
         print(error, file=sys.stderr)
         return 1
-    failed = []
-    for stage in args.stages or STAGES:
-        selection, what = STAGES[stage]
-        print(f"\n== {stage}: {what}", flush=True)
-        if stage == "style":
-            code = run_style(host.python)
-        elif stage == "web":
-            code = run_vitest()
-        else:
-            code = run_pytest(host.python, host.root, *selection, *(more if stage == "fuzz" else ()))
-        if code:
-            failed.append(stage)
+    failed, stages = [], args.stages or list(STAGES)
+    with ThreadPoolExecutor() as pool:
+        web = pool.submit(run_vitest) if "web" in stages else None  # beside the stages before it
+        for stage in stages:
+            selection, what = STAGES[stage]
+            print(f"\n== {stage}: {what}", flush=True)
+            if stage == "style":
+                code = run_style(host.python)
+            elif stage == "web":
+                code, told = web.result()
+                print(told, flush=True)
+            else:
+                code = run_pytest(host.python, host.root, *selection, *(more if stage == "fuzz" else ()))
+            if code:
+                failed.append(stage)
     print(f"\n{'All stages passed.' if not failed else 'Failed: ' + ', '.join(failed)}")
     return bool(failed)
 

@@ -16,6 +16,7 @@ STEPS, FRAMES, SIZE = 20, 4, 16
 WIDTH, LAYERS = 1024, 16
 NEVER = 1e9
 EAGER = {
+    "planned": {"computed": (1, 4, 7, 10, 13, 16, 19)},
     "taylorseer": {"interval": 3},
     "delta_dit": {"every": 3},
     "reduced": {"computed": 7},

@@ -6,8 +6,13 @@ causal Wan 1.3B (81 frames of 480x832), and Helios-Base 14B (132 frames of 384x6
 random weights and captions, which cost the same as the released ones. Every way of skipping follows the same script,
 two of three iterations skipped, so that only its own cost differs; what matters is the speed-up by the clock over that
 in floating-point operations. Of the SkyReels video the first of three windows is made: the others forward the same 25
-latent frames; of the Helios video the first of four chunks. Neither text encoder nor autoencoder runs. Prints, and
-writes gpu_check.json and gpu_check.md.
+latent frames; of the Helios video the first of four chunks. Neither text encoder nor autoencoder runs.
+
+`--methods` measures the methods of the benchmark instead, on shorter videos of SkyReels-V2 and MAGI-1: what each costs
+beside the network, what it keeps, and how often the host waits for the device. Signals of random weights mean nothing,
+so each method is given thresholds that no change reaches, and the gate has one of three steps computed.
+
+Prints, and writes gpu_check.json and gpu_check.md, row by row; what an earlier run left there stays.
 """
 
 import argparse
@@ -15,12 +20,16 @@ import json
 import platform
 import sys
 import time
+import warnings
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -28,11 +37,11 @@ from scope_core import CAUSAL_WAN, FLOW, HELIOS, MAGI, SKYREELS, __version__
 from scope_core.families import helios
 from scope_core.families.causal_wan import GuidedChunks
 from scope_core.families.flow import FlowModel
-from scope_core.families.magi import ChunkModel, Reach
+from scope_core.families.magi import ChunkModel, Reach, step_size
 from scope_core.families.skyreels import Guided
 from scope_core.loop.residuals import BlockPass
 from scope_core.loop.sample import Model, sample
-from scope_core.methods import Decision, Entry, Gate, Method, Mode, Skip
+from scope_core.methods import BudCache, Decision, Entry, Gate, Method, Mode, Skip
 from scope_core.methods.predict import extrapolate
 from scope_core.networks.chunk_cache import ChunkCache
 from scope_core.networks.helios import HeliosTransformer
@@ -41,6 +50,8 @@ from scope_core.networks.wan import WanConfig, WanTransformer
 from scope_core.schedule import ARSchedule, Step, Unit
 from scope_core.settings import PRESETS, Settings
 from scope_core.study.metrics import count_flops
+from tests.bench.methods import Ranked
+from tests.bench.methods import methods as of_benchmark
 
 EVERY = 3
 """Iterations between two computed ones, counted from one to the other; a chunk's first step is computed as well."""
@@ -53,6 +64,8 @@ WAYS = {
     "half": "the last change that the middle half of the blocks made",
 }
 OF_OUTPUT = ("output", "line")
+FREE = {"threshold": 100.0, "tau": 100.0, "tau_p": 100.0, "tau_c": 0.0}
+"""Thresholds that no change reaches; below SCOPE's first one it would reuse what it is to predict."""
 
 
 @dataclass(frozen=True)
@@ -89,16 +102,48 @@ class Scripted(Method):
         return Skip((span,), span)
 
 
-def settings(way: str, schedule: ARSchedule) -> Settings:
-    return PRESETS["off"] if way == "original" else Settings(Scripted(way, schedule.ar_step), Gate(EVERY - 1))
+def ways(schedule: ARSchedule) -> dict[str, Settings]:
+    return {way: Settings(Scripted(way, schedule.ar_step), Gate(EVERY - 1)) for way in WAYS}
+
+
+def ranked(schedule: ARSchedule) -> dict[str, Ranked]:
+    """Methods of the benchmark, and that which it leaves out, as if a recorded run had shown nothing: velocities that
+    have nothing in common, and residuals that stay as large as they are."""
+    gram = tuple(map(tuple, np.eye(schedule.steps).tolist()))
+    searched = Ranked(BudCache.title, lambda computed: Settings(BudCache(int(computed))), (4.0,))
+    return of_benchmark("synchronous", schedule.family, (1.0,), gram) | {BudCache.name: searched}
+
+
+def methods(schedule: ARSchedule) -> dict[str, Settings]:
+    """Every method where it skips most, behind a gate that has one of three steps computed; ours, which plans its
+    steps, at the usual speed."""
+
+    def freed(chosen: Settings) -> Settings:
+        method = chosen.method
+        free = {name: value for name, value in FREE.items() if hasattr(method, name)}
+        return replace(chosen, method=replace(method, **free), gate=Gate(EVERY - 1))
+
+    found = {name: freed(method.settings(method.knobs[-1])) for name, method in ranked(schedule).items()}
+    return found | {"planned": PRESETS["balanced"]}
+
+
+TITLES = {
+    "original": "nothing: all are computed",
+    **WAYS,
+    **{name: method.title for name, method in ranked(SKYREELS.schedule(1, 4)).items()},
+}
+"""Of rows."""
 
 
 class Counted:
     """A network that counts its calls, and the blocks they ran, by shape. One forward of each shape without any block
-    and one with a single block then tell the floating-point operations of all."""
+    and one with a single block then tell the floating-point operations of all. What signals ask of it is counted too.
+    """
 
     def __init__(self) -> None:
-        self.calls, self.ran = Counter(), Counter()
+        self.calls, self.ran, self.asked = Counter(), Counter(), Counter()
+        self.known: dict[Hashable, int] = {}
+        """Operations, counted once."""
 
     def blank(self, shape: tuple, around: Callable) -> object:
         """A forward of this shape, of anything finite."""
@@ -116,16 +161,32 @@ class Counted:
 
         return count
 
+    def asking(self, part: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+        """What a part of the network makes of x."""
+        self.asked[part, x.shape, x.dtype, x.device] += 1
+        return part(x)
+
+    def flops(self, key: Hashable, run: Callable[[], object]) -> int:
+        if key not in self.known:
+            self.known[key] = count_flops(run)
+        return self.known[key]
+
     def take_flops(self) -> int:
         """Operations since this was last asked."""
         total = 0
         for shape, calls in self.calls.items():
             none, one = (
-                count_flops(lambda: self.blank(shape, lambda i, hidden, block: block(hidden) if i < blocks else hidden))
+                self.flops(
+                    (shape, blocks),
+                    lambda: self.blank(shape, lambda i, hidden, block: block(hidden) if i < blocks else hidden),
+                )
                 for blocks in (0, 1)
             )
             total += calls * none + self.ran[shape] * (one - none)
-        self.calls, self.ran = Counter(), Counter()
+        for key, calls in self.asked.items():
+            part, shape, dtype, device = key
+            total += calls * self.flops(key, lambda: part(torch.zeros(shape, dtype=dtype, device=device)))
+        self.calls, self.ran, self.asked = Counter(), Counter(), Counter()
         return total
 
 
@@ -139,7 +200,7 @@ class SkyReels(Counted):
         super().__init__()
         self.device, self.dtype = device, dtype
         config = (
-            WanConfig(96, 192, 2, 4, text_dim=16)
+            WanConfig(96, 192, 2, 2, text_dim=16)
             if tiny
             else WanConfig(dim=1536, ffn_dim=8960, num_heads=12, num_layers=30)
         )
@@ -151,6 +212,15 @@ class SkyReels(Counted):
 
     def __call__(self, x: Tensor, t: Tensor, context: Tensor, mask: None, around: Callable | None) -> Tensor:
         return self.model(x.to(self.dtype), t, context, mask, self.counting(tuple(x.shape), around))
+
+    def time_embed(self, t: Tensor) -> Tensor:
+        return self.asking(self.model.time_embed, t)
+
+    def time_projection(self, e: Tensor) -> Tensor:
+        return self.asking(self.model.time_projection, e)
+
+    def patch_embedding(self, x: Tensor) -> Tensor:
+        return self.asking(self.model.patch_embedding, x.to(self.dtype))
 
     def blank(self, shape: tuple, around: Callable) -> Tensor:
         x = torch.zeros(shape, device=self.device, dtype=self.dtype)
@@ -165,6 +235,20 @@ class SkyReels(Counted):
 
     def prompted(self) -> Model:
         return Guided(self, *self.captions, cfg=SKYREELS.defaults.cfg)
+
+
+class SkyReelsTogether(SkyReels):
+    """A shorter window, all its frames at one level."""
+
+    steps = 20
+    measured = "9 latent frames of 68x120, all at one level; guidance 6"
+
+    def __init__(self, device: torch.device, dtype: torch.dtype, tiny: bool):
+        super().__init__(device, dtype, tiny)
+        self.frames = 2 if tiny else 9
+
+    def schedule(self, steps: int) -> ARSchedule:
+        return SKYREELS.schedule(self.frames, steps, self.frames)
 
 
 class Wan(SkyReels):
@@ -213,7 +297,7 @@ class CausalWan(Counted):
         super().__init__()
         self.device, self.dtype = device, dtype
         self.config = (
-            WanConfig(96, 192, 2, 4, text_dim=16)
+            WanConfig(96, 192, 2, 2, text_dim=16)
             if tiny
             else WanConfig(dim=1536, ffn_dim=8960, num_heads=12, num_layers=30)
         )
@@ -261,7 +345,7 @@ class Magi(Counted, ChunkModel):
         super().__init__()
         self.device, self.dtype = device, dtype
         config = (
-            MagiConfig(layers=4, hidden=64, ffn=96, heads=16, cond=16, head_dim=8, caption_dim=24, caption_length=60)
+            MagiConfig(layers=2, hidden=64, ffn=96, heads=16, cond=16, head_dim=8, caption_dim=24, caption_length=60)
             if tiny
             else MAGI_4_5B
         )
@@ -305,6 +389,21 @@ class Magi(Counted, ChunkModel):
         shape = tuple(chunks), tuple(ranges), tuple(told is None for told in text)
         return self.forward(x, times, shape, cache, keep, dt, self.counting(shape, around))
 
+    @cached_property
+    def seen_at(self) -> dict[str, Callable[[Tensor], Tensor]]:
+        """By signal, what is seen at noise levels on the CPU."""
+        dt = step_size(self.steps)
+        return {
+            name: lambda levels, name=name: self.model.features(name, levels.numpy(), dt)
+            for name in ("embedding", "modulation")
+        }
+
+    def features(self, name: str, sigma: np.ndarray) -> Tensor:
+        return self.asking(self.seen_at[name], torch.from_numpy(sigma))
+
+    def patch_embedding(self, x: Tensor) -> Tensor:
+        return self.asking(self.model.patch_embedding, x)
+
     def blank(self, shape: tuple, around: Callable) -> Tensor:
         chunks, ranges, _ = shape
         x = torch.zeros(1, 16, 6 * len(chunks), *self.size, device=self.device)
@@ -331,6 +430,16 @@ class Magi(Counted, ChunkModel):
         return self
 
 
+class MagiShort(Magi):
+    """A shorter video."""
+
+    measured = "4 chunks of 6 latent frames of 60x60; no guidance"
+
+    def __init__(self, device: torch.device, dtype: torch.dtype, tiny: bool):
+        super().__init__(device, dtype, tiny)
+        self.frames = 12 if tiny else 24
+
+
 class Helios(Counted):
     """A chunk of Helios with guidance, and its history."""
 
@@ -341,7 +450,7 @@ class Helios(Counted):
         super().__init__()
         self.device, self.dtype = device, dtype
         config = (
-            WanConfig(96, 192, 2, 4, text_dim=16)
+            WanConfig(96, 192, 2, 2, text_dim=16)
             if tiny
             else WanConfig(dim=5120, ffn_dim=13824, num_heads=40, num_layers=40)
         )
@@ -372,10 +481,27 @@ class Helios(Counted):
 
 
 MODELS = {"skyreels": SkyReels, "magi": Magi, "wan": Wan, "helios": Helios, "causal_wan": CausalWan}
+SHORT = {"skyreels": SkyReelsTogether, "magi": MagiShort}
+"""On which methods are measured."""
+
+
+@contextmanager
+def waiting(cuda: bool) -> Iterator[Callable[[], int | None]]:
+    """Count how often the host waits for the device: torch warns of it."""
+    if not cuda:
+        yield lambda: None
+        return
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        torch.cuda.set_sync_debug_mode("warn")
+        try:
+            yield lambda: sum("called a synchronizing" in str(warning.message) for warning in told)
+        finally:
+            torch.cuda.set_sync_debug_mode("default")
 
 
 @torch.inference_mode()
-def run(network: SkyReels | Magi | Helios | CausalWan, schedule: ARSchedule, way: str) -> dict[str, Any]:
+def run(network: Any, schedule: ARSchedule, settings: Settings) -> dict[str, Any]:
     """Sample and measure; the network has counted the operations."""
     cuda = network.device.type == "cuda"
     noise = torch.randn(1, 16, schedule.frames, *network.size, generator=torch.Generator().manual_seed(0)).to(
@@ -385,29 +511,33 @@ def run(network: SkyReels | Magi | Helios | CausalWan, schedule: ARSchedule, way
         torch.cuda.reset_peak_memory_stats()
         torch.cuda.synchronize()
     began = time.perf_counter()
-    _, trace, _ = sample(network.prompted(), noise, schedule, settings(way, schedule))
+    with waiting(cuda) as waits:
+        _, trace, _ = sample(network.prompted(), noise, schedule, settings)
     if cuda:
         torch.cuda.synchronize()
     seconds = time.perf_counter() - began
     peak = torch.cuda.max_memory_allocated() if cuda else None
     return {
-        "way": way,
         "seconds": seconds,
         "computed": trace.totals["computed"],
         "of": trace.totals["iterations"],
         "modes": [step["modes"] for step in trace.segments[0].steps],
+        "waits": waits(),
         "peak_bytes": peak,
         "kept_bytes": trace.memory,
     }
 
 
-def measure(network: SkyReels | Magi | Helios | CausalWan, steps: int) -> Iterator[dict[str, Any]]:
-    """Rows of the table: the original, then every way."""
-    run(network, network.warm_up, "original")  # kernels are loaded and chosen, memory is reserved
+def measure(network: Any, schedule: ARSchedule, chosen: dict[str, Settings]) -> Iterator[dict[str, Any]]:
+    """Rows of the table: the original, then everything chosen."""
+    off = PRESETS["off"]
+    looks = [settings for settings in chosen.values() if settings.acting.signal == "sea"][:1]
+    for settings in (off, *looks):
+        run(network, network.warm_up, settings)  # kernels are loaded and chosen, memory is reserved
     network.take_flops()
     full: dict[str, Any] = {}
-    for way in ("original", *WAYS):
-        row = run(network, network.schedule(steps), way)
+    for way, settings in {"original": off, **chosen}.items():
+        row = {"way": way, "pack": __version__, **run(network, schedule, settings)}
         row["flops"] = network.take_flops()
         full = full or row
         row["time_x"], row["flop_x"] = full["seconds"] / row["seconds"], full["flops"] / row["flops"]
@@ -432,69 +562,127 @@ def markdown(report: dict[str, Any]) -> str:
         "",
     ]
     for model in report["models"]:
+        lines += table(model, model["title"], "skipped iterations take")
+    if report["methods"]:
         lines += [
-            f"## {model['title']}",
+            (
+                "Methods are given thresholds that no change reaches, and the gate has one of three steps computed;"
+                " ours plans its steps for a speed of 2.5. Where MAGI-1's chunks are decided together, which they are"
+                " where blocks are reused, a new chunk needs a further one. *waits*: how often the host waits for the"
+                " device, an iteration."
+            ),
             "",
-            f"{model['parameters'] / 1e9:.2f} billion parameters, {model['steps']} steps; {model['measured']}.",
-            "",
-            "| skipped iterations take | computed | seconds | PFLOP | time x | FLOP x | ratio | peak GB | GB kept |",
-            "|---|---|---|---|---|---|---|---|---|",
         ]
-        for row in model["rows"]:
-            peak = "" if row["peak_bytes"] is None else f"{row['peak_bytes'] / 1e9:.2f}"
-            lines.append(
-                f"| {WAYS.get(row['way'], 'nothing: all are computed')} | {row['computed']} of {row['of']} |"
-                f" {row['seconds']:.2f} | {row['flops'] / 1e15:.3g} | {row['time_x']:.2f} | {row['flop_x']:.2f} |"
-                f" {row['ratio']:.3f} | {peak} | {row['kept_bytes'] / 1e9:.3f} |"
-            )
-        lines.append("")
+    for model in report["methods"]:
+        lines += table(model, f"{model['title']}, methods", "method")
     return "\n".join(lines)
+
+
+def table(model: dict[str, Any], title: str, first: str) -> list[str]:
+    lines = [
+        f"## {title}",
+        "",
+        f"{model['parameters'] / 1e9:.2f} billion parameters, {model['steps']} steps; {model['measured']}.",
+        "",
+        f"| {first} | computed | seconds | PFLOP | time x | FLOP x | ratio | peak GB | GB kept | waits |",
+        "|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    for row in model["rows"]:
+        peak = "" if row["peak_bytes"] is None else f"{row['peak_bytes'] / 1e9:.2f}"
+        waits = "" if row.get("waits") is None else f"{row['waits'] / len(row['modes']):.2f}"
+        lines.append(
+            f"| {TITLES[row['way']]} | {row['computed']} of {row['of']} | {row['seconds']:.2f} |"
+            f" {row['flops'] / 1e15:.3g} | {row['time_x']:.2f} | {row['flop_x']:.2f} | {row['ratio']:.3f} | {peak} |"
+            f" {row['kept_bytes'] / 1e9:.3f} | {waits} |"
+        )
+    return [*lines, ""]
+
+
+def opened(file: Path, machine: dict[str, Any]) -> dict[str, Any]:
+    """The report that an earlier run left, or a new one. Raises ValueError for one of another machine."""
+    if not file.exists():
+        return {"format": "scope.gpu_check", "pack": __version__, **machine, "models": [], "methods": []}
+    report = json.loads(file.read_text())
+    for name, value in machine.items():
+        if report[name] != value:
+            raise ValueError(f"{file} has {name} {report[name]} and this is {value}; give another folder as --out")
+    return {"methods": [], **report}
+
+
+def put(tables: list[dict[str, Any]], table: dict[str, Any], row: dict[str, Any]) -> None:
+    """A row into its table, in the place of that of an earlier run."""
+    same = [other for other in tables if all(other[name] == table[name] for name in table)]
+    if not same:
+        same = [{**table, "rows": []}]
+        tables += same
+    rows = {other["way"]: other for other in same[0]["rows"]} | {row["way"]: row}
+    same[0]["rows"] = list(rows.values())
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", type=torch.device, default=torch.device("cuda"))
-    parser.add_argument("--models", nargs="+", choices=MODELS, default=list(MODELS))
+    parser.add_argument(
+        "--models", nargs="+", choices=MODELS, help=f"(default: all; with --methods {' and '.join(SHORT)})"
+    )
+    parser.add_argument("--ways", nargs="+", choices=WAYS, default=list(WAYS), help="of skipping (default: all)")
+    parser.add_argument(
+        "--methods",
+        nargs="*",
+        choices=[name for name in TITLES if name != "original" and name not in WAYS],
+        metavar="NAME",
+        help="measure methods instead of ways (default: all)",
+    )
     parser.add_argument(
         "--steps",
         type=int,
         metavar="N",
-        help="denoising steps, a multiple of 4 (default: SkyReels and Helios 12, MAGI-1 16; released: 50, 50 and 64)",
+        help="denoising steps, a multiple of 4 (default: 12, for MAGI-1 16, with --methods for SkyReels 20; released:"
+        " 50 and 64)",
     )
     parser.add_argument("--tiny", action="store_true", help="small models in fp32 on the CPU, to test this script")
     parser.add_argument("--out", type=Path, default=Path("scope-output"), metavar="FOLDER")
     args = parser.parse_args()
     if args.steps is not None and (args.steps < 4 or args.steps % 4):
         parser.error("--steps has to be a multiple of 4, because MAGI-1 denoises four chunks at a time")
+    networks = MODELS if args.methods is None else SHORT
+    models = args.models or list(networks)
+    if without := [name for name in models if name not in networks]:
+        parser.error(f"--methods measures {' and '.join(SHORT)}, not {', '.join(without)}")
     device, dtype = (torch.device("cpu"), torch.float32) if args.tiny else (args.device, torch.bfloat16)
-
-    report = {
-        "format": "scope.gpu_check",
-        "pack": __version__,
+    machine = {
         "torch": torch.__version__,
         "dtype": str(dtype).removeprefix("torch."),
         "tiny": args.tiny,
         "device": (
             torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or platform.machine()
         ),
-        "models": [],
     }
     args.out.mkdir(parents=True, exist_ok=True)
-    for name in args.models:
+    try:
+        report = opened(args.out / "gpu_check.json", machine)
+    except ValueError as error:
+        parser.error(str(error))
+
+    for name in models:
         torch.manual_seed(0)
-        network = MODELS[name](device, dtype, args.tiny)
+        network = networks[name](device, dtype, args.tiny)
         steps = args.steps or network.steps
+        schedule = network.schedule(steps)
+        if args.methods is None:
+            chosen = {way: settings for way, settings in ways(schedule).items() if way in args.ways}
+        else:
+            found = methods(schedule)
+            chosen = {method: found[method] for method in args.methods or found}
         measured = {
             "model": name,
             "title": network.title,
             "measured": "tiny" if args.tiny else network.measured,
             "steps": steps,
             "parameters": sum(p.numel() for p in network.model.parameters()),
-            "rows": [],
         }
-        report["models"].append(measured)
-        for row in measure(network, steps):
-            measured["rows"].append(row)
+        for row in measure(network, schedule, chosen):
+            put(report["models" if args.methods is None else "methods"], measured, row)
             (args.out / "gpu_check.json").write_text(json.dumps(report, indent=1))
             (args.out / "gpu_check.md").write_text(markdown(report))
         del network

@@ -79,6 +79,7 @@ PARTS = {
     "torn": "torn files",
     "clocks": "runs under a jumping clock",
     "video": "kills of a long video",
+    "sweep": "kills of a sweep",
     "listed": "kills of a list of prompts",
     "cluster": "prompts on four Ray workers",
 }
@@ -109,6 +110,10 @@ def soak(report: dict[str, Any]) -> str:
         "video": lambda f: (
             f"{f['equal']} of {f['videos']} videos of {f['iterations']} iterations equal undisturbed ones bit for bit;"
             f" at most {f['repeated']} iterations made again, a chunk takes {f['chunk']}"
+        ),
+        "sweep": lambda f: (
+            f"{f['equal']} of {f['sweeps']} sweeps found the same as undisturbed ones to the last bit;"
+            f" {f['repeated']:.1f} iterations made again after a kill, a chunk takes {f['chunk']}"
         ),
         "listed": lambda f: f"{f['equal']} of {f['videos']} videos equal those of a list that was not killed",
         "cluster": lambda f: (

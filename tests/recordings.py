@@ -82,9 +82,9 @@ def runs(found: dict[str, dict[str, Any]]) -> Iterator[tuple[str, dict[str, Any]
     skyreels.plans = magi.plans = []
     tokens = Clips.sample(1, torch.Generator().manual_seed(123)).tokens()
     ways = {
-        "synchronous": (skyreels, SKYREELS.schedule(16, 16, 16)),
-        "asynchronous": (skyreels, SKYREELS.schedule(16, 14, 16, ar_step=2)),
-        "chunk_by_chunk": (magi, MAGI.schedule(24, 16)),
+        "synchronous": (skyreels, SKYREELS.schedule(8, 16, 8)),
+        "asynchronous": (skyreels, SKYREELS.schedule(8, 14, 8, ar_step=2)),
+        "chunk_by_chunk": (magi, MAGI.schedule(18, 16)),
     }
     for way, (demo, schedule) in ways.items():
         for name, settings in found.items():

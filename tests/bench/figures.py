@@ -5,7 +5,8 @@ from statistics import mean
 from typing import Any
 
 import numpy as np
-from scipy.stats import t as student
+
+from scope_core.study.paired import mean_of
 
 from .methods import OURS
 
@@ -99,11 +100,7 @@ def difference(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 def paired(a: np.ndarray, b: np.ndarray | float = 0.0) -> tuple[float, float]:
     """Mean difference over clips, and half of its 95 % interval; infinite for a single clip."""
-    apart = difference(a, b) if isinstance(b, np.ndarray) else a - b
-    count = len(apart)
-    if count < 2:
-        return float(apart.mean()), float("inf")
-    return float(apart.mean()), float(student.ppf(0.975, count - 1) * apart.std(ddof=1) / count**0.5)
+    return mean_of((difference(a, b) if isinstance(b, np.ndarray) else a - b).tolist())
 
 
 def over_places(values: list[np.ndarray]) -> tuple[float, float]:

@@ -105,7 +105,7 @@ class Bench:
 
     def known(self) -> list[str]:
         """Keys of all that can be measured, in the order in which it is."""
-        return ["preset", *self.methods(self.ways[0]), *FEW_STEPS]
+        return ["preset", *dict.fromkeys(key for way in self.ways for key in self.methods(way)), *FEW_STEPS]
 
     def keys(self) -> list[str]:
         """Of what is measured: what others are measured against before them."""
@@ -145,12 +145,15 @@ class Bench:
                 yield Spec(way, key, name, PRESETS[name])
         elif key in FEW_STEPS:
             yield from few_steps(way, key)
-        else:
-            method = self.methods(way)[key]
-            for budget in BUDGETS if way not in LONG else LONG_BUDGETS:
-                knob = self.knob_for(budget, method, way)
-                label = f"{method.title} {knob:.3g}"
-                yield Spec(way, key, label, method.settings(knob), None, method.title, method.form, budget)
+        elif key in self.methods(way):
+            yield from self.at_budgets(way, key)
+
+    def at_budgets(self, way: str, key: str) -> Iterator[Spec]:
+        method = self.methods(way)[key]
+        for budget in BUDGETS if way not in LONG else LONG_BUDGETS:
+            knob = self.knob_for(budget, method, way)
+            label = f"{method.title} {knob:.3g}"
+            yield Spec(way, key, label, method.settings(knob), None, method.title, method.form, budget)
 
     def knob_for(self, budget: float, method: Ranked, way: str) -> float:
         """The slowest value that keeps to the budget; the nearest one where that is too far below it."""
@@ -219,7 +222,8 @@ class Bench:
         began, total, passed, made = time(), self.weight(), 0.0, 0.0
         for spec, clip in self.wanted():
             cost = (
-                SECONDS[spec.way] * (spec.budget if spec.form else 1.0 if spec.method != "fewer" else 0.35) + MEASURING
+                SECONDS[spec.way] * (spec.budget if spec.form else 1.0 if spec.method in ("full", "other") else 0.35)
+                + MEASURING
             )
             passed += cost
             run = spec.run(clip)

@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from scope_core.methods import METHODS, Gate, Method, Planned, Scope
+from scope_core.demo import budcache
+from scope_core.methods import METHODS, BudCache, Gate, Method, Planned, Scope
 from scope_core.methods.base import Gram
 from scope_core.methods.knobs import knobs_of
 from scope_core.methods.teacache import FITTED_TO
@@ -81,6 +82,7 @@ def methods(schedule: str, family: Family, ratios: tuple[float, ...], gram: Gram
 
     A method is measured over its own `speed`. SCOPE as we offer it plans its steps and has no gate; as published it is
     its thresholds, and ours are measured that way too. FlowCache looks at what it was published with for the family.
+    BudCache is there where lists were searched for the demo model and the schedule.
     """
     gate = Gate(**GATES[schedule])
     published = {"polynomial": "none", "signal": "modulation" if family.architecture == FITTED_TO else "latent"}
@@ -114,6 +116,12 @@ def methods(schedule: str, family: Family, ratios: tuple[float, ...], gram: Gram
     }
     found |= {name: ranked(METHODS[of], title, **numbers) for name, (of, title, numbers) in VARIANTS.items()}
     found["scope_paper"] = by_thresholds(PRESETS[family.paper], "SCOPE as published", 0.01, 8)
+    if lists := budcache.kept(schedule):
+        found[BudCache.name] = Ranked(
+            BudCache.title,
+            lambda computed: Settings(BudCache(steps=lists[int(computed)]), gate),
+            tuple(sorted(lists, reverse=True)),
+        )
     ours = Ranked("SCOPE (ours)", lambda speed: Settings(Planned(speed)), SPEEDS, OURS)
     thresholds = by_thresholds(CALIBRATED, "SCOPE (ours), by thresholds", 0.01, 4)
     return {

@@ -89,12 +89,13 @@ def in_short(report: dict[str, Any]) -> str:
         return f"by {ahead[title][0]:.1f} ± {ahead[title][1]:.1f} dB ({title})"
 
     lost = [f"{SHORT[way]} at {budget:.0%} to {rivals[0][0]}" for (way, budget), rivals in lost_places(found).items()]
+    beaten = f"Others are ahead by more than the 95 % interval at {len(lost)} of the places: {', '.join(lost)}."
     gain, interval = found.mean_gain(found.ours)
     return (
         f"Over {clips_of(report)} clips and {len(found.places)} places SCOPE with planned steps is ahead of fewer steps"
         f" by {gain:.1f} ± {interval:.1f} dB, of the nearest rival in its published form {nearest(PUBLISHED)}, and of"
-        f" the nearest one {OPTIONS} {nearest(OPTIONS)}. Others are ahead by more than the 95 % interval at {len(lost)}"
-        f" of the places{': ' if lost else ''}{', '.join(lost)}."
+        f" the nearest one {OPTIONS} {nearest(OPTIONS)}."
+        f" {beaten if lost else 'At no place is another one ahead by more than the 95 % interval.'}"
     )
 
 
@@ -348,8 +349,10 @@ def table(heads: Iterable[str], rows: Iterable[Iterable[str]]) -> list[str]:
 
 
 def clips_of(report: dict[str, Any]) -> str:
-    """How many there are, which differs between methods while a benchmark is in progress."""
-    counts = sorted({len(row["clips"]) for way, rows in by_schedule(report) if way not in LONG for row in rows})
+    """How many there are, which differs between methods while a benchmark is in progress. Long videos have fewer, and
+    are counted where they are alone."""
+    usual = [row for row in report["rows"] if row["schedule"] not in LONG]
+    counts = sorted({len(row["clips"]) for row in usual or report["rows"]})
     return str(counts[0]) if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
 
 

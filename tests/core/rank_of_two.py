@@ -16,7 +16,7 @@ import torch.distributed as dist
 
 from scope_core import METHODS, SKYREELS, Gate, Settings, ranks, sample
 from scope_core.families.skyreels import Guided
-from scope_core.loop.control import make_control
+from scope_core.loop.control import Control
 from scope_core.methods import Scope
 from scope_core.networks.wan import WanConfig, WanTransformer
 from scope_core.signals import CONTENT, SIGNALS, NotFiniteSignalError
@@ -62,7 +62,7 @@ def decided(reduce):
             before, tau = torch.randn(1, 16, 4, 2, 2, generator=generator), 0.2
             settings = Settings(Scope(tau, tau, signal="displacement", decay_mode="none"), Gate(9, 0, 0))
             (segment,) = SCHEDULE.segments
-            control = make_control(settings, SCHEDULE, segment)
+            control = Control(settings, SCHEDULE, segment)
             first, second = segment.iterations[:2]
             control.settle(first, control.decide(first, control.signal(first, before)), np.zeros(len(first.active)))
             control.observe(first, list(first.active), before, before, before)
@@ -100,7 +100,7 @@ def error_of(settings, model):
 def main():
     torch.set_num_threads(1)
     dist.init_process_group(
-        "gloo", f"file://{FOLDER / 'meeting'}", rank=RANK, world_size=2, timeout=timedelta(seconds=60)
+        "gloo", f"file://{FOLDER / 'meeting'}", rank=RANK, world_size=2, timeout=timedelta(minutes=10)
     )
     found = {"alone": decided(ranks.own), "together": decided(counted), "runs": {}, "reads": {}}
     for name, settings in methods():

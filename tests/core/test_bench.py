@@ -14,6 +14,7 @@ from scope_core.families.skyreels import SKYREELS
 from scope_core.methods import METHODS, Gate
 from scope_core.networks.wan import WanConfig, WanTransformer
 from scope_core.settings import PRESETS, Settings
+from tests import efficiency
 from tests.bench import __main__ as command
 from tests.bench import runs as runs_module
 from tests.bench.figures import Measured, faithfulness, fewer_at, paired
@@ -207,6 +208,13 @@ def test_rivals_in_our_form_are_corrected_and_in_step(tiny):
     assert found["planned"].form == OURS
 
 
+def test_budcache_has_the_lists_that_were_searched_for_and_their_cost():
+    found = methods("synchronous", SKYREELS, ())["budcache"]
+    assert len(found.knobs) == len(BUDGETS)
+    assert [counted("synchronous", found.settings(knob)) / 2 for knob in found.knobs] == list(found.knobs)
+    assert "budcache" not in methods("asynchronous", SKYREELS, ())
+
+
 @pytest.mark.parametrize(
     "arguments, told",
     [
@@ -343,6 +351,13 @@ def test_a_report_without_ours_and_one_of_presets_alone_are_told():
 
 
 def test_long_videos_are_ranked_apart():
-    text = ranked(REPORT | {"rows": ROWS + [{**row, "schedule": "long_synchronous"} for row in ROWS]})
+    long = [{**row, "schedule": "long_synchronous"} for row in ROWS]
+    assert "clips with prompts" in ranked(REPORT | {"rows": long})
+    text = ranked(REPORT | {"rows": ROWS + long})
     assert text.count("SkyReels long 50%") == 1 and "SkyReels long" in text.split("#### Long videos")[1]
     assert Spec("synchronous", "preset", "fast", PRESETS["fast"]).run(3).clip == 3
+
+
+def test_what_the_loop_costs_can_be_measured_with_every_method():
+    for name in (name for name, method in METHODS.items() if method.offered and name != "scope"):
+        METHODS[name](**efficiency.EAGER.get(name, {"threshold": efficiency.NEVER}))

@@ -33,7 +33,7 @@ def test_found_again(tmp_path):
         ({"steps": 30}, "steps 20 instead of 30"),
         ({"shift": 5.0}, "shift 8.0 instead of 5.0"),
         ({"guidance": 1.0}, "cfg 6.0 instead of 1.0"),
-        ({"model": "other"}, "another model or LoRA"),
+        ({"model": "other"}, r"another model or LoRA \(or is from before SCOPE 0\.7\.0, .*\)"),
         ({"lag": 0}, "ar_step 2 instead of 0"),
         ({"causal": True}, "causal False instead of True"),
         ({"chunk": 1}, "chunk 2 instead of 1"),

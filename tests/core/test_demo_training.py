@@ -29,21 +29,48 @@ def test_muon_over_a_stack_is_torchs():
         assert (p - q).norm() < 0.05 * (q - first).norm()
 
 
-@pytest.mark.parametrize("family", train.TRAINEES)
-def test_the_loss_reaches_every_weight(family, monkeypatch):
+@pytest.fixture
+def over_batches(monkeypatch):
     monkeypatch.setattr(MagiAttention, "over_chunks", train.over_chunks)
     monkeypatch.setattr(MagiAttention, "over_captions", train.over_captions)
+
+
+def untrained(family):
+    """A model no weight of which is zero throughout."""
     torch.manual_seed(0)
-    model, generator = train.TRAINEES[family](), torch.Generator().manual_seed(0)
+    model = train.TRAINEES[family]()
     for parameter in model.parameters():
         nn.init.normal_(parameter, std=0.1) if not parameter.any() else None
+    return model
+
+
+def loss_of(model):
+    generator = torch.Generator().manual_seed(0)
     frames = model.frames(1, torch.Generator().manual_seed(0))
     clips = Clips.sample(4, generator)
     video = clips.render(64, latent_seconds(int(frames[-1]) + 1)[frames])
     latents = DemoVAE().encoder(video.flatten(0, 1)).unflatten(0, (4, -1)).transpose(1, 2).detach()
-    loss = model.loss(latents, clips.tokens(), frames, torch.Generator().manual_seed(1), generator)
+    return model.loss(latents, clips.tokens(), frames, torch.Generator().manual_seed(1), generator)
+
+
+@pytest.mark.usefixtures("over_batches")
+@pytest.mark.parametrize("family", train.TRAINEES)
+def test_the_loss_reaches_every_weight(family):
+    model = untrained(family)
+    loss = loss_of(model)
     loss.backward()
     assert loss.isfinite() and all(p.grad is not None and p.grad.any() for p in model.parameters())
+
+
+@pytest.mark.usefixtures("over_batches")
+def test_a_distilled_model_learns_the_guided_velocity_of_its_teacher(monkeypatch):
+    teacher = untrained("magi")
+    model = train.DistilledTrainee(teacher)
+    assert len([*model.parameters()]) == len([*teacher.parameters()]) and loss_of(model) > 0
+    monkeypatch.setattr(train, "GUIDANCE", 1.0)
+    assert loss_of(model) < 1e-12
+    loss_of(train.DistilledTrainee(teacher)).backward()
+    assert all(p.grad is None for p in teacher.parameters())
 
 
 def test_the_encoder_starts_at_principal_components_and_ends_at_unit_scale():

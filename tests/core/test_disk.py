@@ -9,6 +9,7 @@ import shutil
 import signal
 import time
 from pathlib import Path
+from threading import Event, Thread
 from types import SimpleNamespace
 
 import numpy as np
@@ -73,6 +74,7 @@ def ask(folder: Path) -> dict:
     return {
         **{name: (found.tolist(), why) for name, (found, why) in tables.items()},
         "knows": known.knows("key", SCHEDULE),
+        "last": known.last(SCHEDULE.family),
         "identity": known.identity("key", SCHEDULE),
         "length": known.length("start"),
         "ratios": ratios,
@@ -87,7 +89,7 @@ def files_of(folder: Path) -> list[Path]:
 def intact(tmp_path_factory):
     folder = tmp_path_factory.mktemp("intact")
     fill(folder)
-    assert len(files_of(folder)) == 7
+    assert len(files_of(folder)) == 8
     return ask(folder)
 
 
@@ -191,7 +193,7 @@ def test_kills_leave_whole_files_and_a_free_folder(tmp_path, caplog):
         for file in (tmp_path / "calibration").glob("*.json"):
             calibration.read_calibration(file)
     fill(tmp_path)
-    assert len(list(tmp_path.rglob("*.json"))) == 4 and not list(tmp_path.rglob(f"*{disk.FRESH}"))
+    assert len(list(tmp_path.rglob("*.json"))) == 5 and not list(tmp_path.rglob(f"*{disk.FRESH}"))
     assert not caplog.records
 
 
@@ -284,3 +286,28 @@ def test_every_content_signal_is_told_by_its_file(tmp_path):
         known.learn_content("key", name, SCHEDULE, {step: [0.1] for step in range(1, 11)})
         assert "last run" in known.table("key", name, SCHEDULE)[1], name
     assert entry("key", SCHEDULE) in known.models()
+
+
+def test_a_claim_that_ends_is_never_anothers(tmp_path, monkeypatch):
+    """One takes it over while its file is about to go."""
+    file, taken, done = tmp_path / "file", Event(), Event()
+
+    def wait():
+        with disk.claim(file, wait=True):
+            taken.set()
+            done.wait()
+
+    def unlink(path, *args, unlink=Path.unlink, **kwargs):
+        taken.wait(0.5)
+        unlink(path, *args, **kwargs)
+
+    waits = Thread(target=wait, daemon=True)
+    with disk.claim(file):
+        waits.start()
+        monkeypatch.setattr(Path, "unlink", unlink)
+    assert taken.wait(120)
+    with disk.claim(file) as mine:
+        assert not mine
+    done.set()
+    waits.join()
+    assert not list(tmp_path.iterdir())

@@ -1,6 +1,9 @@
 """Runs of full size on a GPU that is not there (`tests.fake_cuda`): where tensors are and of which dtype, how often a
 step waits for the device, and how many bytes are kept."""
 
+from dataclasses import replace
+from unittest.mock import patch
+
 import pytest
 import torch
 from torch._subclasses.fake_tensor import FakeTensorDeviceMismatchError
@@ -117,12 +120,16 @@ def check(gpu, model, schedule, size, chosen):
         assert x0.device == CUDA and x0.dtype == torch.float32
         gpu.reads.clear()
 
-    made = sample(model, noise, schedule, chosen, on_step=on_step)
+    def release(control, release=Control.release):
+        kept = [entry for unit in control.memory.velocities.values() for entry in unit]
+        assert all(entry.value.device == CUDA and entry.value.dtype == torch.float32 for entry in kept)
+        release(control)
+
+    with patch.object(Control, "release", release):
+        made = sample(model, noise, schedule, chosen, on_step=on_step)
     assert made.latents.device == CUDA and made.latents.dtype == torch.float32
     assert not gpu.uploads, "waits for something that is sent to the device"
     assert not gpu.doubles, "computes in double precision on the device"
-    kept = [entry for control in made.controls for unit in control.memory.velocities.values() for entry in unit]
-    assert all(entry.value.device == CUDA and entry.value.dtype == torch.float32 for entry in kept)
     return made
 
 
@@ -195,22 +202,32 @@ BUDGETS = {
 @pytest.mark.parametrize("name", BUDGETS)
 def test_what_is_kept_is_what_is_reported_and_documented(gpu, name):
     """docs/memory.md: 257 frames of 544x960 in windows of 97, and 240 frames of 480x480 on MAGI-1. What is left on the
-    device when a segment was made is what decides and corrects, and that is what the trace reports."""
+    device by a step is what decides and corrects, which is what the trace reports; by a segment nothing."""
     model, size, schedule, documented = BUDGETS[name]
     run, network, (segment,) = Run(schedule, PRESETS["balanced"]), model(), schedule.segments
     noise = torch.randn(1, 16, schedule.frames, *size, device=CUDA)
-    before = gpu.held
-    run.segment(network, segment, noise, torch.zeros_like(noise))
-    assert gpu.held - before == run.controls[0].memory.bytes() + run.corrected.nbytes
+    before, left = gpu.held, {}
+
+    def on_step(*_):
+        left.update(memory=run.controls[0].memory, corrected=run.corrected)
+
+    run.segment(network, segment, noise, torch.zeros_like(noise), on_step=on_step)
+    assert gpu.held - before == left["memory"].bytes() + left["corrected"].nbytes
     assert run.trace.memory == pytest.approx(documented, rel=1e-3)
+    left.clear()
+    assert gpu.held == before
+
+
+LAYERS = 4
+"""Of networks of full width: they are all alike."""
 
 
 def wan(config, make=WanTransformer):
-    """A network of the full size in 16 bit."""
+    """A network of the full width in 16 bit."""
     torch.set_default_dtype(torch.bfloat16)
     try:
         with torch.device(CUDA):
-            return make(config).requires_grad_(False)
+            return make(replace(config, num_layers=LAYERS)).requires_grad_(False)
     finally:
         torch.set_default_dtype(torch.float32)
 
@@ -231,7 +248,7 @@ ONE_OF_TWO = Settings(METHODS["budcache"](steps=(1,)), Gate(3))
 
 @pytest.mark.parametrize("config", [WAN_1_3B, WAN_14B], ids=["1.3B", "14B"])
 def test_skyreels_of_full_size(gpu, config):
-    """A window of 97 frames of 544x960 through all layers, block-causal."""
+    """A window of 97 frames of 544x960, block-causal."""
     model = Guided(In16Bit(wan(config)), prompts()[0])
     schedule = SKYREELS.schedule(25, 2, 25, block=5, causal=True)
     check(gpu, model, schedule, SKYREELS_SIZE, ONE_OF_TWO)
@@ -246,13 +263,16 @@ def test_causal_wan_of_full_size(gpu):
 
 
 def test_helios_of_full_size(gpu):
-    model = helios.Guided(In16Bit(wan(WAN_14B, HeliosTransformer)), WAN_14B.num_layers, prompts()[0])
+    model = helios.Guided(In16Bit(wan(WAN_14B, HeliosTransformer)), LAYERS, prompts()[0])
     check(gpu, model, HELIOS.schedule(9, 2), (48, 80), ONE_OF_TWO)
     assert set(gpu.linear) == {torch.bfloat16}
 
 
 class Captioned(ChunkModel):
     """MAGI-1 with a caption of 300 tokens."""
+
+    caches: frozenset = frozenset()
+    """All that it was called with."""
 
     def __init__(self, network):
         self.network, self.layers = network, len(network.blocks)
@@ -263,19 +283,44 @@ class Captioned(ChunkModel):
         t = torch.tensor([times]).to(CUDA, non_blocking=True)
         told = torch.ones(context.shape[:3], dtype=torch.bool)
         self.cache = cache
+        self.caches = {*self.caches, *filter(None, [cache])}
         return self.network(x, t, chunks, ranges, context, told, cache, keep, dt, dropped, around)
 
 
 @pytest.mark.parametrize("config, chunks, calls", [(MAGI_4_5B, 2, 3), (MAGI_24B, 1, 1)], ids=["4.5B", "24B"])
 def test_magi_of_full_size(gpu, config, chunks, calls):
-    """480x480 through all layers; a second chunk reads keys and values, and a finished one is shown clean. In single
-    precision are, as released, linear_proj of every layer and what embeds latents, time (of two layers, and the step
-    size), captions and the null caption, and the last layer."""
+    """480x480; a second chunk reads keys and values, and a finished one is shown clean. In single precision are, as
+    released, linear_proj of every layer and what embeds latents, time (of two layers, and the step size), captions and
+    the null caption, and the last layer."""
+    config = replace(config, layers=LAYERS)
     model = Captioned(MagiTransformer(config, torch.bfloat16, CUDA).requires_grad_(False))
     check(gpu, model, MAGI.schedule(chunks * CHUNK, 4, 4), MAGI_SIZE, ONE_OF_TWO)
     assert gpu.linear[torch.float32] == calls * (config.layers + 8)
     assert gpu.linear[torch.bfloat16] == calls * config.layers * 8
     assert model.cache.bytes() == kv_bytes(config, chunks * CHUNK * 30 * 30, torch.bfloat16)
+
+
+def test_keys_and_values_of_all_branches_share_one_budget(gpu):
+    """Of the three branches two keep chunks: the one with text those in the works, the other finished ones as well."""
+    config, frames = replace(MAGI_4_5B, layers=2), 3 * CHUNK
+    model = Captioned(MagiTransformer(config, torch.bfloat16, CUDA).requires_grad_(False))
+    model.text_scale = 7.5
+    chunk = kv_bytes(config, CHUNK * 8 * 8, torch.bfloat16)
+    held = []
+
+    def on_step(*step):
+        held.append(sum(cache.bytes(CUDA) for cache in model.caches))
+
+    def most(budget):
+        model.kv_bytes, model.caches = budget, frozenset()
+        held.clear()
+        noise = torch.randn(1, 16, frames, 16, 16, device=CUDA)
+        sample(model, noise, MAGI.schedule(frames, 4, 4), settings("scope", signal="sigma"), on_step=on_step)
+        assert len(model.caches) == 2
+        return max(held)
+
+    assert most(float("inf")) > 3 * chunk
+    assert most(2 * chunk) == 2 * chunk
 
 
 @pytest.mark.parametrize("name, way, steps", [("skyreels", "synchronous", 5), ("magi", "chunk_by_chunk", 4)])

@@ -1,17 +1,20 @@
 """Lists of jobs: whole or absent, each once, whatever happens to workers. Workers are stand-ins here; tests/live runs
 real ones."""
 
+import io
 import json
+import sys
 from argparse import Namespace
 from pathlib import Path
 
 import pytest
 
 from scope_core import disk
-from workflows import lists
+from workflows import __main__ as command
+from workflows import lists, vbench
 from workflows.graph import WorkflowError
-from workflows.jobs import CLAIMS, FAILURES, LOSSES, Job, Made, named, work
-from workflows.launcher import HostError
+from workflows.jobs import CLAIMS, FAILURES, LOSSES, UNFINISHED, Job, Made, clear, named, work
+from workflows.launcher import Host, HostError, _events
 
 
 class Workers:
@@ -82,6 +85,17 @@ def test_jobs_that_another_command_makes_are_left_to_it(jobs, tmp_path, capsys):
     assert "1 are left to another command" in capsys.readouterr().out
 
 
+def test_what_another_command_needs_for_going_on_stays_while_it_works(tmp_path):
+    state = tmp_path / UNFINISHED / "scope" / "runs" / "state"
+    disk.write(state, b"half a video")
+    with disk.claim(tmp_path / CLAIMS / "its job"):
+        clear(tmp_path)
+        assert state.exists()
+    (tmp_path / CLAIMS).rmdir()
+    clear(tmp_path)
+    assert not (tmp_path / UNFINISHED).exists()
+
+
 def test_what_cannot_be_written_ends_the_work_and_frees_the_claims(jobs, tmp_path):
     (tmp_path / "out").write_text("a file in its place")
     with pytest.raises(OSError, match="out"):
@@ -142,6 +156,8 @@ def test_where_prompts_go_is_found_or_asked_for():
 
 
 def test_what_is_wrong_with_a_list_is_told(tmp_path):
+    (tmp_path / "marked.txt").write_bytes(b"\xef\xbb\xbfa cat\r\n")
+    assert lists.read_lines(tmp_path / "marked.txt") == ["a cat"]
     (tmp_path / "empty.txt").write_text("\n \n")
     with pytest.raises(WorkflowError, match=r"empty.txt has no prompts"):
         lists.read_lines(tmp_path / "empty.txt")
@@ -167,3 +183,64 @@ def test_files_have_the_job_s_name_and_the_report_comes_last(tmp_path, monkeypat
     report = json.loads(job.file.read_text())
     assert report["prompt"] == "a cat" and report["traces"] == {"Timeline": trace} and report["api"] == prompt
     assert report["files"]["video_1.mp4"] == "job.mp4"
+
+
+def test_files_of_one_name_in_two_folders_are_both_kept(tmp_path):
+    files = {"video/ComfyUI_1.mp4": b"one", "clips/ComfyUI_1.mp4": b"two", "c.mp4": b"three"}
+    lists.keep(Job(tmp_path / "job.json", {}, None, {}), Made({}, files, 1.0, {}))
+    assert (tmp_path / "job.video-ComfyUI_1.mp4").read_bytes() == b"one"
+    assert (tmp_path / "job.clips-ComfyUI_1.mp4").read_bytes() == b"two"
+    assert (tmp_path / "job.c.mp4").read_bytes() == b"three"
+
+
+def test_a_python_without_what_is_needed_is_not_started_again_and_again(tmp_path, monkeypatch):
+    host = Host(tmp_path, Path(sys.executable), tmp_path, is_private=False)
+    monkeypatch.setattr(Host, "missing", lambda self, wanted: wanted[:1])
+    monkeypatch.setattr(command, "find_or_build", lambda *_: host)
+    monkeypatch.setattr(command.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(command.subprocess, "run", lambda *_: pytest.fail("started again"))
+    with pytest.raises(HostError, match="lacks torch.*COMFYUI_PYTHON"):
+        command._run_many(Namespace(comfyui=None, ray=None))
+
+
+def test_a_server_that_dies_in_a_message_ends_its_messages():
+    def frame(data):
+        return bytes([0x81, len(data)]) + data
+
+    whole = frame(b'{"type": "status", "data": {}}')
+
+    class Dying(io.BytesIO):
+        def read(self, size):
+            return super().read(size) or self.die()
+
+        def die(self):
+            raise ConnectionResetError
+
+    assert list(_events(io.BytesIO(whole + whole[:9]))) == [("status", {})]
+    assert list(_events(Dying(whole))) == [("status", {})]
+
+
+def test_a_video_that_another_command_made_meanwhile_stays(tmp_path, monkeypatch):
+    (tmp_path / "prompts.txt").write_text("a boat")
+    out, (node,) = tmp_path / "out", [{"input": {"required": {"seed": ["INT", {}]}}}]
+
+    class Starting(Workers):
+        def object_info(self):
+            (out / "Original").mkdir(parents=True)
+            (out / "Original" / "a boat-0.mp4").write_bytes(b"video")
+            (out / "Original.jsonl").write_text(json.dumps({"video": "a boat-0.mp4", "bytes": 5}) + "\n")
+            kinds = (kind for kind, _ in vbench.complete(vbench.demo("", None), {}, 0).values())
+            return dict.fromkeys(kinds, node)
+
+        def begin(self, *_):
+            pass
+
+        def close(self):
+            pass
+
+    pool = Starting()
+    monkeypatch.setattr(vbench, "pool_of", lambda *_: pool)
+    names = {"model": "demo", "prompts": tmp_path / "prompts.txt", "names": None, "rows": ["Original"], "samples": 1}
+    nothing = dict.fromkeys(("limit", "ray", "workers", "comfyui", "model_file", "text_encoder_file", "vae_file"))
+    vbench.render(Namespace(**names, **nothing, out=out, seed=0, changes=[]))
+    assert pool.submitted == [] and (out / "Original" / "a boat-0.mp4").read_bytes() == b"video"

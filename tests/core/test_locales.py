@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.locales.tables import LANGUAGES, complaints, english, node_defs, read, updated
+from tests.locales.tables import LANGUAGES, complaints, node_defs, node_texts, read, updated
 
 PACK = Path(__file__).parents[2]
 INFO = {
@@ -15,13 +15,31 @@ INFO = {
         "input": {
             "required": {
                 "steps": ["INT", {"tooltip": "How many: 2.5 for MAGI-1."}],
+                "order": [
+                    "COMBO",
+                    {"tooltip": "Which.", "options": ["slow", "linear", "euler", "fp16", "My model", "a.pt"]},
+                ],
                 "method": [
                     "COMFY_DYNAMICCOMBO_V3",
                     {
                         "tooltip": "Which.",
                         "options": [
-                            {"key": "one", "inputs": {"required": {"speed": ["FLOAT", {"tooltip": "Of one."}]}}},
-                            {"key": "two", "inputs": {"optional": {"speed": ["FLOAT", {"tooltip": "Of two."}]}}},
+                            {
+                                "key": "teacache",
+                                "inputs": {
+                                    "required": {
+                                        "speed": ["COMBO", {"tooltip": "Of one.", "options": ["slow", "none"]}]
+                                    }
+                                },
+                            },
+                            {
+                                "key": "planned",
+                                "inputs": {
+                                    "optional": {
+                                        "speed": ["COMBO", {"tooltip": "Of two.", "options": ["none", "high"]}]
+                                    }
+                                },
+                            },
                         ],
                     },
                 ],
@@ -38,24 +56,41 @@ WHOLE = {
     "Plays 3 of `steps`.": "Spielt 3 von „Schritte“.",
     "steps": "Schritte",
     "How many: 2.5 for MAGI-1.": "Wie viele: 2.5 bei MAGI-1.",
-    "method": "Methode",
+    "order": "Ordnung",
     "Which.": "Welche.",
+    "slow": "langsam",
+    "linear": "linear",
+    "method": "Methode",
+    "planned": "geplant",
     "speed": "Tempo",
+    "Of one.": "Von einem.",
+    "none": "keins",
+    "Of two.": "Von zweien.",
+    "high": "hoch",
     "trace": "Spur",
     "For looking.": "Zum Ansehen.",
 }
 
 
 def test_a_whole_table_gives_what_the_frontend_looks_up():
-    assert english(INFO) == list(WHOLE) and not list(complaints(WHOLE, english(INFO)))
+    assert node_texts(INFO) == list(WHOLE) and not list(complaints(WHOLE, node_texts(INFO)))
     assert node_defs(INFO, WHOLE) == {
         "SCOPE_Toy": {
             "display_name": "Spielzeug",
             "description": "Spielt 3 von „Schritte“.",
             "inputs": {
                 "steps": {"name": "Schritte", "tooltip": "Wie viele: 2.5 bei MAGI-1."},
-                "method": {"name": "Methode", "tooltip": "Welche."},
-                "method_speed": {"name": "Tempo"},
+                "order": {
+                    "name": "Ordnung",
+                    "tooltip": "Welche.",
+                    "options": {"slow": "slow · langsam", "linear": "linear"},
+                },
+                "method": {"name": "Methode", "tooltip": "Welche.", "options": {"planned": "planned · geplant"}},
+                "method_speed": {
+                    "name": "Tempo",
+                    "tooltips": {"Of one.": "Von einem.", "Of two.": "Von zweien."},
+                    "options": {"slow": "slow · langsam", "none": "none · keins", "high": "high · hoch"},
+                },
             },
             "outputs": {"1": {"name": "Spur", "tooltip": "Zum Ansehen."}},
         }
@@ -66,6 +101,8 @@ def test_a_whole_table_gives_what_the_frontend_looks_up():
     "change, complaint",
     [
         ({"Toy": ""}, "missing: Toy"),
+        ({"high": ""}, "missing: high"),
+        ({"low": "niedrig"}, "unknown, or changed since: low"),
         ({"Old words": "Alte Worte"}, "unknown, or changed since: Old words"),
         ({"Which.": "Welche @:das"}, "@ would be read as syntax: Welche @:das"),
         ({"How many: 2.5 for MAGI-1.": "Wie viele: 2 bei MAGI-1."}, "lacks 2.5: Wie viele: 2 bei MAGI-1."),
@@ -74,11 +111,11 @@ def test_a_whole_table_gives_what_the_frontend_looks_up():
     ],
 )
 def test_what_is_wrong_with_a_table_is_said(change, complaint):
-    assert list(complaints(WHOLE | change, english(INFO))) == [complaint]
+    assert list(complaints(WHOLE | change, node_texts(INFO))) == [complaint]
 
 
 def test_updating_keeps_what_is_translated_and_asks_for_the_rest():
-    table = updated({"Toy": "Spielzeug", "Old words": "Alte Worte"}, english(INFO))
+    table = updated({"Toy": "Spielzeug", "Old words": "Alte Worte"}, node_texts(INFO))
     assert table == {**dict.fromkeys(WHOLE, ""), "Toy": "Spielzeug"}
 
 

@@ -1,17 +1,18 @@
 """What earlier runs teach about a model's signals."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 
-from scope_core import MAGI, SKYREELS
-from scope_core.demo.shipped import Captioned, MagiDemo
+from scope_core import FAMILIES, MAGI, SKYREELS
+from scope_core.demo.shipped import DEMOS, Captioned, MagiDemo, signals_of
 from scope_core.families.skyreels import Guided
 from scope_core.networks.wan import WanConfig, WanTransformer
 from scope_core.signals import change_table
-from scope_core.signals.maps import SignalMaps
+from scope_core.signals.maps import SignalMaps, fingerprint
 
 
 def make_term(seed: int) -> Guided:
@@ -28,6 +29,29 @@ def maps(tmp_path_factory):
     return maps
 
 
+def test_a_fingerprint_is_the_same_on_every_device():
+    """What is rounded otherwise does not change it, a change of the weights does; a shipped plan knows its model."""
+    chance = torch.Generator().manual_seed(0)
+
+    def blurred(model, by):
+        def features(name, sigma):
+            made = model.features(name, sigma).float()
+            return made * (1 + by * torch.randn(made.shape, generator=chance))
+
+        return SimpleNamespace(features=features)
+
+    plans = [plan for demo in DEMOS.values() for plan in demo().plans]
+    for plan in plans:
+        family = FAMILIES[plan.family]
+        model = signals_of(family.schedule(24, len(plan.levels)))
+        assert plan.model == fingerprint(model, family)
+        assert all(fingerprint(blurred(model, 1e-5), family) == plan.model for _ in range(20))
+        assert fingerprint(blurred(model, 0.1), family) != plan.model
+    assert fingerprint(make_term(0), SKYREELS) != fingerprint(make_term(1), SKYREELS)
+    turned = SimpleNamespace(features=lambda *what: make_term(0).features(*what).flip(1))
+    assert fingerprint(make_term(0), SKYREELS) != fingerprint(turned, SKYREELS)
+
+
 @pytest.mark.parametrize("signal", ["modulation", "embedding"])
 @pytest.mark.parametrize("steps, shift", [(50, 8.0), (12, 5.0), (2, 1.0)])
 def test_one_map_answers_for_all_steps_and_shifts(maps, signal, steps, shift):
@@ -42,6 +66,19 @@ def test_a_model_that_has_not_run_gets_the_last_one_s_signal_and_says_so(maps):
     schedule = SKYREELS.schedule(25, 20)
     table, why = maps.table("third", "modulation", schedule)
     assert "has not run yet" in why and (table == maps.table("second", "modulation", schedule)[0]).all()
+
+
+@pytest.mark.parametrize("family", [family for family in FAMILIES.values() if family.features], ids=lambda f: f.name)
+def test_the_last_model_of_another_family_stands_in_for_nothing(maps, tmp_path, family):
+    """Not even where their maps have as many levels, as those of SkyReels and causal Wan."""
+    schedule = SKYREELS.schedule(25, 20)
+    maps.learn_content("second", "sea", schedule, {step: [float(step)] for step in range(1, 21)})
+    other = family.schedule(24, 20)
+    for signal in ("modulation", "sea"):
+        table, why = maps.table("never run", signal, other)
+        mine = family is SKYREELS
+        assert (table == change_table("sigma", other.sigmas, None)).all() != mine
+        assert mine == ("the last one's signal stands in" in why or "changes of the last run" in why)
 
 
 def test_before_any_run_the_noise_level_stands_in(tmp_path):

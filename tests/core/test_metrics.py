@@ -18,6 +18,7 @@ from scope_core.study.metrics import (
     psnr,
     ssim,
 )
+from tests.fake_cuda import CUDA, fake_cuda
 
 
 def test_psnr_and_drift_of_a_constant_offset():
@@ -75,3 +76,11 @@ def test_latent_error_is_relative():
     reference = torch.randn(1, 4, 3, 8, 8)
     assert latent_error(1.1 * reference, reference) == pytest.approx(0.1, rel=1e-4)
     assert latent_error(reference, reference) == 0
+
+
+def test_latents_on_two_devices_are_compared():
+    latent = torch.ones(1, 16, 2, 4, 4)
+    assert latent_error(latent, 2 * latent) == 0.5
+    with fake_cuda():
+        for pair in ((latent.to(CUDA), latent), (latent, latent.to(CUDA))):
+            assert isinstance(latent_error(*pair), float)

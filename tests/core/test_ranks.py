@@ -23,7 +23,7 @@ def pair(tmp_path_factory):
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     started = [subprocess.Popen([*command, str(rank), str(folder)], env=environment) for rank in range(2)]
     try:
-        assert [process.wait(300) for process in started] == [0, 0]
+        assert [process.wait(1200) for process in started] == [0, 0]
     finally:
         for process in started:
             process.kill()

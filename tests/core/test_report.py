@@ -12,6 +12,7 @@ from scope_core.loop.plan import plan
 from scope_core.methods import Gate, Scope, TeaCache
 from scope_core.settings import PRESETS, Settings, name_of, spread
 from scope_core.study.metrics import METRICS
+from scope_core.study.paired import difference, mean_of, together, values
 from scope_core.study.report import markdown, page
 
 
@@ -45,6 +46,48 @@ def test_figures_and_points_are_named_with_their_units(report):
     assert "| PSNR | identical | 31.24 dB | 4 |" in text and "- no LPIPS" in text
     assert "| off | 9 of 9 | 1.00 s | reference |" in text and "| fast | 3 of 9 | 0.50 s | 40 dB |" in text
     assert {"identical", "31.24 dB", "no LPIPS", "0.50 s", "40 dB"} <= set(Words.of(page(report)))
+
+
+CLIPS = {"off": [(9, 1.0, None)] * 3, "quality": [(6, 0.7, 50), (6, 0.8, 40), (6, 0.75, 30)]}
+CLIPS |= {"fast": [(3, 0.4, 47.0), (4, 0.5, 36.5), (3, 0.45, 27.5)]}
+
+
+def point_on_clips(label):
+    """Runs of a setting with the seeds 5, 6 and 7, as SCOPE Trade-off Sweep gives them."""
+    known = {"label": label, "baseline": label == "off", "iterations": 9, "prompt": 1, "forwards": 9, "memory_bytes": 5}
+    return together(
+        [
+            {**known, "computed": computed, "seconds": seconds, "seed": str(seed)}
+            | ({} if psnr is None else {"psnr": psnr, "psnr_worst": psnr - 2, "identical": False})
+            for seed, (computed, seconds, psnr) in enumerate(CLIPS[label], 5)
+        ]
+    )
+
+
+def test_several_clips_are_told_with_intervals_and_compared_clip_by_clip(report):
+    """Three clips 10 dB apart, of which each loses 3 dB more or less: the means tell nothing, the differences do."""
+    quality, fast = map(point_on_clips, ("quality", "fast"))
+    assert quality["psnr"] == 40 and quality["psnr_worst"] == 28 and quality["clips"][2]["seed"] == "7"
+    assert mean_of(values(quality, "psnr")) == pytest.approx((40, 24.84), abs=0.01)
+    assert difference(fast, quality, "psnr") == pytest.approx((-3, 1.242), abs=1e-3)
+    points = [*map(point_on_clips, CLIPS)]
+    report["runs"] = {"metrics": {"psnr": METRICS["psnr"]}, "notes": [], "points": points}
+    text = markdown(report)
+    row = "| quality | 6 of 9 | 0.75 (0.63 to 0.87) s | 40 dB (15.16 to 64.84), worst clip 30 (seed 7, prompt 1) |"
+    assert row in text and "| off | 9 of 9 | 1.00 s | reference |" in text
+    assert "| fast | 3.333 (1.899 to 4.768) of 9 |" in text
+    assert "| fast | quality | -3 dB (-4.24 to -1.76) |" in text
+    drawn = page(report)
+    assert drawn.count('class="clip"') == 6 and drawn.count('class="mean"') == 2
+    Words.of(drawn)
+
+
+def test_equal_clips_among_others_count_as_100_db():
+    clips = [{**clip, "identical": index == 0} for index, clip in enumerate(point_on_clips("quality")["clips"])]
+    clips[0]["psnr"] = None
+    assert together(clips)["psnr"] == pytest.approx((100 + 40 + 30) / 3) and not together(clips)["identical"]
+    equal = [{**clip, "identical": True, "psnr": None} for clip in clips]
+    assert together(equal)["psnr"] is None and together(equal)["identical"]
 
 
 class Words(HTMLParser):

@@ -5,6 +5,7 @@ import json
 import logging
 import multiprocessing
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -354,6 +355,34 @@ def test_runs_are_listed_and_removed_but_for_one_in_work(tmp_path, monkeypatch):
         SHORT.run(SCOPE, Keeper(tmp_path), in_work)
     checkpoint.remove(run.folder)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_run_that_is_removed_while_it_is_listed_is_left_out(tmp_path, monkeypatch):
+    ended(tmp_path, 8)
+
+    def read(path, parse, read=disk.read):
+        shutil.rmtree(path.parent)
+        return read(path, parse)
+
+    monkeypatch.setattr(disk, "read", read)
+    assert runs(tmp_path) == []
+
+
+def test_a_run_that_cannot_be_removed_is_let_go(tmp_path, monkeypatch):
+    ended(tmp_path, 8)
+    (run,) = runs(tmp_path)
+
+    def refuse(path, *_):
+        raise PermissionError(path)
+
+    monkeypatch.setattr(Path, "unlink", refuse)
+    with pytest.raises(PermissionError):
+        checkpoint.remove(run.folder)
+    monkeypatch.undo()
+    child = CHILD.Process(target=remove_and_tell, args=(run.folder,))
+    child.start()
+    child.join()
+    assert child.exitcode == 0 and not run.folder.exists()
 
 
 CHILD = multiprocessing.get_context("fork")

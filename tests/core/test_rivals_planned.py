@@ -13,7 +13,7 @@ import torch
 from scope_core import MAGI, SKYREELS, plan
 from scope_core.demo import budcache
 from scope_core.demo.shipped import SkyReelsDemo
-from scope_core.methods import BudCache, DPCache, Entry, Gate, LeMiCa, MeanCache
+from scope_core.methods import BudCache, DPCache, Entry, Gate, LeMiCa, MeanCache, Reduced
 from scope_core.methods.dpcache import costs, path
 from scope_core.methods.lemica import TABLES
 from scope_core.methods.listed import Listed, Table
@@ -155,7 +155,7 @@ def test_the_released_site_puts_back_the_residual(model):
     schedule = SCHEDULES["synchronous"]
     run = Run(guided(model), schedule, Settings(LeMiCa(5, site="residual"), Gate(9)))
     computed = sum("R" in step["modes"] for step in run.steps)
-    assert run.trace.forwards == 2 * computed and 2 <= computed <= 5 and run.controls[0].memory.residuals.bytes()
+    assert run.trace.forwards == 2 * computed and 2 <= computed <= 5 and run.trace.memory
 
 
 def recorded(count=8, seed=0):
@@ -230,6 +230,27 @@ def test_budcache_computes_what_it_is_told():
     assert modes(BudCache(steps=(1, 2, 6)).fit(SCHEDULE, SEGMENT), 7) == "RRCCCRC"
     assert steps(BudCache(10)) == [0, 1, 2, 3, 11, 18, 26, 34, 41, 49], "0.3 B first ones, the rest evenly"
     assert len(steps(BudCache(99))) >= 50 and BudCache().caveat(SCHEDULE) and not BudCache(steps=(1,)).caveat(SCHEDULE)
+
+
+@pytest.mark.parametrize("method", [BudCache, Reduced])
+def test_listed_steps_beyond_the_run_are_told(method):
+    """They are iterations, of which there are more than steps, for BudCache where one forward serves all chunks."""
+    whole, lagging, by_chunk = SCHEDULES["synchronous"], SCHEDULES["asynchronous"], MAGI.schedule(12, 8, 4)
+    iterations = lagging.segments[0].rows
+    for schedule, last in (
+        (whole, whole.steps),
+        (lagging, iterations if method is BudCache else lagging.steps),
+        (by_chunk, 8),
+    ):
+        fits, late = method(steps=(1, 2, last)), method(steps=(1, last + 3, last, last + 1))
+        assert fits.caveat(schedule) == ""
+        said = f"has {last}: {last + 1}, {last + 3} will be ignored. List steps from 1 to {last}"
+        assert said in late.caveat(schedule)
+        assert computed(schedule, late) == computed(schedule, method(steps=(1, last)))
+
+
+def computed(schedule, method):
+    return [step["modes"] for segment in plan(schedule, Settings(method)).segments for step in segment.steps]
 
 
 def test_its_steps_are_iterations_where_one_forward_serves_all():

@@ -169,3 +169,11 @@ def test_keys_and_values_go_half_by_half_the_oldest_first(monkeypatch):
         assert left == [[4, 5, 6, 7], [6, 7], [7], []]
         cache.put(0, 8, *torch.empty(2, 1, 2**18, 4, device=CUDA))
         assert not cache.stored[0, 8][0].is_cuda and cache.get(0, 8, CUDA)[0].is_cuda
+
+
+def test_keys_and_values_go_with_their_last_reader():
+    """Not when garbage is looked for, which nothing brings about on a full GPU."""
+    cache = ChunkCache(budget=100)
+    key = torch.zeros(1, 2, 4)
+    ChunkCache(behind=cache).put(0, 0, key, key)
+    assert cache.shared.held(key.device) == 0

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 import torch
 from cases import draw, explore
+from prompts import complete, node
 from safetensors.torch import save
 from serving import ask
-from test_prompts import complete, node
 
 from scope_core import PRESETS, SKYREELS, plan
 from scope_core.networks.magi import MagiConfig, MagiTransformer

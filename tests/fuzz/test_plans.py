@@ -7,7 +7,7 @@ from random import Random
 
 import pytest
 from cases import draw, explore, require_sentence
-from test_prompts import case_of, complete, graph_of
+from prompts import case_of, complete, graph_of
 
 JUNK = (None, True, 0, -1, 1e308, float("nan"), "", "x", [], [[]], ["sampler"], ["sampler", 0], ["gone", 0], {})
 """Values of JSON that are put in the place of others."""
@@ -76,7 +76,7 @@ def plan_case_of(seed: int, info: dict) -> dict:
 
 
 def post(server, body: bytes) -> tuple[int, dict]:
-    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=300)
     connection.request("POST", "/scope/plan", body, {"Content-Type": "application/json"})
     answer = connection.getresponse()
     return answer.status, json.loads(answer.read(), parse_constant=refuse)

@@ -8,10 +8,10 @@ from random import Random
 import numpy as np
 import pytest
 from cases import draw, explore
+from prompts import complete, graph_of
 from safetensors.numpy import load_file
 from serving import ask, ask_afresh
 from test_plans import post
-from test_prompts import complete, graph_of
 
 TAUGHT = (
     {"graph": "sampler"},

@@ -22,6 +22,17 @@ pack = importlib.util.module_from_spec(spec)
 sys.modules["scope_pack"] = pack
 spec.loader.exec_module(pack)
 
+import comfy.model_management  # noqa: E402
+import torch  # noqa: E402
+
+torch.backends.cudnn.allow_tf32 = False  # convolutions in single precision on a GPU too, as the tolerances are meant
+
+
+@pytest.fixture
+def on_cpu(monkeypatch):
+    """The host without the GPU that it may have."""
+    monkeypatch.setattr(comfy.model_management, "cpu_state", comfy.model_management.CPUState.CPU)
+
 
 @pytest.fixture(autouse=True)
 def folders(tmp_path, monkeypatch):
@@ -35,7 +46,5 @@ def folders(tmp_path, monkeypatch):
 @pytest.fixture(autouse=True)
 def inference_mode():
     """ComfyUI executes every node in it."""
-    import torch
-
     with torch.inference_mode():
         yield

@@ -377,7 +377,7 @@ def euler_step(model, x, sigma, after):
 
 
 def noisy_step(model, x, sigma, after):
-    return (1 - after) * model(x, sigma) + after * torch.randn(x.shape, generator=torch.Generator().manual_seed(0))
+    return (1 - after) * model(x, sigma) + after * noise(x.shape, seed=0).to(x)
 
 
 def heun_step(model, x, sigma, after):

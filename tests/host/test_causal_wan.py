@@ -6,8 +6,9 @@ import logging
 from itertools import count
 from types import SimpleNamespace
 
+import comfy.model_management
 import comfy.ops
-import comfy.samplers
+import comfy.sample
 import numpy as np
 import pytest
 import torch
@@ -83,20 +84,22 @@ def run(model, noise, unrolling, settings=PRESETS["off"], solver="unipc", steps=
 
 
 def two_caches(noise, chunk, solver, known=None, channels=16):
-    """Every chunk through all its steps, then once more clean, on two sets of caches."""
-    network = weights(CausalWanModel, in_dim=channels, out_dim=channels)
+    """Every chunk through all its steps, then once more clean, on two sets of caches, where the host computes too."""
+    device = comfy.model_management.get_torch_device()
+    network = weights(CausalWanModel, in_dim=channels, out_dim=channels).to(device)
+    texts = [context.to(device) for context in contexts()]
     sigmas = CAUSAL_WAN.sigmas(STEPS, 5.0, "official")
     frames, tokens = noise.shape[2], (H // 2) * (W // 2)
-    caches = [network.init_kv_caches(1, frames * tokens, "cpu", torch.float32) for _ in range(2)]
-    cross = [network.init_crossattn_caches(1, "cpu", torch.float32) for _ in range(2)]
-    x = noise.clone()
+    caches = [network.init_kv_caches(1, frames * tokens, device, torch.float32) for _ in range(2)]
+    cross = [network.init_crossattn_caches(1, device, torch.float32) for _ in range(2)]
+    x = noise.to(device, copy=True)
     known_frames = 0 if known is None else known.shape[2]
     if known_frames:
         x[:, :, :known_frames] = known
 
     def call(latents, t, start):
         made = []
-        for context, kv, text in zip(contexts(), caches, cross):
+        for context, kv, text in zip(texts, caches, cross):
             for cache in kv:
                 cache["end"] = start * tokens
             made.append(network.forward_block(latents, t, context, start, kv, text))
@@ -106,7 +109,7 @@ def two_caches(noise, chunk, solver, known=None, channels=16):
         part, fixed = x[:, :, start : start + chunk].clone(), max(0, min(chunk, known_frames - start))
         take = UniPC(sigmas, match_reference=False)
         for step in range(STEPS if fixed < chunk else 0):
-            t = torch.full((1, chunk), float(int(1000 * sigmas[step])))
+            t = torch.full((1, chunk), float(int(1000 * sigmas[step])), device=device)
             t[:, :fixed] = 0
             v = call(part, t, start)
             v[:, :, :fixed] = 0
@@ -114,9 +117,9 @@ def two_caches(noise, chunk, solver, known=None, channels=16):
                 part = part + (sigmas[step + 1] - sigmas[step]) * v
             else:
                 part = take.step(part, v, np.full(chunk, step), np.ones(chunk, bool), np.zeros(chunk, bool))
-        call(part, torch.zeros(1, chunk), start)
+        call(part, torch.zeros(1, chunk, device=device), start)
         x[:, :, start : start + chunk] = part
-    return x
+    return x.cpu()
 
 
 @pytest.mark.parametrize("solver", ["euler", "unipc"])
@@ -233,9 +236,10 @@ def test_a_device_that_runs_full_changes_no_video(folder):
     assert trace.totals["computed"] == usual.totals["computed"]
 
 
+@pytest.mark.usefixtures("on_cpu")
 def test_workers_outside_inference_mode_write_keys_and_values(folder):
     """Several devices sample in threads that torch's inference mode does not reach; a cache made by the node could not
-    be written to there."""
+    be written to there. Two for the host, one to torch: of GPUs there may be one alone."""
     from comfy.multigpu import MultiGPUThreadPool
 
     noise, model = random(1, 16, 6, H, W), model_of(folder, "causal_wan chunk 3")
@@ -462,13 +466,18 @@ def test_a_graph_runs_as_planned_and_gives_the_length_asked_for(folder, tmp_path
 def test_the_advanced_sampler_on_ar_sigmas_is_the_same(folder):
     noise, model = random(1, 16, 6, H, W), model_of(folder, "causal_wan chunk 3")
     expected, _ = run(model, noise, unrolling_of(model, None))
-    guider = comfy.samplers.CFGGuider(model)
-    guider.set_conds(*([[text, {}]] for text in contexts()))
-    guider.set_cfg(CFG)
+    prompts = [[[text, {}]] for text in contexts()]
     (sigmas,) = Sigmas.execute(STEPS, 5.0, "Causal Wan").args
     traces = []
     sampler = VideoSampler(None, PRESETS["off"], "unipc", traces.append)
-    made = guider.sample(noise, torch.zeros_like(noise), sampler, sigmas, disable_pbar=True, seed=0)
+
+    def advanced(noise):
+        empty = torch.zeros_like(noise)
+        return comfy.sample.sample_custom(
+            model, noise, CFG, sampler, sigmas, *prompts, empty, disable_pbar=True, seed=0
+        )
+
+    made = advanced(noise)
     assert (model.model.process_latent_in(made) - expected).abs().max() <= TOLERANCE and len(traces) == 1
     with pytest.raises(ScheduleError, match="chunks of 3; give it an empty latent of 6"):
-        guider.sample(noise[:, :, :5], torch.zeros_like(noise[:, :, :5]), sampler, sigmas, disable_pbar=True, seed=0)
+        advanced(noise[:, :, :5])

@@ -4,10 +4,12 @@ import importlib.util
 from contextlib import nullcontext
 from pathlib import Path
 
+import comfy.controlnet
 import comfy.model_management
 import comfy.sd
 import pytest
 import torch
+from scope_pack.nodes.comfy.conds import holding
 from scope_pack.nodes.comfy.sampling import sample_video, unrolling_of
 from scope_pack.nodes.comfy.skyreels import prepare
 from scope_pack.scope_core.loop.sample import Run
@@ -22,6 +24,7 @@ spec = importlib.util.spec_from_file_location("tiny_wan", Path(__file__).parents
 tiny_wan = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(tiny_wan)
 CUDA = fake_cuda.CUDA
+pytestmark = pytest.mark.usefixtures("on_cpu")
 
 
 def loaded(models, *args, **kwargs):
@@ -32,7 +35,7 @@ def loaded(models, *args, **kwargs):
 
 @pytest.fixture
 def gpu(monkeypatch):
-    """A GPU with any amount of free memory, on which every MODEL is already."""
+    """A GPU with any amount of free memory, on which every MODEL is already, in the place of one that may be there."""
     management = comfy.model_management
     free = lambda device=None, torch_free_too=False: (1e12, 1e12) if torch_free_too else 1e12  # noqa: E731
     monkeypatch.setattr(management, "get_free_memory", free)
@@ -66,3 +69,13 @@ def test_a_computed_step_of_the_host_reads_once_and_a_skipped_one_never(gpu):
         ran = "R" in modes
         assert len(reads) == ran and uploads == ran, (modes, reads)
     assert {"R", "P"} <= {modes for modes, _, _ in steps[1:-1]} and made.device.type == "cpu"
+
+
+def test_what_holds_at_a_noise_level_is_read_for_ranges_alone(gpu):
+    """SCOPE Accelerate asks at every step, of a noise level that is on the device."""
+    level, control = torch.full((1,), 0.5, device=CUDA), comfy.controlnet.ControlBase()
+    always = {"positive": [{"uuid": 1, "control": control}], "negative": [{"uuid": 2}]}
+    assert [name for name, *_ in holding(always, level, None, {})] == ["positive", "negative"] and not gpu.reads
+    control.timestep_range = 1.0, 0.0
+    ranged = {**always, "middle": [{"uuid": 3, "timestep_start": 0.75, "timestep_end": 0.25}]}
+    assert holding(ranged, level, None, {}) and gpu.reads

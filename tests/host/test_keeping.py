@@ -8,7 +8,7 @@ from functools import cache
 
 import comfy.latent_formats
 import comfy.model_management
-import comfy.samplers
+import comfy.sample
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -65,13 +65,13 @@ def sample(unrolling, frames, on_step=lambda *step: None, settings=PRESETS["off"
 def sample_advanced(unrolling, frames, on_step=lambda *step: None, on_trace=lambda trace: None):
     """As SCOPE Sampler (Advanced) in SamplerCustomAdvanced does."""
     model = shared(isinstance(unrolling, ChunkWindow))
-    guider = comfy.samplers.CFGGuider(model)
-    guider.set_conds(conditioning(), conditioning())
-    guider.set_cfg(2.0)
+    prompts = conditioning(), conditioning()
     noise = torch.randn(1, 16, frames, SIZE, SIZE, generator=torch.Generator().manual_seed(0))
     sampler = VideoSampler(unrolling, PRESETS["off"], unrolling.family.defaults.solver, on_trace)
     sigmas = torch.tensor(unrolling.schedule(frames, STEPS).sigmas, dtype=torch.float32)
-    return guider.sample(noise, noise * 0, sampler, sigmas, callback=on_step, disable_pbar=True, seed=0)
+    return comfy.sample.sample_custom(
+        model, noise, 2.0, sampler, sigmas, *prompts, noise * 0, callback=on_step, disable_pbar=True, seed=0
+    )
 
 
 def ending_after(iterations, how):

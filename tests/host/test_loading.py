@@ -37,7 +37,7 @@ def state():
 
 
 def weights(patcher):
-    return patcher.model.diffusion_model.state_dict()
+    return {key: value.cpu() for key, value in patcher.model.diffusion_model.state_dict().items()}
 
 
 @pytest.mark.parametrize("prefix", ["", "model.", "model.diffusion_model.", "diffusion_model."])
@@ -84,9 +84,13 @@ def is_block_matrix(key, value):
 
 
 def velocity(patcher):
+    """Computed where and as the host does."""
+    comfy.model_management.load_models_gpu([patcher])
+    where = {"device": patcher.load_device, "dtype": patcher.model.get_dtype_inference()}
     generator = torch.Generator().manual_seed(1)
     x, context = torch.randn(1, 16, 3, 4, 6, generator=generator), torch.randn(1, 9, 4096, generator=generator)
-    return patcher.model.diffusion_model(x, torch.tensor([[0.0, 337.0, 999.0]]), context)
+    t = torch.tensor([[0.0, 337.0, 999.0]], device=patcher.load_device)
+    return patcher.model.diffusion_model(x.to(**where), t, context.to(**where)).float()
 
 
 @pytest.mark.parametrize("stored", [torch.float32, torch.bfloat16])

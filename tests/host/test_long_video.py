@@ -1,8 +1,13 @@
 """Long videos against the release: its loop over segments, written anew here around diffusers' transformer and
 schedulers, with a tiny Wan VAE of the host. And what SCOPE Decode Segments makes of other latents."""
 
+import importlib.util
 import logging
+from copy import deepcopy
+from pathlib import Path
+from unittest.mock import patch
 
+import comfy.model_management
 import comfy.sd
 import numpy as np
 import pytest
@@ -22,6 +27,10 @@ from scope_pack.scope_core.settings import PRESETS
 
 import nodes
 
+spec = importlib.util.spec_from_file_location("fake_cuda", Path(__file__).parents[1] / "fake_cuda.py")
+fake_cuda = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(fake_cuda)
+
 TOLERANCE = 2e-5
 STEPS, SHIFT, CFG, CONDITION_NOISE = 4, 8.0, 6.0, 20
 H, W = 2, 4
@@ -39,7 +48,7 @@ def vae():
     head = network.decoder.head[-1]
     head.weight.data /= 4
     head.bias.data *= 0
-    return comfy.sd.VAE(sd={key: value.detach() for key, value in network.state_dict().items()})
+    return comfy.sd.VAE(sd={key: value.detach() for key, value in network.state_dict().items()}, dtype=torch.float32)
 
 
 @pytest.fixture(scope="module")
@@ -97,13 +106,14 @@ def official_scheduler():
 
 class Release:
     """The release's loops, for text, an image, an end frame and an extended video. Latents are normalised, pixels [1,
-    3, T, H, W] lie in [-1, 1]."""
+    3, T, H, W] lie in [-1, 1]. It computes where the host does: on another device the sums are rounded otherwise."""
 
     def __init__(self, transformer, vae):
-        self.transformer, self.vae = transformer, vae.first_stage_model
+        self.device = comfy.model_management.get_torch_device()
+        self.transformer, self.vae = transformer.to(self.device), deepcopy(vae.first_stage_model).to(self.device)
 
     def encode(self, video):
-        return WAN.process_in(self.vae.encode(video))
+        return WAN.process_in(self.vae.encode(video.to(self.device)))
 
     def decode(self, latents):
         return self.vae.decode(WAN.process_out(latents))
@@ -111,7 +121,7 @@ class Release:
     def video(self, schedule, image=None, end=None, extended=None):
         """Pixels of the whole video, and the latents of each segment."""
         overlap = 4 * schedule.overlap - 3
-        output, prefix, made = extended, None, []
+        output, prefix, made = None if extended is None else extended.to(self.device), None, []
         end = None if end is None else self.encode(end)
         for index, noise in enumerate(noises(schedule)):
             if output is not None:
@@ -120,13 +130,13 @@ class Release:
                 prefix = self.encode(image)
             tail = end if index == len(schedule.segments) - 1 else None
             latents = self.segment(schedule, index, noise, prefix, tail)
-            made.append(latents)
+            made.append(latents.cpu())
             clip = self.decode(latents)
             output = clip.clamp(-1, 1) if output is None else torch.cat([output, clip[:, :, overlap:].clamp(-1, 1)], 2)
-        return output, made
+        return output.cpu(), made
 
     def segment(self, schedule, index, noise, prefix, end):
-        latents, known, tail = noise.clone(), 0, 0
+        latents, known, tail = noise.to(self.device, copy=True), 0, 0
         if prefix is not None:
             known = prefix.shape[2]
             latents[:, :, :known] = prefix
@@ -136,6 +146,7 @@ class Release:
         frames = latents.shape[2]
         schedulers = [official_scheduler() for _ in range(frames)]
         times = schedulers[0].timesteps
+        texts = [context.to(self.device) for context in contexts()]
         matrix, _, update, _ = SkyReelsV2DiffusionForcingPipeline.generate_timestep_matrix(
             None, frames, times, frames, schedule.ar_step, known, schedule.block
         )
@@ -143,15 +154,15 @@ class Release:
             matrix[:, -tail:], update[:, -tail:] = 0, False
         draws = torch.Generator().manual_seed(SEGMENT_SEED * (index + 1))
         for t, moves in zip(matrix, update):
-            shown, time = latents.clone(), t[None].clone()
+            shown, time = latents.clone(), t[None].to(self.device, copy=True)
             if known:
                 level = 0.001 * CONDITION_NOISE
-                fresh = torch.randn(shown[:, :, :known].shape, generator=draws)
+                fresh = torch.randn(shown[:, :, :known].shape, generator=draws).to(self.device)
                 shown[:, :, :known] = shown[:, :, :known] * (1 - level) + fresh * level
                 time[:, :known] = CONDITION_NOISE
             cond, uncond = (
                 self.transformer(shown, time, context, enable_diffusion_forcing=True, return_dict=False)[0]
-                for context in contexts()
+                for context in texts
             )
             velocity = uncond + CFG * (cond - uncond)
             for frame in range(frames):
@@ -241,6 +252,32 @@ def test_a_latent_changed_by_another_node_is_decoded_as_it_is(long, vae, caplog)
         images = DecodeSegments.execute(flipped, vae).args[0]
     assert torch.equal(images, nodes.VAEDecode().decode(vae, flipped)[0])
     assert "the latent was changed after it was sampled" in caplog.text
+
+
+def test_a_latent_that_another_node_has_moved_or_cast_keeps_its_segments(long, vae):
+    """To a device on which nothing else is, and to the dtype in which core's tools hand latents on."""
+    apart = DecodeSegments.execute(long, vae).args[0]
+    assert torch.equal(DecodeSegments.execute({**long, "samples": long["samples"].double()}, vae).args[0], apart)
+    with fake_cuda.fake_cuda():
+        moved = {**long, "samples": long["samples"].to("cuda")}
+        with patch.object(segments.torch, "equal", lambda a, b: a.device == b.device):
+            assert segments.segments_of(moved) is long["scope_segments"]
+
+
+def test_a_latent_from_load_latent_is_decoded_as_a_whole_and_says_so(long, vae, tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr("folder_paths.get_output_directory", lambda: str(tmp_path))
+    monkeypatch.setattr("folder_paths.get_annotated_filepath", lambda name: str(tmp_path / name))
+    saved = nodes.SaveLatent().save(long, "video")
+    with caplog.at_level(logging.INFO):
+        passed = DecodeSegments.execute(saved["result"][0], vae).args[0]
+    assert torch.equal(passed, DecodeSegments.execute(long, vae).args[0]) and "no segments" not in caplog.text
+    (loaded,) = nodes.LoadLatent().load(saved["ui"]["latents"][0]["filename"])
+    with caplog.at_level(logging.INFO):
+        images = DecodeSegments.execute(loaded, vae).args[0]
+    assert torch.equal(images, nodes.VAEDecode().decode(vae, loaded)[0])
+    assert "no segments, so it is decoded as a whole" in caplog.text and "connect the LATENT of SCOPE" in caplog.text
+    with pytest.raises(GivenVideoError, match="straight from SCOPE Sampler, not from Load Latent"):
+        DecodeSegments.execute(loaded, vae, pixels(5))
 
 
 def test_batch_is_its_videos_one_by_one(long, vae):

@@ -22,12 +22,32 @@ TINY = MagiVaeConfig(dim=256, depth=1, ffn=64, grid=4)
 
 
 @pytest.fixture(scope="module")
-def network():
+def state():
     torch.manual_seed(0)
     network = MagiVAE(TINY).requires_grad_(False)
     for half in (network.encoder, network.decoder):
         half.pos_embed.normal_()
-    return network
+    return network.state_dict()
+
+
+class Plain:
+    """The plain network where the host computes too: on another device the sums are rounded otherwise."""
+
+    def __init__(self, state):
+        self.device = comfy.model_management.vae_device()
+        self.network = MagiVAE(TINY).requires_grad_(False).to(self.device)
+        self.network.load_state_dict(state)
+
+    def encode(self, video):
+        return self.network.encode(video.to(self.device)).cpu()
+
+    def decode(self, means):
+        return self.network.decode(means.to(self.device)).cpu()
+
+
+@pytest.fixture(scope="module")
+def network(state):
+    return Plain(state)
 
 
 @pytest.fixture(scope="module")
@@ -43,9 +63,12 @@ def folder(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def vae(folder, network):
-    save_file(network.state_dict(), folder / "magi.safetensors")
-    return LoadMagiVAE.execute("magi.safetensors").args[0]
+def vae(folder, state):
+    """In single precision, which a GPU would not choose."""
+    save_file(state, folder / "magi.safetensors")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(comfy.model_management, "vae_dtype", lambda *_: torch.float32)
+        return LoadMagiVAE.execute("magi.safetensors").args[0]
 
 
 def images(frames, height=48, width=80):
@@ -118,10 +141,11 @@ def test_a_single_latent_frame_is_a_picture_and_left_over_it_is_four_frames(vae,
         torch.testing.assert_close(picture, decoded[12:13])
 
 
-def test_in_bf16_latents_are_unscaled_before_they_are_rounded(folder, vae, network, monkeypatch):
+def test_in_bf16_latents_are_unscaled_before_they_are_rounded(folder, vae, monkeypatch):
     monkeypatch.setattr(comfy.model_management, "vae_dtype", lambda *_: torch.bfloat16)
     rounded, samples = load_magi_vae(str(folder / "magi.safetensors")), latents(3, 4, 5)
-    expected = rounded.first_stage_model.decoder((samples / SCALE).bfloat16())
+    comfy.model_management.load_models_gpu([rounded.patcher])
+    expected = rounded.first_stage_model.decoder((samples / SCALE).to(rounded.device, torch.bfloat16)).cpu()
     for decoded in decodings(rounded, samples):
         assert torch.equal(decoded, as_images(expected.float()))
 
@@ -150,19 +174,20 @@ def test_cancel_stops_a_long_video(vae):
             work()
 
 
-def test_the_network_can_be_made_again_for_another_device(vae):
+def test_the_network_can_be_made_again_for_another_device(vae, monkeypatch):
+    monkeypatch.setattr(comfy.model_management, "vae_dtype", lambda *_: vae.vae_dtype)
     make, arguments = vae.patcher.cached_patcher_init
     again = make(*arguments)
     assert again.model is not vae.first_stage_model
-    assert all(torch.equal(value, again.model.state_dict()[key]) for key, value in vae.get_sd().items())
+    assert all(torch.equal(value.cpu(), again.model.state_dict()[key]) for key, value in vae.get_sd().items())
 
 
 @pytest.mark.parametrize("prefix", ["vae.", "model.", "first_stage_model."])
-def test_prefixed_and_half_precision_files(folder, network, prefix):
-    state = {prefix + key: value.bfloat16() for key, value in network.state_dict().items()}
-    save_file(state | {"other.weight": torch.zeros(1)}, folder / "prefixed.safetensors")
-    state = load_magi_vae(str(folder / "prefixed.safetensors")).get_sd()
-    assert all(torch.equal(state[key], value.bfloat16().float()) for key, value in network.state_dict().items())
+def test_prefixed_and_half_precision_files(folder, state, prefix):
+    given = {prefix + key: value.bfloat16() for key, value in state.items()}
+    save_file(given | {"other.weight": torch.zeros(1)}, folder / "prefixed.safetensors")
+    loaded = load_magi_vae(str(folder / "prefixed.safetensors")).get_sd()
+    assert all(torch.equal(loaded[key].float(), value.bfloat16().float()) for key, value in state.items())
 
 
 @pytest.mark.parametrize(
@@ -205,9 +230,9 @@ def test_damaged_files_and_pickles(folder, vae):
         ("decoder.blocks.0.mlp.fc1.weight", None, "is not the MAGI-1 VAE"),
     ],
 )
-def test_weights_that_are_lost_or_of_other_shapes(folder, network, key, value, words):
-    state = {**network.state_dict(), key: value}
-    save_file({key: value for key, value in state.items() if value is not None}, folder / "odd.safetensors")
+def test_weights_that_are_lost_or_of_other_shapes(folder, state, key, value, words):
+    given = {**state, key: value}
+    save_file({key: value for key, value in given.items() if value is not None}, folder / "odd.safetensors")
     with pytest.raises(ModelFileError, match=f"odd.safetensors.*{words}"):
         load_magi_vae(str(folder / "odd.safetensors"))
 
@@ -249,8 +274,11 @@ class Peak(TorchDispatchMode):
         self.now -= self.sizes.pop(key)
 
 
+@pytest.mark.usefixtures("on_cpu")
 @pytest.mark.parametrize("frames, height, width", [(1, 10, 16), (3, 32, 32), (6, 34, 60)])
-def test_memory_estimates(vae, frames, height, width):
+def test_memory_estimates(folder, vae, frames, height, width):
+    """Of one device, to which weights and results belong."""
+    vae = load_magi_vae(str(folder / "magi.safetensors"))
     samples, pixels = latents(frames, height, width), images(4 * frames, 8 * height, 8 * width)
     with Peak(samples, *vae.first_stage_model.parameters()) as decoding:
         vae.decode(samples)

@@ -7,7 +7,7 @@ import pytest
 from comfy_api.latest import io
 from scope_pack.nodes.comfy.graph import Graph
 from scope_pack.nodes.comfy.sampling import warnings
-from scope_pack.nodes.methods import ScopeSettings, selector, settings_of
+from scope_pack.nodes.methods import ScopeSettings, selected, selector, settings_of
 from scope_pack.nodes.planning import plan_node
 from scope_pack.nodes.sampling import ScopeSampler
 from scope_pack.scope_core import MAGI, METHODS, SKYREELS, methods
@@ -133,6 +133,25 @@ def test_steps_that_a_model_was_not_released_with_are_told(model, steps):
     assert told == ([] if steps == 64 else [f"{model} was released with {steps} steps, this run has 48."])
     assert not warnings(MAGI.schedule(24, steps), chosen("taylorseer"), "euler", model)
     assert any("solver is unipc" in text for text in warnings(MAGI.schedule(24), chosen("taylorseer"), "unipc", model))
+
+
+POINTS = [(name, point) for name in RIVALS for point in METHODS[name].points]
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        *PRESETS.values(),
+        *(chosen(name, preset=CUSTOM) for name in RIVALS),
+        *(chosen(name, preset=point) for name, point in POINTS),
+        Settings(TeaCache(0.123), Gate(4, 2, 1)),
+    ],
+    ids=name_of,
+)
+def test_what_the_selector_is_moved_to_gives_the_same_settings(settings):
+    widgets = {name.removeprefix("method."): value for name, value in selected(settings).items()}
+    assert settings_of(widgets) == settings or (settings.off and settings_of(widgets).off)
+    assert widgets["preset"] == CUSTOM or settings_of(widgets | {"preset": CUSTOM}).to_json() == settings.to_json()
 
 
 @pytest.mark.parametrize("option", selector().options, ids=lambda option: option.key)

@@ -37,6 +37,7 @@ TOLERANCE = 2e-5
 STEPS, CFG = 8, 3.0
 DEVICES = torch.device("cpu"), torch.device("cpu", 0)
 """Two for the host, one to torch."""
+pytestmark = pytest.mark.usefixtures("on_cpu")
 FIXTURES = Path(__file__).parents[1] / "fixtures" / "magi1"
 SETTINGS = {
     "off": PRESETS["off"],

@@ -98,7 +98,7 @@ def advanced(model, prompts, sigmas, cfg=2.5, unrolling=None):
     sampler = VideoSampler(unrolling, PRESETS["off"], "unipc", traces.append)
     made = guider.sample(noise, torch.zeros_like(noise), sampler, sigmas, seed=3)
     assert guider.model_patcher is model
-    return made, traces[0].run["warnings"]
+    return made.cpu(), traces[0].run["warnings"]
 
 
 def test_the_advanced_sampler_with_ar_sigmas_is_scope_sampler(prompts):
@@ -181,6 +181,27 @@ def test_prompts_longer_than_the_model_knows_are_told(prompts):
     for warnings in (render(model, [long, prompts[1]])[1], advanced(model, [long, prompts[1]], sigmas)[1]):
         assert [text for text in warnings if "`positive` has 600 tokens" in text and "cuts prompts at 512" in text]
     assert not [text for text in render(model, prompts)[1] if "tokens" in text]
+
+
+@pytest.mark.parametrize("load", demo.LOADERS.values(), ids=[family.name for family in demo.LOADERS])
+def test_a_latent_that_would_be_replaced_by_noise_is_told(load, prompts):
+    """Core's samplers are silent here too: at noise level 1 nothing of it is left."""
+    model, traces = load(), []
+    noise = torch.randn(1, 16, 6, 4, 4, generator=torch.Generator().manual_seed(0))
+    sampler = VideoSampler(None, PRESETS["off"], "euler", traces.append)
+
+    def sample(latent, sigmas):
+        return comfy.sample.sample_custom(
+            model, noise, 1.0, sampler, sigmas, *prompts, latent, disable_pbar=True, seed=0
+        )
+
+    sigmas = torch.linspace(1, 0, STEPS + 1)
+    assert torch.equal(sample(torch.zeros_like(noise), sigmas), sample(torch.ones_like(noise), sigmas))
+    quiet, told = (trace.run["warnings"] for trace in traces)
+    (said,) = [text for text in told if text not in quiet]
+    assert "latent is not empty, and all of it is replaced by noise" in said and "Schedule as `start`" in said
+    with pytest.raises(ScheduleError, match="from about 1 to 0.*denoise 1, because .* makes every frame from noise"):
+        sample(torch.ones_like(noise), sigmas[4:])
 
 
 def test_sigmas_of_some_steps_alone():

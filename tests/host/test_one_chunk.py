@@ -127,15 +127,15 @@ def ours(model, given, conds, cfg, settings=PRESETS["off"], steps=STEPS, shift=S
 def advanced(model, given, conds, cfg, sigmas, settings=PRESETS["off"], noise=True, solver="euler"):
     """What SamplerCustomAdvanced makes with SCOPE Sampler (Advanced)."""
     traces = []
-    guider = comfy.samplers.CFGGuider(model)
-    guider.set_conds(*conds)
-    guider.set_cfg(cfg)
     x = comfy.sample.prepare_noise(given["samples"], SEED) if noise else torch.zeros_like(given["samples"])
-    made = guider.sample(
+    made = comfy.sample.sample_custom(
+        model,
         x,
-        given["samples"],
+        cfg,
         VideoSampler(None, settings, solver, traces.append),
         sigmas,
+        *conds,
+        given["samples"],
         given.get("noise_mask"),
         disable_pbar=True,
         seed=SEED,
@@ -510,11 +510,11 @@ def test_unipc_is_that_of_diffusers(t2v):
         def sample(self, guider, sigmas, extra, callback, noise, *others):
             return sampler(guider, noise, sigmas, extra)
 
-    guider = comfy.samplers.CFGGuider(model)
-    guider.set_conds(*conds)
-    guider.set_cfg(1.0)
-    noise = comfy.sample.prepare_noise(torch.zeros(SIZE), SEED)
-    expected = guider.sample(noise, torch.zeros(SIZE), Reference(), sigmas, disable_pbar=True, seed=SEED)
+    empty = latent()["samples"]
+    noise = comfy.sample.prepare_noise(empty, SEED)
+    expected = comfy.sample.sample_custom(
+        model, noise, 1.0, Reference(), sigmas, *conds, empty, disable_pbar=True, seed=SEED
+    )
     assert (made - expected).abs().max() < 2e-5
 
 

@@ -3,6 +3,7 @@
 
 from types import SimpleNamespace
 
+import comfy.model_management
 import numpy as np
 import pytest
 import torch
@@ -97,9 +98,11 @@ def contexts():
 
 
 def reference(pipe, schedule, block):
-    positive, negative = contexts()
+    """Where the host computes too: on another device the sums are rounded otherwise."""
+    device = comfy.model_management.get_torch_device()
+    positive, negative = (context.to(device) for context in contexts())
     torch.manual_seed(7)
-    pipe.transformer.eval()
+    pipe.transformer.eval().to(device)
     overlap = 4 * schedule.overlap - 3 if schedule.frames > schedule.window else None
     return pipe(
         None,
@@ -119,7 +122,7 @@ def reference(pipe, schedule, block):
         ar_step=schedule.ar_step,
         causal_block_size=block,
         fps=24,
-    )[0]
+    )[0].cpu()
 
 
 def ours(model, schedule, settings=PRESETS["off"]):
@@ -161,12 +164,15 @@ def test_off_equals_diffusers(files, frames, window, overlap, block, ar_step, ca
     assert trace.forwards == 2 * schedule.iterations
 
 
-def test_model_of_another_loader_gets_its_fps_branch(files, tmp_path):
-    """A stock-loaded MODEL drops the fps branch; completed from the file it equals our own loader's, and diffusers."""
+@pytest.mark.parametrize("merged, tolerance", [(torch.float32, TOLERANCE), (torch.float16, 1e-3)], ids=str)
+def test_model_of_another_loader_gets_its_fps_branch(files, tmp_path, monkeypatch, merged, tolerance):
+    """A stock-loaded MODEL drops the fps branch; completed from the file it equals our own loader's, and diffusers. The
+    host adds to weights in single precision on a CPU and in half on a GPU, which rounds them."""
     import comfy.sd
     from safetensors.torch import load_file
     from scope_pack.scope_core.networks.skyreels_keys import to_official
 
+    monkeypatch.setattr(comfy.model_management, "lora_compute_dtype", lambda device: merged)
     path, _pipe, fps = files
     official = tmp_path / "official.safetensors"
     save_file(to_official(load_file(path)), official)
@@ -174,7 +180,7 @@ def test_model_of_another_loader_gets_its_fps_branch(files, tmp_path):
     schedule = SKYREELS.schedule(4, STEPS, 4, 0, 1, 0, condition_noise=0, table="diffusers")
     expected, _ = ours(load_ar_model([str(path)], 24, {"dtype": torch.float32}), schedule)
     completed, _ = ours(complete_model(stock, None, 24), schedule)
-    assert (completed - expected).abs().max() <= TOLERANCE
+    assert (completed - expected).abs().max() <= tolerance
     if fps:
         other, _ = ours(load_ar_model([str(path)], 16, {"dtype": torch.float32}), schedule)
         assert (other - expected).abs().max() > 1e-3
@@ -231,10 +237,12 @@ def test_signals_are_those_of_the_core_s_own_network(files):
     """The host's time embedding at noise levels, against the same weights outside of it."""
     path, _, _ = files
     model = load_ar_model([str(path)], 24, {"dtype": torch.float32})
+    comfy.model_management.load_models_gpu([model])
     network = model.model.diffusion_model
     sigma = np.array([0.999, 0.5, 0.1])
     guider = SimpleNamespace(inner_model=model.model, model_patcher=model)
     for name in ("embedding", "modulation"):
         seen = HostTerm(guider, {}, 0).features(name, sigma)
-        e = network.time_embedding(sinusoidal_embedding_1d(network.freq_dim, torch.tensor([999.0, 500.0, 100.0])))
+        t = torch.tensor([999.0, 500.0, 100.0], device=seen.device)
+        e = network.time_embedding(sinusoidal_embedding_1d(network.freq_dim, t))
         assert torch.allclose(seen, e if name == "embedding" else network.time_projection(e), atol=1e-6)

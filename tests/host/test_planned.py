@@ -29,7 +29,7 @@ from scope_pack.scope_core.study.plans import read as read_plan
 STEPS = 10
 DEMO = {"model": ["demo", 0], "steps": STEPS, "cfg": 1.0, "shift": 8.0, "preset": "balanced"}
 THRESHOLDS = {"preset": "custom", "signal": "sigma"}
-BY_RULE = "Planned by a rule: no plan is known for this model and schedule. Thresholds and max_skip rest."
+BY_RULE = "Planned by a rule: no plan is known for this model and schedule. Thresholds and max_skip have no effect."
 
 
 @pytest.fixture(autouse=True)
@@ -181,7 +181,7 @@ def test_what_a_speed_buys_is_told_before_the_run():
     assert answer(graph())["note"] == BY_RULE
     drop()
     assert answer(graph())["note"] == (
-        "About 45.1 dB to the full run on the plan's 16 check clips. Thresholds and max_skip rest."
+        "About 45.1 dB to the full run on the plan's 16 check clips. Thresholds and max_skip have no effect."
     )
     assert answer(graph(preset="custom", speed=6.0))["note"].startswith(
         "Planned by a rule: the plan for this model has no"

@@ -13,9 +13,11 @@ from aiohttp.test_utils import TestServer
 from scope_pack.nodes import planning
 from scope_pack.nodes.comfy import routes
 from scope_pack.nodes.comfy.graph import Graph, GraphError
+from scope_pack.nodes.comfy.sampling import warnings
 from scope_pack.nodes.magi import MagiScheduleNode
 from scope_pack.nodes.planning import plan_node
 from scope_pack.nodes.schedule import ARScheduleNode
+from scope_pack.scope_core import METHODS, SKYREELS, Settings
 from scope_pack.scope_core.schedule import ScheduleError
 from scope_pack.scope_core.signals.maps import SignalMaps
 
@@ -166,3 +168,15 @@ def test_a_sweep_that_is_too_large_to_be_planned_whole_says_so():
     assert points * 65 * 1064 <= planning.MOST_OF_SWEEP
     usual = plan_node("sampler", graph({"spread": 12}, {**schedule, "ar_step": 0}, "SCOPE_Sweep"), KNOWN)
     assert len(usual["points"]) == 13 and "Only" not in usual["note"]
+
+
+@pytest.mark.parametrize("steps, words", [((1, 2, 40, 70, 60), "which has 50: 60, 70 will be ignored"), ((1, 50), "")])
+def test_listed_steps_beyond_the_run_are_told_in_the_plan_and_in_the_trace(steps, words):
+    chosen = {"method": "budcache", "method.steps": ", ".join(map(str, steps))}
+    asked = graph({"settings": ["settings", 0]}, {"length": 97})
+    settings = {"settings": {"class_type": "SCOPE_Settings", "inputs": chosen}}
+    prompt = {**{name: asked.node(name) for name in asked.ids}, **settings}
+    note = plan_node("sampler", Graph.of(prompt), KNOWN)["note"]
+    told = " ".join(warnings(SKYREELS.schedule(25), Settings(METHODS["budcache"](steps=steps)), "unipc", ""))
+    for text in (note, told):
+        assert words in text and bool(words) == ("beyond this run" in text)

@@ -1,15 +1,15 @@
-"""Our sampler in the workers of Raylight: processes that have never loaded the pack. A stand-in of a worker does what
-Raylight's does (two of them share a process group), and where Ray is installed an actor of Ray does."""
+"""Our sampler in the workers of Raylight: actors of Ray in processes that have never loaded the pack, two of which
+share a process group. A stand-in does what Raylight's worker does."""
 
 import importlib.util
 import json
 import os
 import pickle
-import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
+import comfy.sample
 import comfy.samplers
 import comfy.sd
 import folder_paths
@@ -37,7 +37,10 @@ spec = importlib.util.spec_from_file_location("tiny_wan", Path(__file__).parents
 tiny_wan = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(tiny_wan)
 
-WORKER = Path(__file__).with_name("raylight_worker.py")
+spec = importlib.util.spec_from_file_location("raylight_worker", Path(__file__).with_name("raylight_worker.py"))
+stand_in = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(stand_in)
+
 STEPS = 8
 CONTENT = Settings(Scope(tau_c=5, tau_p=10, decay_mode="none", signal="latent"), Gate(3, 1, 0))
 
@@ -77,11 +80,9 @@ def here(path, prepare, sampler, sample):
     model = comfy.sd.load_diffusion_model(path, {"dtype": torch.float32})
     for change in prepare:
         model = change(model)
-    guider = comfy.samplers.CFGGuider(model)
-    guider.set_conds(sample["positive"], sample["negative"])
-    guider.set_cfg(sample["cfg"])
     sampler = comfy.samplers.sampler_object(sampler) if isinstance(sampler, str) else sampler
-    return guider.sample(sample["noise"], sample["latent"], sampler, sample["sigmas"], disable_pbar=True, seed=5)
+    asked = {"latent_image" if name == "latent" else name: value for name, value in sample.items()}
+    return comfy.sample.sample_custom(model, sampler=sampler, **asked, disable_pbar=True, seed=5)
 
 
 @pytest.fixture(scope="module")
@@ -90,9 +91,27 @@ def outputs(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def pair(path, outputs, tmp_path_factory):
-    """What both workers made of every job, and how it was asked for. One pair of processes for all."""
-    folder, frames = tmp_path_factory.mktemp("pair"), Windows(block=2, ar_step=2)
+def actors():
+    """Two workers in processes of their own."""
+    ray = pytest.importorskip("ray")
+    environment = {"PYTHONPATH": os.environ["SCOPE_COMFYUI"], "OMP_NUM_THREADS": str(torch.get_num_threads())}
+    ray.init(
+        num_cpus=2,
+        include_dashboard=False,
+        log_to_driver=False,
+        configure_logging=False,
+        runtime_env={"env_vars": environment},
+    )
+    yield [ray.remote(stand_in.RayWorker).remote() for _ in range(2)]
+    ray.shutdown()
+
+
+@pytest.fixture(scope="module")
+def pair(actors, path, outputs, tmp_path_factory):
+    """What both workers made of every job, and how it was asked for."""
+    import ray
+
+    meeting, frames = f"file://{tmp_path_factory.mktemp('pair') / 'meeting'}", Windows(block=2, ar_step=2)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(folder_paths, "get_output_directory", lambda: str(outputs))
         skyreels, plain = Prepare([path], 24, None, ReportWriter("")), Prepare([], 24, None, ReportWriter(""))
@@ -116,23 +135,13 @@ def pair(path, outputs, tmp_path_factory):
                 "path": path,
                 "prepare": [pickle.dumps(change) for change in prepare],
                 "sampler": pickle.dumps(sampler),
-                "sample": {key: value for key, value in sample.items() if key != "sampler"},
+                "sample": sample,
                 "together": jobs[name][2],
             }
             for name, (prepare, sampler, sample) in asked.items()
         }
-    (folder / "jobs.pickle").write_bytes(pickle.dumps({"threads": torch.get_num_threads(), "jobs": sent}))
-    environment = {**os.environ, "PYTHONPATH": os.environ["SCOPE_COMFYUI"]}
-    started = [
-        subprocess.Popen([sys.executable, str(WORKER), str(rank), str(folder)], env=environment, cwd=folder)
-        for rank in range(2)
-    ]
-    try:
-        assert [process.wait(400) for process in started] == [0, 0]
-    finally:
-        for process in started:
-            process.kill()
-    return asked, [pickle.loads((folder / f"{rank}.pickle").read_bytes()) for rank in range(2)]
+    work = [actor.work_off.remote(sent, rank, meeting, torch.get_num_threads()) for rank, actor in enumerate(actors)]
+    return asked, ray.get(work, timeout=1200)
 
 
 @pytest.mark.parametrize("name", ["one chunk", "frames", "prepared twice", "accelerated", "together"])
@@ -167,6 +176,13 @@ def test_the_sampler_leaves_the_vae_at_home():
     assert pickle.loads(pickle.dumps(sampler)).unrolling == Windows() and sampler.unrolling.vae is not None
 
 
+def test_runs_of_workers_are_not_kept(caplog):
+    (sampler,) = ScopeSamplerSelect.execute("off", "unipc", "", resume=True).args
+    there = pickle.loads(pickle.dumps(sampler))
+    assert there.keep(None, None, {}) is None
+    assert "resume has no effect" in caplog.text
+
+
 def test_the_advanced_node_s_sampler_pickles():
     (sampler,) = ScopeSamplerSelect.execute("balanced", "unipc", "scope_run").args
     again = pickle.loads(pickle.dumps(sampler))
@@ -189,9 +205,6 @@ class Actor:
 
 @pytest.mark.parametrize("bundle", [lambda actors: actors, lambda actors: (actors, None)], ids=["dict", "with maker"])
 def test_the_node_prepares_every_worker(path, monkeypatch, bundle):
-    spec = importlib.util.spec_from_file_location("raylight_worker", WORKER)
-    stand_in = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(stand_in)
     monkeypatch.setitem(sys.modules, "ray", SimpleNamespace(get=list))
     monkeypatch.setattr(node.loading, "model_paths", lambda name: [path])
     workers = [object.__new__(stand_in.RayWorker) for _ in range(2)]
@@ -252,8 +265,12 @@ def test_what_comes_out_wrong_under_sequence_parallelism_is_refused(monkeypatch,
 def test_frames_of_one_noise_level_are_not_refused(monkeypatch, schedule):
     share(monkeypatch, sequence=2)
     workers.check(hosted(schedule.family), schedule, CONTENT)
-    with pytest.raises(UnsuitableError, match="TeaCache reuses inside the network, of which each of Raylight's GPUs"):
+    with pytest.raises(
+        UnsuitableError, match="TeaCache reuses inside the network, of which each of Raylight's GPUs"
+    ) as told:
         workers.check(hosted(schedule.family), schedule, Settings(TeaCache(0.1)))
+    named = set(str(told.value).rpartition(": ")[2].split(", "))
+    assert {"planned", "scope", "easycache"} <= named and named.isdisjoint({"off", "teacache", "fbcache"})
 
 
 def test_who_agrees_with_whom(monkeypatch):
@@ -284,29 +301,17 @@ def test_a_part_of_the_tokens_gets_the_modulation_of_other_frames():
     assert torch.equal(repeat_e(rows * 0 + 3, whole.chunk(ranks, 1)[0]), expected[:, : len(expected[0]) // 2] * 0 + 3)
 
 
-def test_an_actor_of_ray_samples(path, monkeypatch):
-    """The whole way through Ray: fresh processes, its pickling of fn and SAMPLER, and results back."""
-    ray = pytest.importorskip("ray")
-    environment = {"PYTHONPATH": os.environ["SCOPE_COMFYUI"], "OMP_NUM_THREADS": str(torch.get_num_threads())}
-    ray.init(
-        num_cpus=1,
-        include_dashboard=False,
-        log_to_driver=False,
-        configure_logging=False,
-        runtime_env={"env_vars": environment},
-    )
-    try:
-        spec = importlib.util.spec_from_file_location("raylight_worker", WORKER)
-        stand_in = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(stand_in)
-        actor = ray.remote(stand_in.RayWorker).remote()
-        ray.get(actor.load_unet.remote(path, {"dtype": torch.float32}))
-        monkeypatch.setattr(node.loading, "model_paths", lambda name: [path])
-        Raylight.execute({"workers": [actor]}, "tiny.safetensors", "24", "")
-        sample = inputs(sigmas_of(path, True))
-        sampler = VideoSampler(Windows(block=2, ar_step=2), CONTENT, "unipc", ReportWriter("ray"))
-        made = ray.get(actor.custom_sampler.remote(**sample, sampler=sampler))
-    finally:
-        ray.shutdown()
+@pytest.mark.usefixtures("on_cpu")
+def test_an_actor_of_ray_samples(actors, pair, path, monkeypatch):
+    """The whole way through Ray: its pickling of fn and SAMPLER, and results back."""
+    import ray
+
+    actor = actors[0]
+    ray.get(actor.load_unet.remote(path, {"dtype": torch.float32}))
+    monkeypatch.setattr(node.loading, "model_paths", lambda name: [path])
+    Raylight.execute({"workers": [actor]}, "tiny.safetensors", "24", "")
+    sample = inputs(sigmas_of(path, True))
+    sampler = VideoSampler(Windows(block=2, ar_step=2), CONTENT, "unipc", ReportWriter("ray"))
+    made = ray.get(actor.custom_sampler.remote(**sample, sampler=sampler))
     prepare = [Prepare([path], 24, None, ReportWriter(""))]
     assert torch.equal(made, here(path, prepare, sampler, sample)) and report_path("ray").exists()

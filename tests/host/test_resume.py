@@ -1,29 +1,27 @@
-"""docs/resume.md in ComfyUI: SCOPE Sampler with `resume` goes on after a cancel, an error and a kill, and its latent is
-that of an uninterrupted run, bit for bit."""
+"""docs/resume.md in ComfyUI: SCOPE Sampler with `resume` goes on after a cancel and an error, and its latent is that of
+an uninterrupted run, bit for bit. Kills are in tests/live/test_resume.py."""
 
 import asyncio
-import random
-import subprocess
-import sys
 import time
 from functools import cache
-from pathlib import Path
 from threading import Thread
 from types import SimpleNamespace
 
 import comfy.model_management
+import comfy.samplers
 import execution
-import folder_paths
 import pytest
 import torch
+from comfy_execution.graph import DynamicPrompt
+from comfy_execution.progress import reset_progress_state
 from comfy_execution.utils import CurrentNodeContext
 from scope_pack.nodes import sampling
 from scope_pack.nodes.comfy import demo, runs
 from scope_pack.nodes.comfy.causal_wan import prepare_causal
 from scope_pack.nodes.comfy.magi import ChunkWindow
-from scope_pack.nodes.comfy.sampling import empty_latent
+from scope_pack.nodes.comfy.sampling import HostRun, empty_latent
 from scope_pack.nodes.comfy.skyreels import Windows
-from scope_pack.nodes.sampling import Request, render
+from scope_pack.nodes.sampling import Request, ScopeSamplerSelect, render
 from scope_pack.scope_core.families.causal_wan import Trained
 from scope_pack.scope_core.methods import METHODS, Gate
 from scope_pack.scope_core.settings import PRESETS, Settings
@@ -60,6 +58,9 @@ class Graph:
 
     def get_node(self, name):
         return {"class_type": "SCOPE_Sampler", "inputs": self.inputs}
+
+    def get_real_node_id(self, name):
+        return name
 
 
 @cache
@@ -150,6 +151,59 @@ def test_what_has_changed_is_told_and_begins_anew(change, monkeypatch, caplog):
     assert list(runs.folder().iterdir()) == [left]
 
 
+def stopping(follow, run):
+    """Of what follows a run: it fails in the midst."""
+
+    def on_step(*told):
+        follow(*told)
+        if run.done == 15:
+            fail()
+
+    return on_step
+
+
+def sample_in_a_node_of_the_host(prompt, resume, seed=0):
+    """As SamplerCustomAdvanced does with SCOPE Sampler (Advanced)."""
+    (sampler,) = ScopeSamplerSelect.execute("off", "unipc", "", STAIRCASE, TEACACHE, resume).args
+    model = loaded(False)
+    guider = comfy.samplers.CFGGuider(model)
+    guider.set_conds(conditioning("a red circle"), conditioning(""))
+    guider.set_cfg(2.5)
+    latent = empty_latent(1, 8, 4 * 8, 4 * 8)["samples"]
+    noise = torch.randn(latent.shape, generator=torch.Generator().manual_seed(seed))
+    sigmas = comfy.samplers.KSampler(model, STEPS, "cpu", "euler", "simple").sigmas
+    reset_progress_state("prompt", DynamicPrompt(prompt))
+    traces = []
+    sampler.on_trace = traces.append
+    with CurrentNodeContext("prompt", "custom"):
+        made = guider.sample(noise, latent, sampler, sigmas, disable_pbar=True, seed=seed)
+    return made, traces[0].to_json()
+
+
+def test_so_does_the_sampler_in_a_node_of_the_host(tmp_path, monkeypatch, caplog):
+    """Asked for otherwise, by the graph or by what is connected, it begins anew."""
+    inputs = {"noise": ["noise", 0], "guider": ["guider", 0], "sampler": ["select", 0], "sigmas": ["sigmas", 0]}
+    node = {"class_type": "SamplerCustomAdvanced", "inputs": inputs}
+    others = {name: {"class_type": name, "inputs": {}} for name in ("noise", "guider", "select", "sigmas")}
+    prompt = {"custom": node, **others}
+    expected, trace = sample_in_a_node_of_the_host(prompt, resume=False)
+    assert not (tmp_path / "user" / "scope" / "runs").exists()
+
+    usual = HostRun.follow
+    with monkeypatch.context() as patched:
+        patched.setattr(HostRun, "follow", lambda self, model: stopping(usual(self, model), self.run))
+        with pytest.raises(torch.OutOfMemoryError):
+            sample_in_a_node_of_the_host(prompt, resume=True)
+    (left,) = runs.folder().iterdir()
+    changed = {**prompt, "guider": {"class_type": "guider", "inputs": {"model": "another"}}}
+    made, other = sample_in_a_node_of_the_host(changed, resume=True)
+    assert torch.equal(made, expected) and "resumed" not in other["run"] and "guider is another" in caplog.text
+    renamed = {**prompt, "select": {"class_type": "select", "inputs": {"report_name": "another"}}}
+    made, resumed = sample_in_a_node_of_the_host(renamed, resume=True)
+    assert torch.equal(made, expected) and decided(resumed) == decided(trace) and resumed["run"]["resumed"]
+    assert not list(runs.folder().iterdir()) and not left.exists()
+
+
 @pytest.fixture
 def server(monkeypatch):
     """ComfyUI's queue and the loop of its server, without the server."""
@@ -182,43 +236,29 @@ def test_a_finished_run_stays_until_its_prompt_has_ended_well(well, server, monk
     assert torch.equal(made, expected) and not steps and decided(again) == decided(trace)
     status = execution.PromptQueue.ExecutionStatus("success" if well else "error", well, [])
     queue.task_done(item, {"outputs": {}}, status)
-    deadline = time.monotonic() + (30 if well else 0.5)
+    deadline = time.monotonic() + (300 if well else 0.5)
     while list(runs.folder().iterdir()) and time.monotonic() < deadline:
         time.sleep(0.02)
     assert len(list(runs.folder().iterdir())) == (0 if well else 1)
 
 
-CHILD = """
-import sys
-_, user, *paths = sys.argv
-sys.path[:0] = paths
-import conftest, torch, test_resume  # conftest sets sys.argv
-with torch.inference_mode():
-    test_resume.slowly(user)
-"""
+def test_prompts_of_any_size_let_finished_runs_go_whatever_ends_meanwhile(monkeypatch):
+    nodes = {str(i): {"class_type": "x", "inputs": {}} for i in range(400)}
+    source, removed = runs.Source("7", runs.Graph(nodes.__getitem__).identity_of("7")), []
 
+    class Prompt(dict):
+        def __contains__(self, node):
+            runs.FINISHED[runs.Source("another", "run")] = set()
+            return super().__contains__(node)
 
-def slowly(user):
-    """A run for a process that is to be killed."""
-    folder_paths.get_user_directory = lambda: user
-    sampling.events.send_step = sampling.events.send_trace = lambda *step: time.sleep(0.02)
-    sample("staircase", CORRECTED)
+    async def remove_behind(prompt, source):
+        removed.append(source)
 
+    async def ask():
+        runs.expect({"prompt": Prompt(nodes)})
+        await asyncio.sleep(0)
 
-def test_kills_at_any_moment(tmp_path):
-    """kill -9 of processes, each of which goes on where the one before was killed."""
-    chance, paths = random.Random(0), [str(Path(__file__).parent)]
-    expected, trace = sample("staircase", CORRECTED, resume=False)
-    killed = 0
-    for _ in range(2):
-        child = subprocess.Popen([sys.executable, "-c", CHILD, str(tmp_path / "user"), *paths])
-        known = sorted(tmp_path.glob("user/scope/runs/*/*"))
-        while sorted(tmp_path.glob("user/scope/runs/*/*")) == known and child.poll() is None:
-            time.sleep(0.01)
-        time.sleep(chance.uniform(0, 0.3))
-        killed += child.poll() is None
-        child.kill()
-        child.wait()
-    made, resumed = sample("staircase", CORRECTED)
-    assert killed and torch.equal(made, expected) and decided(resumed) == decided(trace)
-    assert not list(runs.folder().iterdir())
+    monkeypatch.setattr(runs, "FINISHED", {source: {"folder"}})
+    monkeypatch.setattr(runs, "remove_behind", remove_behind)
+    asyncio.run(ask())
+    assert removed == [source]

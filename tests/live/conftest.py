@@ -3,9 +3,12 @@
 Tests that ask for `page` run in four cells: the frontend that ComfyUI pins and the newest one published, each with the
 classic canvas and with Nodes 2.0; those marked `two_cells`, which take long or hardly depend on the cell, in two of
 them that have both frontends and both canvases. Set SCOPE_OFFLINE to leave the newest frontend out.
+
+Each of pytest's workers has a server of its own, and those with a browser one of the two frontends.
 """
 
 import os
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -13,17 +16,22 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from xdist.scheduler import LoadScopeScheduling
 
 PACK = Path(__file__).parents[2]
 SHOTS = PACK / "tests" / "output"
 sys.path[:0] = [str(PACK), str(Path(__file__).parent)]
 os.environ["COMFYUI_PYTHON"] = os.environ["SCOPE_COMFYUI_PYTHON"]
 
-from waits import COUNT_PLANS, wait_until_at_rest, wait_until_ready  # noqa: E402
+from waits import open_page, resize, wait_until_at_rest  # noqa: E402
 
 from workflows.launcher import HostError, find_or_build, newest_frontend  # noqa: E402
 
 TWO_CELLS = (("pinned", "classic"), ("newest", "nodes2"))
+CELL = re.compile(r"\[(?P<frontend>pinned|newest)-(classic|nodes2)")
+"""In the name of a test with a page."""
+SHARED = ("test_recordings.py", "test_one_chunk.py", "test_lists.py")
+"""Files whose tests share a server of their own, or start Ray."""
 VIEWPORT = {"width": 1900, "height": 1100}
 SETTINGS = {
     "Comfy.TutorialCompleted": True,
@@ -37,6 +45,18 @@ SETTINGS = {
 def pytest_configure(config):
     config.addinivalue_line("markers", "browser: needs a browser")
     config.addinivalue_line("markers", "two_cells: runs in two of the four cells")
+
+
+class Shares(LoadScopeScheduling):
+    """Which tests go to the same worker."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file, cell = nodeid.partition("::")[0], CELL.search(nodeid)
+        return cell["frontend"] if cell else file if file in SHARED else nodeid
+
+
+def pytest_xdist_make_scheduler(config, log):
+    return Shares(config, log)
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -120,28 +140,21 @@ def browser():
 def cell(browser, server, frontend, renderer):
     """ComfyUI, loaded, in one of the four cells."""
     server.request("POST", "/settings", SETTINGS | {"Comfy.VueNodes.Enabled": renderer == "nodes2"})
-    context = browser.new_context(viewport=VIEWPORT)
-    context.add_init_script(COUNT_PLANS)
-    page = context.new_page()
-    page.problems = []
-    page.on("console", lambda message: message.type in ("error", "warning") and page.problems.append(message.text))
-    page.on("pageerror", lambda error: page.problems.append(str(error)))
-    page.goto(server.url)
-    wait_until_ready(page)
+    page = open_page(browser, server.url, VIEWPORT)
     version = page.evaluate("window.__COMFYUI_FRONTEND_VERSION__")
     assert not frontend or f"/{version}/" in frontend[1], f"the server shows frontend {version}"
     page.name = f"{version}_{renderer}"
     yield page
-    context.close()
+    page.context.close()
 
 
 @pytest.fixture
 def page(cell):
     """The page of a cell with an empty graph. `page.problems` collects what the console reports, `page.shot` writes
     screenshots."""
-    cell.set_viewport_size(VIEWPORT)
+    resize(cell, VIEWPORT)
     cell.mouse.move(0, 0)  # off the graph: it shows tooltips
-    cell.evaluate("app.graph.clear()")
+    cell.evaluate("() => { app.clean(); app.graph.clear() }")  # clean: what nodes of these numbers put out
     wait_until_at_rest(cell)
     cell.problems.clear()
     cell.shot = lambda name, target=cell: screenshot(target, f"{name}_{cell.name}")

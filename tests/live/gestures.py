@@ -1,11 +1,9 @@
 """What a person does in ComfyUI, on both canvases. Each returns when its effect can be seen."""
 
-import json
-from pathlib import Path
-
 from waits import wait_until_at_rest
 
-WORKFLOWS = Path(__file__).parents[2] / "workflows"
+from workflows import examples
+
 QUICK = {"steps": 10, "length": 29, "ar_step": 2}
 """Widgets of a demo that is run."""
 LOAD = """([workflow, values]) => app.loadGraphData(workflow).then(() => app.graph._nodes.forEach(node =>
@@ -30,7 +28,8 @@ SLOTS = """name => {{
     const places = [origin.getOutputPos(0), target.getInputPos(target.inputs.findIndex(input => input.name === name))]
     return places.map(place => ds.convertOffsetToCanvas(place)).map(([x, y]) => [x + left, y + top])
 }}"""
-QUEUE = """() => {
+QUEUE = """paced => {
+    window.isPaced = paced
     window.outcome = ""
     for (const kind of ["execution_success", "execution_error", "execution_interrupted"]) {
         app.api.addEventListener(kind, ({ detail }) => (window.outcome = [kind, detail]), { once: true })
@@ -47,7 +46,7 @@ def node_of(kind: str, title: str = "") -> str:
 
 def load(page, name: str, **values) -> dict:
     """Open a workflow; widgets of these names are set in all nodes."""
-    workflow = json.loads((WORKFLOWS / f"{name}.json").read_text())
+    workflow = examples.load(name)
     page.evaluate(LOAD, [workflow, values])
     page.keyboard.press("Escape")
     wait_until_at_rest(page)
@@ -84,9 +83,10 @@ def connect(page, origin: str, target: str, name: str):
     wait_until_at_rest(page)
 
 
-def run(page):
-    """Run the open workflow until all it puts out is shown."""
-    page.evaluate(QUEUE)
+def run(page, paced=False):
+    """Run the open workflow until all it puts out is shown. `paced`: each live event is drawn before the next is
+    heard."""
+    page.evaluate(QUEUE, paced)
     kind, detail = page.wait_for_function("window.outcome", timeout=300_000).json_value()
     assert kind == "execution_success", detail
     wait_until_at_rest(page)

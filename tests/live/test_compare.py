@@ -1,5 +1,7 @@
 """SCOPE A/B Compare in the browser: pixels, the whole screen, and runs that cannot be compared."""
 
+from itertools import pairwise
+
 import pytest
 from gestures import QUICK, choose, load, node_of, run, show
 from waits import wait_for_clips, wait_until_at_rest
@@ -35,3 +37,37 @@ def test_both_pictures_are_enlarged_in_step_and_shown_on_the_whole_screen(page):
     choose(page, "seed", 21, node_of("SCOPE_Sampler", "With SCOPE"))
     run(page)
     assert "differ" not in element.inner_text()
+
+
+LABELS = """() => [...document.querySelectorAll('.scope-compare-label')].filter(each => each.clientWidth).map(label => {
+    const { left, right } = label.getBoundingClientRect()
+    const stage = label.closest('.scope-compare-stage').getBoundingClientRect()
+    return { left, right, whole: label.scrollWidth <= label.clientWidth, title: label.title, stage }
+})"""
+
+
+@pytest.mark.two_cells
+def test_long_labels_are_cut_and_do_not_overlap(page):
+    load(page, "08 SkyReels-V2 - With and without SCOPE")
+    assert page.evaluate(f"{COMPARE}.outputs.map(({{ name }}) => name)") == ["video"], "it was saved without one"
+    load(page, "06_demo_ab_compare", **{**QUICK, "seed": 23})
+    names = {
+        "label_a": "without SCOPE, every step computed, seed 23, fp32",
+        "label_b": "with SCOPE at the preset balanced",
+    }
+    for name, label in names.items():
+        choose(page, name, label, COMPARE)
+    run(page)
+    show(page, COMPARE)
+    element = page.locator(".scope-compare").first
+    wait_for_clips(page, element.element_handle())
+    for mode in ("Wipe", "Side by side", "Difference"):
+        element.get_by_role("button", name=mode, exact=True).click()
+        page.shot(f"compare_labels_{mode.split()[0].lower()}", element)
+        labels = page.evaluate(LABELS)
+        whole = [names["label_a"], names["label_b"]] if mode != "Difference" else [" − ".join(names.values())]
+        assert [label["title"] for label in labels] == whole
+        for label in labels:
+            assert label["stage"]["left"] <= label["left"] and label["right"] <= label["stage"]["right"]
+        assert all(a["right"] <= b["left"] for a, b in pairwise(labels))
+        assert mode != "Wipe" or not labels[0]["whole"]

@@ -122,7 +122,7 @@ def test_a_graph_means_the_same_when_it_is_loaded_copied_and_undone(loose):
 
 
 @pytest.mark.two_cells
-@pytest.mark.parametrize("name", ["02_skyreels_text_to_video", "10_magi_text_to_video"])
+@pytest.mark.parametrize("name", ["05 SkyReels-V2 - Text to video", "10 MAGI-1 - Text to video"])
 def test_a_workflow_keeps_what_was_saved(page, name):
     workflow = load(page, name)
     saved = next(node["widgets_values"] for node in workflow["nodes"] if node["type"] == "SCOPE_Sampler")

@@ -1,7 +1,7 @@
 """Inputs that a person does not need are out of sight, and those that have no effect say so."""
 
 import pytest
-from gestures import choose, connect, load, node_of
+from gestures import choose, connect, load, node_of, show
 from test_plan import strip, text
 from waits import wait_until_at_rest
 
@@ -68,7 +68,7 @@ def test_a_connected_expert_input_stays_in_sight(page):
 
 
 def test_inputs_without_effect_are_disabled_and_say_why(page):
-    load(page, "01_demo_text_to_video")
+    load(page, "01 Demo - Text to video")
     disabled = [DISABLED.format(node=node) for node in (SAMPLER, SCHEDULE)]
     assert page.evaluate(disabled[0]) == ["joint"] and page.evaluate(disabled[1]) == ["overlap"]
     tooltip = page.evaluate(f"{SCHEDULE}.widgets.find(({{ name }}) => name === 'overlap').tooltip")
@@ -110,6 +110,19 @@ def test_sockets_of_a_sweep_grow_as_they_are_used(page):
     assert page.evaluate(sockets) == ["settings_1", "settings_2"]
 
 
+@pytest.mark.two_cells
+def test_a_sweep_takes_one_more_prompt_at_a_time(page):
+    add(page, "SCOPE_Sweep", (600, 0))
+    add(page, "ConditioningZeroOut", (0, 0))
+    prompts = SOCKETS.format(node=SWEEP).replace("settings_", "positive")
+    assert page.evaluate(prompts) == ["positive", "positive_2"]
+    connect(page, node_of("ConditioningZeroOut"), SWEEP, "positive_2")
+    assert page.evaluate(prompts) == ["positive", "positive_2", "positive_3"]
+    page.evaluate("() => app.loadGraphData(app.graph.serialize())")
+    wait_until_at_rest(page)
+    assert page.evaluate(prompts) == ["positive", "positive_2", "positive_3"]
+
+
 def test_settings_show_their_plan_and_a_legend(page):
     add(page, "SCOPE_Settings", (0, 0))
     assert "of 50 evaluations" in text(page, SETTINGS, "headline")
@@ -118,3 +131,55 @@ def test_settings_show_their_plan_and_a_legend(page):
     choose(page, "method.speed", 4.0, SETTINGS)
     assert "12 of 50 evaluations" in text(page, SETTINGS, "headline")
     page.shot("settings_plan", strip(page, SETTINGS))
+
+
+SHOWN = f"() => {SETTINGS}.widgets.map(({{ name }}) => name).filter(name => name.startsWith('method'))"
+SAVED = f"() => {SETTINGS}.serialize().widgets_values"
+NAMED = f"() => Object.fromEntries({SETTINGS}.widgets.map(({{ name, value }}) => [name, value]))"
+OLD = ["teacache", 0.2, "none", "modulation", 4, 3, 2, "custom"]
+"""Values of SCOPE Settings as every earlier version has saved them, the preset last."""
+READ_OLD = """values => {
+    const node = LiteGraph.createNode('SCOPE_Settings')
+    app.graph.add(node)
+    return app.loadGraphData({ ...app.graph.serialize(), nodes: [{ ...node.serialize(), widgets_values: values }] })
+}"""
+STATE = "() => { app.canvas.emitBeforeChange(); app.canvas.emitAfterChange() }"
+"""A state that undo comes back to."""
+COPY = f"""() => {{
+    const copy = {SETTINGS}.clone()
+    app.graph.add(copy)
+    return Object.fromEntries(copy.widgets.map(({{ name, value }}) => [name, value]))
+}}"""
+
+
+@pytest.mark.two_cells
+def test_the_preset_of_every_method_stands_first_and_is_saved_where_it_was(page):
+    page.evaluate(READ_OLD, OLD)
+    wait_until_at_rest(page)
+    assert page.evaluate(SHOWN)[:3] == ["method", "method.preset", "method.threshold"]
+    assert page.evaluate(SAVED) == OLD
+    named = page.evaluate(NAMED)
+    assert (named["method.threshold"], named["method.max_skip"], named["method.tail"]) == (0.2, 4, 2)
+    show(page, SETTINGS)
+    page.shot("preset_first")
+    copied = page.evaluate(COPY)
+    assert all(copied[name] == value for name, value in named.items() if name.startswith("method"))
+    for method in ("magcache", "scope", "flowcache", "taylorseer", "teacache"):
+        choose(page, "method", method, SETTINGS)
+        assert page.evaluate(SHOWN)[:2] == ["method", "method.preset"], method
+    before = page.evaluate(SAVED)
+    page.evaluate(STATE)
+    choose(page, "method.threshold", 0.3, SETTINGS)
+    page.evaluate(STATE)
+    saved = page.evaluate(SAVED)
+    assert saved == [before[0], 0.3, *before[2:]] and saved[-1] == "custom" and len(saved) == len(OLD)
+    page.evaluate("() => { document.activeElement?.blur(); app.canvas.canvas.focus() }")
+    for keys, expected in (("Control+z", before), ("Control+y", saved)):
+        page.keyboard.press(keys)
+        wait_until_at_rest(page)
+        assert page.evaluate(SAVED) == expected
+        assert page.evaluate(SHOWN)[:2] == ["method", "method.preset"]
+    page.evaluate("graph => app.loadGraphData(graph)", page.evaluate("app.graph.serialize()"))
+    wait_until_at_rest(page)
+    assert page.evaluate(SAVED) == saved
+    assert not [text for text in page.problems if "scope" in text.lower()]

@@ -3,6 +3,7 @@
 import pytest
 from gestures import choose, load, node_of, run, show, widget
 from test_plan import ORANGE, WHITE, picture, share, text, wait_for_headline
+from test_recordings import rounded_alike
 from test_server import SAMPLER, latent, trace_of
 from waits import wait_for_words
 
@@ -66,12 +67,13 @@ def ask(server, node: str, graph: dict) -> dict:
     ],
     ids=["balanced", "fast", "quality", "joint"],
 )
-def test_the_plan_is_the_run_step_by_step(server, sampler, schedule):
+def test_the_plan_is_the_run_step_by_step(host, server, sampler, schedule):
     graph = prompt("magi_planned", schedule, **sampler)
     planned = ask(server, "sampler", graph)
     assert planned["exact"], planned
     (made,), (expected,) = trace_of(server.run(graph))["segments"], planned["trace"]["segments"]
-    assert [{**step, "seconds": 0} for step in made["steps"]] == [{**step, "seconds": 0} for step in expected["steps"]]
+    ran, told = ([{**step, "seconds": 0} for step in segment["steps"]] for segment in (made, expected))
+    assert (rounded_alike(ran, told) if host.has_accelerator else ran) == told
     assert made["by_chunk"] and len(made["units"]) == 3
     assert ask(server, "schedule", graph)["trace"]["segments"] == [expected]
 

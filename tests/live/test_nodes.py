@@ -4,7 +4,7 @@ covered."""
 from itertools import pairwise
 
 import numpy as np
-from waits import wait_until_at_rest
+from waits import resize, wait_until_at_rest
 
 ROW_WIDTH = 2500
 ADD = """names => {
@@ -69,7 +69,7 @@ def test_every_node_is_shown_whole(page, server):
     page.evaluate(ADD, names)
     wait_until_at_rest(page)
     width, height = page.evaluate(LAY_OUT, ROW_WIDTH)
-    page.set_viewport_size({"width": int(width) + 60, "height": int(height) + 60})
+    resize(page, {"width": int(width) + 60, "height": int(height) + 60})
     wait_until_at_rest(page)
     picture = page.shot("nodes")
     nodes = page.evaluate(MEASURE)

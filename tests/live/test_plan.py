@@ -13,7 +13,7 @@ BLUE, ORANGE, WHITE = (44, 106, 155), (232, 150, 46), (228, 240, 255)
 
 @pytest.fixture
 def demo(page):
-    load(page, "01_demo_text_to_video")
+    load(page, "01 Demo - Text to video")
     show(page, SAMPLER)
     wait_for_headline(page, SAMPLER, "of 125 evaluations")
     return page
@@ -139,10 +139,10 @@ def test_preset_moves_the_sliders_and_a_slider_makes_it_custom(demo):
 
 def test_of_dial_and_sliders_the_one_that_was_moved_counts(demo):
     page = demo
-    assert "Thresholds and max_skip rest." in text(page, SAMPLER, "note")
+    assert "Thresholds and max_skip have no effect." in text(page, SAMPLER, "note")
     choose(page, "speed", 3.0, SAMPLER)
     assert values(page, SAMPLER, "preset", "threshold", "max_skip", "speed") == ["custom", 1.0, 2, 3.0]
-    assert "Thresholds and max_skip rest." in text(page, SAMPLER, "note")
+    assert "Thresholds and max_skip have no effect." in text(page, SAMPLER, "note")
     picture(page, SAMPLER, "dial")
     choose(page, "max_skip", 3, SAMPLER)
     assert values(page, SAMPLER, "preset", "max_skip", "speed") == ["custom", 3, 0]

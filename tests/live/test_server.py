@@ -5,10 +5,12 @@ import json
 import urllib.request
 from contextlib import closing
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 from safetensors.numpy import load_file
 
+from workflows import examples
 from workflows.graph import WorkflowError, to_prompt
 
 WORKFLOWS = Path(__file__).parents[2] / "workflows"
@@ -138,8 +140,8 @@ def test_cancelled_run_leaves_nothing_behind(server, output):
             steps.append(data["value"])
 
     with pytest.raises(WorkflowError, match="cancelled"):
-        server.run(prompt("cancelled", {"ar_step": 5}, seed=9, steps=50), on_event=cancel)
-    assert max(steps) < 60
+        server.run(prompt("cancelled", {"ar_step": 5}, seed=9, steps=1000), on_event=cancel)
+    assert max(steps) < 500
     cached = []
     server.run(
         prompt("after", seed=8), on_event=lambda kind, data: kind == "execution_cached" and cached.extend(data["nodes"])
@@ -196,7 +198,7 @@ def test_progress_counts_every_iteration(server):
     assert seen[-1] == (12, 12)
 
 
-def test_long_video_starts_from_known_frames_and_keeps_them(server, output):
+def test_long_video_starts_from_known_frames_and_keeps_them(host, server, output):
     """Image-to-video, then a long video of three segments from it, overlap decoded and encoded again. Decoded segment
     by segment it is as long as decoded at once, the same up to the first seam, and can keep the image as it is."""
     graph = prompt("long", {"length": 141, "chunk": 1, "start": ["first", 0], "vae": ["demo", 2]}, seed=3)
@@ -228,7 +230,8 @@ def test_long_video_starts_from_known_frames_and_keeps_them(server, output):
         ran["outputs"][name]["scope_quality"][0]["metrics"]["difference"]["per_frame"]
         for name in ("seams", "new", "given")
     )
-    differs = [frame for frame, difference in enumerate(seams) if difference]
+    rounding = 0.05 if host.has_accelerator else 0  # of 255 levels: a GPU convolves 36 frames otherwise than 16
+    differs = [frame for frame, difference in enumerate(seams) if difference > rounding]
     assert len(seams) == 141 and differs[0] == 61 and differs[-1] > 105
     assert new[0] > 0 and not any(new[1:]) and given == [0]
 
@@ -468,6 +471,7 @@ def test_every_node_has_tooltips_and_a_help_page(server):
         "SCOPE_Timeline",
         "SCOPE_Sweep",
         "SCOPE_SweepPoint",
+        "SCOPE_SweepClips",
         "SCOPE_SweepRuns",
         "SCOPE_TradeoffChart",
         "SCOPE_Quality",
@@ -487,7 +491,7 @@ def test_every_node_has_tooltips_and_a_help_page(server):
 
 def download(server, path: str) -> int:
     """Status of an address as it is, for which `..` and `%2e` are not resolved here."""
-    with closing(http.client.HTTPConnection("127.0.0.1", server.port, timeout=20)) as connection:
+    with closing(http.client.HTTPConnection("127.0.0.1", server.port, timeout=120)) as connection:
         connection.request("GET", path)
         return connection.getresponse().status
 
@@ -500,7 +504,7 @@ def test_of_the_packs_folders_only_what_the_browser_needs_can_be_downloaded(serv
     assert sorted(listed["scope-for-comfyui"]) == sorted(path.stem for path in WORKFLOWS.glob("*.json"))
     for path in WORKFLOWS.iterdir():
         wanted = 200 if path.suffix in (".json", ".jpg") else 404
-        assert download(server, f"{templates}/{path.name}") == wanted, path
+        assert download(server, f"{templates}/{quote(path.name)}") == wanted, path
     for escape in (
         "../pyproject.toml",
         "..%2fpyproject.toml",
@@ -544,9 +548,9 @@ def test_schema_is_frozen(server):
     assert seen == frozen
 
 
-@pytest.mark.parametrize("name, prefix", [("01_demo_text_to_video", "demo"), ("09_magi_demo", "magi_demo")])
+@pytest.mark.parametrize("name, prefix", [("01 Demo", "demo"), ("02 Demo", "magi_demo")])
 def test_demo_workflow_writes_a_video(server, output, name, prefix):
-    graph = to_prompt(json.loads((WORKFLOWS / f"{name}.json").read_text()), server.object_info())
+    graph = to_prompt(examples.load(name), server.object_info())
     for node in graph.values():
         quick = {"steps": 8, "length": 29, "ar_step": 2}
         node["inputs"] |= {widget: value for widget, value in quick.items() if widget in node["inputs"]}
@@ -554,10 +558,10 @@ def test_demo_workflow_writes_a_video(server, output, name, prefix):
     assert list(output.rglob(f"{prefix}_*.mp4"))
 
 
-@pytest.mark.parametrize("name", sorted(path.stem for path in WORKFLOWS.glob("*.json") if "demo" not in path.stem))
+@pytest.mark.parametrize("name", [name for name in examples.names() if "Demo" not in name])
 def test_workflow_lacks_nothing_but_files(server, name):
     """ComfyUI refuses it only for models, images and videos that are not there."""
-    graph = to_prompt(json.loads((WORKFLOWS / f"{name}.json").read_text()), server.object_info())
+    graph = to_prompt(examples.load(name), server.object_info())
     status, answer = server.request("POST", "/prompt", {"prompt": graph})
     if status == 200:
         server.request("POST", "/interrupt", {})

@@ -1,6 +1,6 @@
 """`python -m tests.soak` in short."""
 
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 import numpy as np
 import pytest
@@ -8,19 +8,31 @@ import pytest
 from tests.soak import parts
 
 
-@pytest.mark.parametrize("name, count", [("usual", 40), ("cancels", 6), ("clients", 3)])
-def test_of_one_server(name, count, host, server, monkeypatch):
+@pytest.fixture
+def standing(server, output, user, monkeypatch):
+    """The parts use the server of the tests where they would start one like it."""
+    start = parts.serving
+
     @contextmanager
-    def place(host):
-        yield server
+    def serving(host, place, user, *arguments):
+        with nullcontext(server) if place == output and not arguments else start(host, place, user, *arguments) as one:
+            yield one
 
-    monkeypatch.setattr(parts, "place", place)
+    monkeypatch.setattr(parts, "folders", lambda: nullcontext((output, user)))
+    monkeypatch.setattr(parts, "serving", serving)
+
+
+COUNTS = {"cancels": 6, "clients": 3, "servers": 2, "disks": 1, "torn": 4, "clocks": 4}
+
+
+@pytest.mark.usefixtures("standing")
+@pytest.mark.parametrize("name, count", COUNTS.items())
+def test_of_a_server_and_its_folders(name, count, host):
     assert parts.PARTS[name][0](host, count)["count"] >= count
 
 
-@pytest.mark.parametrize("name, count", [("servers", 2), ("disks", 1), ("torn", 4), ("clocks", 4)])
-def test_of_servers_and_disks(name, count, host):
-    assert parts.PARTS[name][0](host, count)["count"] >= count
+def test_of_memory(host):
+    assert parts.usual(host, 20)["count"] == 20
 
 
 def test_a_slope_has_its_interval():

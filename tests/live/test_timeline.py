@@ -5,6 +5,7 @@ import mimetypes
 from pathlib import Path
 
 import pytest
+from waits import PATIENCE
 
 from scope_core import SKYREELS
 from scope_core.loop.plan import plan
@@ -77,6 +78,7 @@ EXERCISE = """async trace => {
 @pytest.fixture
 def plain_page(browser):
     page = browser.new_page(viewport={"width": 1000, "height": 700})
+    page.set_default_timeout(PATIENCE)
     page.problems = []
     page.on("pageerror", lambda error: page.problems.append(str(error)))
 

@@ -1,10 +1,12 @@
 """Plan, sweep, quality, comparison and report through a real server."""
 
 import json
+import re
 import urllib.parse
 import urllib.request
 from pathlib import Path
 
+import av
 import pytest
 from test_server import prompt, trace_of
 
@@ -23,10 +25,10 @@ TEACACHE = {
 STAIRCASE = {"chunk": 2, "ar_step": 2}
 
 
-def sweep_prompt(vae: bool = True, connected: dict | None = None, **sweep) -> dict:
+def sweep_prompt(vae: bool = True, connected: dict | None = None, length: int = 29, **sweep) -> dict:
     graph = {
         name: node
-        for name, node in prompt("unused", STAIRCASE).items()
+        for name, node in prompt("unused", {**STAIRCASE, "length": length}).items()
         if name in ("demo", "positive", "negative", "schedule")
     }
     links = {
@@ -45,13 +47,14 @@ def sweep_prompt(vae: bool = True, connected: dict | None = None, **sweep) -> di
     return graph
 
 
-def run_sweep(server, graph: dict) -> tuple[list[str], dict]:
-    """Settings that were sampled, and the runs the chart shows."""
-    sampled = []
+def run_sweep(server, graph: dict, sampled: list | None = None) -> tuple[list[str], dict]:
+    """Settings that were sampled, after the first clip each with its own, and the runs the chart shows. `sampled`: gets
+    the settings in their order."""
+    sampled = [] if sampled is None else sampled
 
     def note(kind, data):
         if kind == "executing" and "sample " in (data["node"] or ""):
-            sampled.append(data["node"].split("sample ")[1])
+            sampled.append(re.search(r"(clip \d+ )?sample (.+)", data["node"]).expand(r"\1\2"))
 
     entry = server.run(graph, on_event=note)
     return sorted(sampled), entry["outputs"]["chart"]["scope_runs"][0]
@@ -163,7 +166,7 @@ def test_garbage_is_answered_with_a_sentence(server, body, words):
 
 
 def test_a_sweep_measures_points_against_the_baseline_and_keeps_every_run(server):
-    sampled, runs = run_sweep(server, sweep_prompt())
+    sampled, runs = run_sweep(server, sweep_prompt(length=61))
     assert sampled == ["balanced", "fast", "off"]
     baseline, *points = runs["points"]
     assert baseline["baseline"] and baseline["computed"] == baseline["iterations"] and "psnr" not in baseline
@@ -181,9 +184,9 @@ def test_a_sweep_measures_points_against_the_baseline_and_keeps_every_run(server
     for file in (baseline["clip"], points[0]["clip"], points[0]["difference"]):
         with urllib.request.urlopen(f"{server.url}/view?{urllib.parse.urlencode(file)}") as clip:
             assert clip.read(8)[4:] == b"ftyp"
-    assert run_sweep(server, sweep_prompt())[0] == []
-    assert run_sweep(server, sweep_prompt(spread=3))[0] == ["planned 1.5"]
-    sampled, runs = run_sweep(server, sweep_prompt(spread=3, connected={"teacache": TEACACHE}))
+    assert run_sweep(server, sweep_prompt(length=61))[0] == []
+    assert run_sweep(server, sweep_prompt(spread=3, length=61))[0] == ["planned 1.5"]
+    sampled, runs = run_sweep(server, sweep_prompt(spread=3, length=61, connected={"teacache": TEACACHE}))
     assert sampled == ["settings_1"] and "teacache 0.2" in [point["label"] for point in runs["points"]]
 
 
@@ -191,7 +194,7 @@ def test_runs_are_kept_beside_other_branches_of_the_graph(server):
     """A sampler and its timeline, which would run before the sweep, do not make ComfyUI forget the sweep's runs."""
 
     def both(preset: str) -> dict:
-        graph = prompt("beside", STAIRCASE, preset=preset)
+        graph = prompt("beside", {**STAIRCASE, "length": 29}, preset=preset)
         return {**graph, **{name: node for name, node in sweep_prompt(vae=False, seed=9).items() if name not in graph}}
 
     assert len(run_sweep(server, both("balanced"))[0]) == 3
@@ -199,7 +202,7 @@ def test_runs_are_kept_beside_other_branches_of_the_graph(server):
 
 
 def test_a_sweep_that_was_stopped_goes_on_where_it_stopped(server):
-    graph = sweep_prompt(seed=6, vae=False)
+    graph = sweep_prompt(seed=6, vae=False, length=61)
     started = []
 
     def stop(kind, data):
@@ -211,9 +214,48 @@ def test_a_sweep_that_was_stopped_goes_on_where_it_stopped(server):
     with pytest.raises(WorkflowError, match="cancelled"):
         server.run(graph, on_event=stop)
     sampled, runs = run_sweep(server, graph)
-    assert run_sweep(server, sweep_prompt(seed=6, vae=False, spread=0))[1]["points"] == runs["points"][:1]
-    assert len(sampled) == 2 and started[0].split("sample ")[1] not in sampled
+    assert run_sweep(server, sweep_prompt(seed=6, vae=False, length=61, spread=0))[1]["points"] == runs["points"][:1]
+    begun = [node.split("sample ")[1] for node in started]
+    assert {*sampled, *begun} == {"balanced", "fast", "off"} and not {*sampled} & {*begun[:-1]}
     assert set(runs["metrics"]) == {"latent_error"} and runs["points"][0].get("clip") is None
+
+
+def test_a_sweep_over_seeds_and_prompts_pairs_every_run_with_the_full_one_of_its_clip(server):
+    def graph(**more):
+        return sweep_prompt(spread=1, steps=8, seed=30, **more)
+
+    one = graph()
+    sampled, alone = run_sweep(server, one)
+    assert sampled == ["balanced", "off"] and all("clips" not in point for point in alone["points"])
+    many = graph(seeds=2, positive_2=["second", 0])
+    many["second"] = {
+        "class_type": "CLIPTextEncode",
+        "inputs": {**many["positive"]["inputs"], "text": "a small blue circle"},
+    }
+    assert ask(server, "sweep", many)[1]["clips"] == 4
+    sampled, runs = run_sweep(server, many)
+    assert sampled == sorted(f"clip {i} {name}" for i in (2, 3, 4) for name in ("balanced", "off"))
+    _, point = runs["points"]
+    clips = [(clip["seed"], clip["prompt"]) for clip in point["clips"]]
+    assert clips == [("30", 1), ("30", 2), ("31", 1), ("31", 2)]
+    first = alone["points"][1]
+    assert point["clips"][0] == first and point["clip"] == first["clip"]
+    figures = [clip["psnr"] for clip in point["clips"]]
+    assert len(set(figures)) == 4 and point["psnr"] == pytest.approx(sum(figures) / 4)
+    assert point["psnr_worst"] == min(clip["psnr_worst"] for clip in point["clips"])
+    assert runs["quantiles"] == pytest.approx({"2": 12.706, "3": 4.303, "4": 3.182}, abs=1e-3)
+    assert "4 clips (seeds 30 to 31, 2 prompts)" in " ".join(runs["notes"])
+
+    assert run_sweep(server, many)[0] == []
+    many["sweep"]["inputs"]["seeds"] = 3
+    order = []
+    sampled, _ = run_sweep(server, many, order)
+    assert sampled == sorted(f"clip {i} {name}" for i in (5, 6) for name in ("balanced", "off"))
+    assert [name.rpartition(" ")[0] for name in order] == ["clip 5"] * 2 + ["clip 6"] * 2, "not clip after clip"
+    alone_31 = run_sweep(server, sweep_prompt(spread=1, steps=8, seed=31))[1]["points"][1]
+    assert {name: point["clips"][2][name] for name in ("psnr", "ssim", "latent_error", "computed")} == {
+        name: alone_31[name] for name in ("psnr", "ssim", "latent_error", "computed")
+    }
 
 
 def test_the_plan_of_a_sweep_has_its_points(server):
@@ -253,13 +295,28 @@ def test_quality_compare_and_report(server, output):
             "label_b": "",
             "fps": 24.0,
             "trace": ["sampler", 1],
+            "trace_b": ["sampler", 1],
         },
+    }
+    graph["save_ab"] = {
+        "class_type": "SaveVideo",
+        "inputs": {"video": ["compare", 0], "filename_prefix": "pair_ab", "format": "auto", "codec": "auto"},
     }
     graph["report"] = {
         "class_type": "SCOPE_SaveReport",
         "inputs": {"trace": ["sampler", 1], "quality": ["quality", 0], "filename_prefix": "scope/made"},
     }
     outputs = server.run(graph)["outputs"]
+    saved_video = next(output.rglob("pair_ab_*.mp4"))
+    with av.open(saved_video) as kept:
+        stream = kept.streams.video[0]
+        frames = [frame.to_ndarray(format="rgb24") for frame in kept.decode(stream)]
+        assert stream.average_rate == 24 and len(frames) == 61
+    height, width = frames[0].shape[:2]
+    assert width == 2 * 384 + 4 and height > 384
+    margin = frames[0][384:].astype(int)
+    assert all(part.max() > 200 for part in (margin[:, : width // 2], margin[:, width // 2 :])), "no text is written"
+    assert not (margin[..., 0] - margin[..., 2] > 60).any(), "a warning is written"
     (quality,) = outputs["quality"]["scope_quality"]
     (compare,) = outputs["compare"]["scope_compare"]
     (report,) = outputs["report"]["scope_report"]

@@ -11,6 +11,7 @@ WATCH = """([element, key]) => {
     new MutationObserver(() => window[key].push(element.textContent)).observe(element,
         { subtree: true, childList: true, characterData: true })
 }"""
+COUNT_PREVIEWS = "() => { window.seen = 0; app.api.addEventListener('b_preview_with_metadata', () => window.seen++) }"
 STOP_AT_FIRST_STEP = "app.api.addEventListener('scope.step', () => app.api.interrupt(), { once: true })"
 
 
@@ -24,15 +25,18 @@ def watch(page, element, key: str):
 
 @pytest.mark.two_cells
 def test_a_run_says_how_long_it_takes_and_a_cancelled_one_that_it_was(page):
-    load(page, "01_demo_text_to_video", **{**QUICK, "seed": 11})
+    load(page, "01 Demo - Text to video", **{**QUICK, "seed": 11})
     watch(page, strip(page, SAMPLER).query_selector(".scope-plan-note"), "strip")
     watch(page, timeline(page).element_handle(), "timeline")
-    run(page)
+    page.evaluate(COUNT_PREVIEWS)
+    run(page, paced=True)
+    assert page.evaluate("seen") >= 2, "without a setting of ComfyUI no preview is shown"
+    page.shot("waiting_preview")
     assert any("Running: iteration" in said and "left." in said for said in page.evaluate("strip"))
     assert any("so far" in said and "left" in said for said in page.evaluate("timeline"))
     assert "Running" not in strip(page, SAMPLER).inner_text()
 
-    choose(page, "seed", 12, SAMPLER)
+    choose(page, "steps", 1000, SAMPLER)  # far more than pass before the cancel is there
     page.evaluate(STOP_AT_FIRST_STEP)
     page.evaluate(QUEUE)
     wait_for_words(page, timeline(page).element_handle(), "then cancelled")
@@ -42,7 +46,7 @@ def test_a_run_says_how_long_it_takes_and_a_cancelled_one_that_it_was(page):
 
 @pytest.mark.two_cells
 def test_a_picture_is_marked_once_the_settings_changed_and_is_there_after_a_reload(page):
-    load(page, "01_demo_text_to_video", **{**QUICK, "seed": 13})
+    load(page, "01 Demo - Text to video", **{**QUICK, "seed": 13})
     run(page)
     said = timeline(page).locator(".scope-timeline-evaluations").inner_text()
     assert "earlier run" not in timeline(page).inner_text()
@@ -58,13 +62,13 @@ def test_a_picture_is_marked_once_the_settings_changed_and_is_there_after_a_relo
     wait_until_ready(page)
     assert page.evaluate(f"Boolean({node_of('SCOPE_Timeline')})")
     assert timeline(page).locator(".scope-timeline-evaluations").inner_text() == said
-    load(page, "01_demo_text_to_video")
+    load(page, "01 Demo - Text to video")
     assert "evaluations" not in timeline(page).locator(".scope-timeline-top").inner_text()
 
 
 @pytest.mark.two_cells
 def test_a_sweep_says_which_run_it_is_at(page):
-    load(page, "05_demo_tradeoff", **{**QUICK, "seed": 14, "spread": 1})
+    load(page, "04 Demo - Speed against quality", **{**QUICK, "seed": 14, "spread": 1})
     chart = page.locator(".scope-tradeoff").first
     watch(page, chart.locator(".scope-tradeoff-title").element_handle(), "titles")
     run(page)

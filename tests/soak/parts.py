@@ -22,21 +22,20 @@ import psutil
 import torch
 from safetensors.numpy import load_file
 
+from workflows import examples
 from workflows.graph import WorkflowError
-from workflows.launcher import Host, Server
+from workflows.launcher import Host, HostError, Server
 
 TESTS = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(TESTS / "fuzz")]
 
+from prompts import case_of, complete, graph_of  # noqa: E402
 from serving import ask  # noqa: E402
-from test_prompts import case_of, complete, graph_of  # noqa: E402
 
 Figures = dict[str, Any]
 STEPS = 12
 WARM_UP = 0.2
 """Share of the runs at the beginning in which memory may grow: torch, caches and tables fill."""
-DIFFERENT = 100
-"""Mixed prompts, which come again and again: memory may grow to what the largest needs, and not with each time."""
 LEAK = 0.02
 """MB a run."""
 
@@ -57,13 +56,18 @@ def latent(server: Server, name: str) -> np.ndarray:
     return load_file(newest)["latent_tensor"]
 
 
+def servers_of(process: psutil.Process) -> list[psutil.Process]:
+    """ComfyUIs that a process has started, not their watchers."""
+    found = []
+    with suppress(psutil.NoSuchProcess):
+        for child in process.children():
+            with suppress(psutil.NoSuchProcess):
+                found += [child] if "--port" in child.cmdline() else []
+    return found
+
+
 def process_of(server: Server) -> psutil.Process:
-    """The server's own, not its watcher."""
-    for process in psutil.Process().children():
-        words = process.cmdline()
-        if "--port" in words and str(server.port) in words:
-            return process
-    raise LookupError(f"no process at port {server.port}")
+    return next(found for found in servers_of(psutil.Process()) if str(server.port) in found.cmdline())
 
 
 @contextmanager
@@ -77,15 +81,51 @@ def folders() -> Iterator[tuple[Path, Path]]:
 
 
 @contextmanager
-def serving(host: Host, output: Path, user: Path) -> Iterator[Server]:
-    with host.serve(output, output.parent / f"{output.name}.log", ["--user-directory", str(user)]) as server:
+def serving(host: Host, output: Path, user: Path, *arguments: str) -> Iterator[Server]:
+    options = ["--user-directory", str(user), *arguments]
+    with host.serve(output, output.parent / f"{output.name}.log", options) as server:
         yield server
 
 
 @contextmanager
-def place(host: Host) -> Iterator[Server]:
+def place(host: Host, *arguments: str) -> Iterator[Server]:
     """A server with folders of its own."""
-    with folders() as (output, user), serving(host, output, user) as server:
+    with folders() as (output, user), serving(host, output, user, *arguments) as server:
+        yield server
+
+
+@contextmanager
+def custom_node(code: str) -> Iterator[list[str]]:
+    """What a server has to be told to run some code as a custom node."""
+    with tempfile.TemporaryDirectory(prefix="scope-soak-") as folder:
+        nodes, paths = Path(folder, "nodes"), Path(folder, "paths.yaml")
+        nodes.mkdir()
+        (nodes / "soak.py").write_text(f"{code}\nNODE_CLASS_MAPPINGS = {{}}\n")
+        paths.write_text(json.dumps({"soak": {"base_path": folder, "custom_nodes": "nodes"}}))
+        yield ["--extra-model-paths-config", str(paths)]
+
+
+MEMORY = """
+import ctypes, gc
+import psutil
+from aiohttp import web
+from server import PromptServer
+
+@PromptServer.instance.routes.get("/soak/memory")
+async def memory(request):
+    gc.collect()
+    ctypes.CDLL("libc.so.6").malloc_trim(0)
+    return web.json_response(psutil.Process().memory_info().rss)
+"""
+"""Has the server give back what it does not use, and tells what it then has in memory. Needs Linux with glibc, which
+else keeps what the largest run so far has freed."""
+
+
+@contextmanager
+def measured(host: Host) -> Iterator[Server]:
+    """A server whose memory can be read, and that forgets what earlier prompts gave: ComfyUI's usual cache remembers
+    the inputs of every node that ever failed."""
+    with custom_node(MEMORY) as more, place(host, "--cache-classic", *more) as server:
         yield server
 
 
@@ -99,13 +139,13 @@ def slope(values: Sequence[float]) -> tuple[float, float]:
 
 
 def watched(server: Server, count: int, run: Callable[[int], str]) -> Figures:
-    """Memory and open files of a server over runs, of which `run` tells how each ended."""
+    """Memory and open files of a `measured` server over runs, of which `run` tells how each ended."""
     process, ended = process_of(server), Counter[str]()
     memory, files = [], []
     for i in range(count):
         ended[run(i)] += 1
         server.request("POST", "/history", {"clear": True})  # which ComfyUI keeps for the browser
-        memory.append(process.memory_info().rss / 1e6)
+        memory.append(server.request("GET", "/soak/memory")[1] / 1e6)
         files.append(process.num_fds())
         if i % 20 == 19:
             print(f"  {i + 1} of {count}, {memory[-1]:.1f} MB, {files[-1]} files, {dict(ended)}", flush=True)
@@ -135,7 +175,7 @@ def require_flat(figures: Figures) -> Figures:
 
 def usual(host: Host, count: int) -> Figures:
     """The same run with other noise, again and again: memory and open files of the server."""
-    with place(host) as server:
+    with measured(host) as server:
 
         def run(i: int) -> str:
             server.run(graph(server, "usual", sampler__seed=i))
@@ -149,13 +189,13 @@ def mixed(host: Host, count: int) -> Figures:
 
     Those of tests/fuzz: methods, families and schedules, calibrations, sweeps, and errors; each seventh is cancelled.
     """
-    with place(host) as server:
+    with measured(host) as server:
         info = server.object_info()
         server.run(graph(server, "first"))
         first = latent(server, "first")
 
         def run(i: int) -> str:
-            case = case_of(20_000 + i % DIFFERENT, info)
+            case = case_of(20_000 + i, info)
             if i % 7 == 6:
                 return "cancelled" if cancelled(server, complete(graph_of(case), info)) else "ended before the cancel"
             odd = {**case, "schedule": ""} if case["graph"].startswith("magi") else case
@@ -253,6 +293,7 @@ def servers(host: Host, count: int) -> Figures:
     with folders() as (output, user):
         other = output.with_name("other")
         with serving(host, output, user) as one, serving(host, other, user) as two:
+            told = len(one.log.read_text())
             wanted = alone(one, count)
             problems: list[str] = []
 
@@ -269,7 +310,7 @@ def servers(host: Host, count: int) -> Figures:
 
             together(use, (one, two))
             assert not problems, problems
-            logs = one.log.read_text() + two.log.read_text()
+            logs = one.log.read_text()[told:] + two.log.read_text()
         assert "damaged" not in logs, "a file was damaged"
         kept = list((user / "scope").rglob("*.json"))
         assert kept and all(json.loads(file.read_text()) for file in kept)
@@ -349,25 +390,18 @@ JUMPS = """
 import random, time
 real, chance = time.time, random.Random(0)
 time.time = lambda: real() + chance.choice((0, 1, -1)) * chance.random() * 4e8
-NODE_CLASS_MAPPINGS = {}
 """
-"""A custom node after which the clock of the process is up to 13 years off, differently each time it is asked."""
+"""After which the clock of the process is up to 13 years off, differently each time it is asked."""
 
 
 def clocks(host: Host, count: int) -> Figures:
     """A clock that jumps by years, also that of the files: same videos, and nothing is lost."""
     chance = random.Random(0)
     with folders() as (output, user):
-        nodes = user.with_name("nodes")
-        nodes.mkdir()
-        (nodes / "jumps.py").write_text(JUMPS)
-        paths = user.with_name("paths.yaml")
-        paths.write_text(json.dumps({"jumps": {"base_path": str(nodes.parent), "custom_nodes": "nodes"}}))
         with serving(host, output, user) as server:
             wanted = alone(server, 2)
-        arguments = ["--user-directory", str(user), "--extra-model-paths-config", str(paths)]
-        with host.serve(output, output.with_name("jumps.log"), arguments) as server:
-            assert "jumps.py" in server.log.read_text(), "the clock was not changed"
+        with custom_node(JUMPS) as more, serving(host, output, user, *more) as server:
+            assert "soak.py" in server.log.read_text(), "the clock was not changed"
             for i in range(count):
                 for file in (user / "scope").rglob("*"):
                     os.utime(file, (0, max(0.0, time.time() + chance.uniform(-1, 1) * 4e8)))
@@ -430,6 +464,61 @@ def lines(log: Path) -> list[str]:
     return log.read_text().splitlines() if log.exists() else []
 
 
+MEASURED = "computed", "iterations", "forwards", "latent_error", "psnr", "psnr_worst", "psnr_per_frame"
+"""Of a point of a sweep, what is the same each time."""
+
+
+def sweep(host: Host, count: int) -> Figures:
+    """kill -9 of a server at random moments of a sweep that is kept: it goes on, and finds the same to the last bit."""
+    chance, killed, sweeps = random.Random(0), 0, 0
+    needed, made = 0, 0
+    with folders() as (output, user):
+        while killed < count:
+            with serving(host, output, user) as server:
+                expected, steps, seconds = swept(server, sweeps, resume=False)
+                needed += steps
+            found = None
+            while found is None:
+                with serving(host, output, user) as server:
+                    after = chance.uniform(0, seconds) if killed < count else None
+                    found, steps, _ = swept(server, sweeps, resume=True, kill_after=after)
+                    made += steps
+                    killed += found is None
+            assert found == expected, f"sweep {sweeps} found something else"
+            sweeps += 1
+            print(f"  {killed} of {count} kills, {sweeps} sweeps, {made} iterations made of {needed}", flush=True)
+    repeated = (made - needed) / killed
+    assert repeated <= STEPS, f"{repeated:.1f} iterations were made again after a kill, more than of a chunk"
+    return {"count": killed, "sweeps": sweeps, "equal": sweeps, "repeated": repeated, "chunk": STEPS}
+
+
+def swept(
+    server: Server, seed: int, resume: bool, kill_after: float | None = None
+) -> tuple[list[dict] | None, int, float]:
+    """What a sweep of three runs found, None where its server was killed so many seconds after its first iteration;
+    iterations made, and seconds from the first one on."""
+    asked = {"steps": STEPS, "spread": 2, "seed": seed, "resume": resume, "vae": ["demo", 2]}
+    case = {"graph": "sweep", "schedule.length": 61, "schedule.ar_step": 2}
+    prompt = complete(graph_of(case | {f"sweep.{name}": value for name, value in asked.items()}), server.object_info())
+    killer = threading.Timer(kill_after or 0, process_of(server).kill)
+    steps: list[float] = []
+
+    def on_event(kind: str, data: dict) -> None:
+        if kind == "progress":
+            steps.append(time.monotonic())
+            if len(steps) == 1 and kill_after is not None:
+                killer.start()
+
+    try:
+        points = server.run(prompt, on_event=on_event)["outputs"]["chart"]["scope_runs"][0]["points"]
+    except (HostError, OSError):
+        return None, len(steps), 0
+    finally:
+        killer.cancel()
+    found = [{name: point[name] for name in MEASURED if name in point} for point in points]
+    return found, len(steps), time.monotonic() - steps[0] if steps else 0
+
+
 COLOURS = ["red", "blue", "green", "white", "orange", "purple", "yellow", "cyan"]
 SHAPES = ["circle", "square", "star", "triangle", "ring"]
 TINY = {"SCOPE_ARSchedule.length": 13, "SCOPE_ARSchedule.width": 64, "SCOPE_ARSchedule.height": 64}
@@ -439,7 +528,7 @@ TINY |= {"SCOPE_ARSchedule.ar_step": 0, "Baseline.steps": 2, "SCOPE.steps": 6}
 
 def lossless() -> dict:
     """The demo workflow, which saves its latent as well, for x264 does not always repeat itself bit for bit."""
-    workflow = json.loads((TESTS.parent / "workflows" / "01_demo_text_to_video.json").read_text())
+    workflow = examples.load("01 Demo")
     link = 1 + max(link[0] for link in workflow["links"])
     source = next(node for node in workflow["nodes"] if node.get("title") == "SCOPE")
     slot = {"name": "samples", "type": "LATENT", "link": link}
@@ -474,39 +563,41 @@ def start(words: list[str], log: Path) -> psutil.Popen:
 
 
 def listed(host: Host, count: int) -> Figures:
-    """A list of prompts whose command or ComfyUI is killed at random moments, and gone on with each time."""
+    """Lists of prompts whose command or ComfyUI is killed at random moments, and gone on with each time."""
     chance = random.Random(0)
     with folders() as (output, _):
         prompts = [f"a {colour} {shape}" for colour in COLOURS for shape in SHAPES][: max(4, count // 2)]
         subprocess.run(command(host, output / "whole" / "out", prompts), cwd=TESTS.parent, check=True)
-        whole, out, log = results(output / "whole" / "out"), output / "killed" / "out", output / "log"
+        whole, log = results(output / "whole" / "out"), output / "log"
         assert len(whole) == len(prompts)
-        killed, written = Counter[str](), {}
+        killed, lists = Counter[str](), 0
         while killed.total() < count:
-            process = start(command(host, out, prompts), log)
-            there = len(results(out))
-            while process.poll() is None and len(results(out)) == there:
-                time.sleep(0.05)  # starting ComfyUI takes longest, and nothing is at stake meanwhile
-            time.sleep(chance.random() * 2)
-            victim = chance.choice(["command", "ComfyUI"])
-            for child in process.children() if victim == "ComfyUI" and process.is_running() else ():
-                if "--port" in child.cmdline():
-                    child.kill()
+            out, written = output / f"killed {lists}" / "out", dict[str, int]()
+            while len(results(out)) < len(whole):
+                process = start(command(host, out, prompts), log)
+                there = len(results(out))
+                while process.poll() is None and (len(results(out)) == there or killed.total() >= count):
+                    time.sleep(0.05)  # starting ComfyUI takes longest, and nothing is at stake meanwhile
+                time.sleep(chance.random() * 2)
+                victim = chance.choice(["command", "ComfyUI"])
+                for server in servers_of(process) if victim == "ComfyUI" else ():
+                    server.kill()
                     killed[victim] += 1
                     time.sleep(chance.random() * 4)  # it is started again
-            if process.poll() is not None:
-                break
-            process.kill()
-            process.wait()
-            killed["command"] += 1
-            for name, data in results(out).items():
-                assert data == whole[name], f"{name} is another video, or torn"
-                time_of = (out / f"{name}.json").stat().st_mtime_ns
-                assert written.setdefault(name, time_of) == time_of, f"{name} was made twice"
-            print(f"  {dict(killed)} of {count} kills, {len(results(out))} of {len(whole)} videos", flush=True)
-        subprocess.run(command(host, out, prompts), cwd=TESTS.parent, check=True)
-        assert results(out) == whole and not list(out.glob("*.new"))
-    return {"count": killed.total(), "kills": dict(killed), "videos": len(whole), "equal": len(whole)}
+                if process.poll() is None:
+                    process.kill()
+                    process.wait()
+                    killed["command"] += 1
+                for name, data in results(out).items():
+                    assert data == whole[name], f"{name} is another video, or torn"
+                    time_of = (out / f"{name}.json").stat().st_mtime_ns
+                    assert written.setdefault(name, time_of) == time_of, f"{name} was made twice"
+                print(f"  {dict(killed)} of {count} kills, {len(results(out))} of {len(whole)} videos", flush=True)
+            subprocess.run(command(host, out, prompts), cwd=TESTS.parent, check=True)
+            assert results(out) == whole and not list(out.glob("*.new"))
+            lists += 1
+    videos = lists * len(whole)
+    return {"count": killed.total(), "kills": dict(killed), "videos": videos, "equal": videos}
 
 
 def cluster(host: Host, count: int) -> Figures:
@@ -545,8 +636,12 @@ def kill_a_worker_at_work(process: psutil.Process) -> None:
     while process.is_running():
         for child in process.children(recursive=True):
             try:
+                if "Worker.make" not in " ".join(child.cmdline()):
+                    continue
+                child.suspend()  # else it may be done when it is killed
                 if "Worker.make" in " ".join(child.cmdline()):
                     return child.kill()
+                child.resume()
             except psutil.NoSuchProcess:
                 continue
         time.sleep(0.05)
@@ -563,6 +658,7 @@ PARTS: dict[str, tuple[Callable[[Host, int], Figures], int]] = {
     "torn": (torn, 100),
     "clocks": (clocks, 50),
     "video": (video, 50),
+    "sweep": (sweep, 50),
     "listed": (listed, 50),
     "cluster": (cluster, 40),
 }

@@ -1,5 +1,6 @@
 /** Points of a chart as Python sends them. */
 
+import { withClip } from "../../web/tradeoff/clips.js";
 import { parseRuns } from "../../web/tradeoff/runs.js";
 import { measure } from "./page_stubs.js";
 
@@ -32,4 +33,21 @@ export function view(points, more = {}) {
 
 export function kinds(marks) {
   return Object.fromEntries(marks.map(({ point: { label }, kind }) => [label, kind]));
+}
+
+export const QUANTILES = { 2: 12.706, 3: 4.303 };
+
+/** A point of three clips with the seeds 5, 6 and 7; `psnr` null is a clip that is identical to that of the baseline. */
+export function onClips(label, computed, seconds, psnr) {
+  const clips = computed.map((count, index) => {
+    const seed = { seed: String(5 + index), first_seed: "5", prompt: 1 };
+    if (!psnr) return baseline({ label, computed: count, seconds: seconds[index], ...seed });
+    const identical = psnr[index] === null;
+    return point(label, count, seconds[index], psnr[index], { identical, settings: { method: "scope", label }, ...seed });
+  });
+  return clips.slice(1).reduce((together, clip) => withClip(together, clip, METRICS), clips[0]);
+}
+
+export function viewOfClips(points, more = {}) {
+  return { ...view(null), runs: parseRuns(runs(points, { quantiles: QUANTILES })), x: "evaluations", clips: 3, ...more };
 }

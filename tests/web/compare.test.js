@@ -192,6 +192,16 @@ describe("Compare", () => {
     expect(compare.stage.panes.every(({ video }) => video.muted && video.playsInline !== false)).toBe(true);
   });
 
+  it("drags an enlarged picture as far as the pointer moves on a graph that is seen small", () => {
+    const { stage } = compare;
+    Object.defineProperties(stage.a.figure, { clientWidth: { value: 400 }, clientHeight: { value: 200 } });
+    stage.a.figure.getBoundingClientRect = () => ({ left: 0, width: 200, height: 100 }); // half as large on the screen
+    stage.zoom.by(2);
+    stage.isPanning = true;
+    stage.drag({ type: "pointermove", clientX: 0, movementX: -20, movementY: 0 }, false);
+    expect(stage.zoom.x).toBeCloseTo(0.25 + 20 / 200 / 2);
+  });
+
   it("steps all clips to the same frame", () => {
     press("ArrowRight");
     arrive();
@@ -300,6 +310,29 @@ describe("Compare", () => {
     compare.disconnect();
     expect(compare.clips.isPlaying).toBe(false);
     expect(players.every(({ paused }) => paused)).toBe(true);
+  });
+
+  it("takes no picture of clips that have left the page, or that others have taken the place of", () => {
+    const taken = vi.spyOn(compare.stage.a, "take");
+    compare.show({ ...COMPARISON, fps: 12 });
+    players[0].present(1);
+    compare.clips.align();
+    arrive();
+    const before = taken.mock.calls.length;
+    compare.disconnect();
+    players[0].present(2);
+    expect([before, taken.mock.calls.length]).toEqual([1, 1]);
+  });
+
+  it("takes the picture of clips that left the page before they were loaded, once they are back", () => {
+    const taken = vi.spyOn(compare.stage.a, "take");
+    compare.show({ ...COMPARISON, fps: 12 });
+    compare.disconnect();
+    for (const player of players) player.arrive();
+    expect(taken).not.toHaveBeenCalled();
+    compare.connect();
+    arrive();
+    expect(taken).toHaveBeenCalledOnce();
   });
 
   it("asks for another run when the clips are gone, and shows them afterwards", () => {

@@ -1,10 +1,11 @@
-import { describe, expect, it } from "vitest";
+import { afterEach, describe, expect, it } from "vitest";
 
 import { linear, paddedRange, tickStep, ticks } from "../../web/lib/axes.js";
 import { clamp } from "../../web/lib/clamp.js";
 import { chunkAt, timeText } from "../../web/lib/clip.js";
 import { shortUnit } from "../../web/lib/fidelity.js";
 import { decimal, duration, factorText, percent, rangeText } from "../../web/lib/formats.js";
+import { fill, speak, t } from "../../web/lib/language.js";
 import { PayloadError, readOrExplain, readPayload } from "../../web/lib/payload.js";
 import { asSentence, capitalised } from "../../web/lib/sentences.js";
 import { wrapText } from "../../web/lib/text_measure.js";
@@ -32,10 +33,10 @@ describe("numbers in words", () => {
   );
 
   it.each([[2.6, "2.60x fewer"], [1, "1.00x fewer"], [0.8, "1.25x more"]])("a factor of %d is %s", (factor, text) => {
-    expect(factorText(factor, "fewer", "more")).toBe(text);
+    expect(factorText(factor, "{factor}x fewer", "{factor}x more")).toBe(text);
   });
 
-  it("takes other digits for factors", () => expect(factorText(2.53, "faster", "slower", 1)).toBe("2.5x faster"));
+  it("takes other digits for factors", () => expect(factorText(2.53, "{factor}x faster", "{factor}x slower", 1)).toBe("2.5x faster"));
   it("writes shares", () => expect(percent(320, 2000)).toBe("16%"));
 
   it("writes ranges without their end", () => {
@@ -127,4 +128,16 @@ describe("wrapText", () => {
   it("leaves a word alone that is too long", () => {
     expect(wrapText("a incomprehensibilities b", 50, 11, measure)).toEqual(["a", "incomprehensibilities", "b"]);
   });
+});
+
+describe("texts in another language", () => {
+  afterEach(() => speak({}));
+
+  it("are found by the English text, and filled in", () => {
+    speak({ "{computed} of {iterations} evaluations": "{iterations} 次求值中的 {computed} 次" });
+    expect(t("{computed} of {iterations} evaluations", { computed: 48, iterations: 125 })).toBe("125 次求值中的 48 次");
+  });
+
+  it("are English where there is no translation", () => expect(t("Step {number}.", { number: 3 })).toBe("Step 3."));
+  it("keep the place of a value that comes later", () => expect(fill(t("{factor}x fewer"), {})).toBe("{factor}x fewer"));
 });

@@ -2,7 +2,7 @@ import { describe, expect, it } from "vitest";
 
 const modules = import.meta.glob("../../web/**/*.js");
 const sources = Object.entries(import.meta.glob("../../web/**/*.js", { query: "?raw", import: "default", eager: true }));
-const NEED_COMFYUI = /\/(scope|comfy_adapter|chart_actions)\.js$/;
+const NEED_COMFYUI = /\/(scope|comfy_adapter|chart_actions|apply)\.js$/;
 
 describe("ComfyUI imports every file below web/ on its own, so each of them", () => {
   it.each(Object.keys(modules).filter((path) => !NEED_COMFYUI.test(path)))("does nothing to a page when it is imported: %s", async (path) => {

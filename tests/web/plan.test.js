@@ -111,6 +111,16 @@ describe("promptOf", () => {
     expect(Object.keys(promptOf(graph, node, ["KSampler"]).prompt)).toEqual(["1", "2"]);
   });
 
+  it("leaves out readers in a muted subgraph", () => {
+    const reader = (mode) => {
+      const subgraph = subgraphOf([sampler(7, [["model", "MODEL", "in", 0]])], [[7, 0]]);
+      const outer = { id: 2, type: "uuid", isVirtualNode: true, mode, subgraph, inputs: [["model", "MODEL", 1, 0]] };
+      return Object.keys(promptFrom(graphOf([MODEL, outer]), "1", "SCOPE_Sampler").prompt);
+    };
+    expect(reader(0)).toEqual(["1", "2:7"]);
+    expect(reader(2)).toEqual(["1"]);
+  });
+
   it("keeps the dotted names of DynamicCombo and Autogrow", () => {
     const graph = graphOf([
       { id: 1, type: "SCOPE_Settings", widgets: { method: "scope", "method.preset": "fast", "method.threshold": 1 } },
@@ -308,6 +318,34 @@ describe("Latest", () => {
     await settled();
     expect(asked).toHaveLength(2);
     expect(shown).toEqual(["first", "latest"]);
+  });
+
+  it("asks nothing more once it was stopped", async () => {
+    const asked = [];
+    const latest = new Latest(() => new Promise((answer) => asked.push(answer)), () => {});
+    latest.update();
+    await settled();
+    latest.update();
+    latest.stop();
+    asked[0]("first");
+    await settled();
+    expect(asked).toHaveLength(1);
+  });
+
+  it("shows nothing that was asked before it was stopped, as of a workflow that is closed", async () => {
+    const asked = [];
+    const shown = [];
+    const latest = new Latest(() => new Promise((answer) => asked.push(answer)), (answer) => shown.push(answer));
+    latest.update();
+    await settled();
+    latest.stop();
+    asked[0]("of before");
+    await settled();
+    latest.update();
+    await settled();
+    asked[1]("of now");
+    await settled();
+    expect(shown).toEqual(["of now"]);
   });
 
   it("goes on after a question that failed", async () => {

@@ -177,8 +177,11 @@ describe("Report", () => {
     expect(report.copyButton.textContent).toBe("Copy as Markdown");
   });
 
-  it("copies through the selection where there is no clipboard", async () => {
-    vi.stubGlobal("navigator", {});
+  it.each([
+    ["there is no clipboard", {}],
+    ["the browser refuses it", { clipboard: { writeText: () => Promise.reject(new Error("not allowed")) } }],
+  ])("copies through the selection where %s", async (_, navigator) => {
+    vi.stubGlobal("navigator", navigator);
     document.execCommand = vi.fn(() => true);
     report.show(REPORT);
     await report.copy();

@@ -110,6 +110,18 @@ describe("Timeline", () => {
     expect(timeline.evaluations.textContent).toBe("2 of 3 evaluations, 1.50x fewer");
   });
 
+  it("does not take a run in progress for an earlier one", async () => {
+    const { steps, ...header } = TRACE.segments[0];
+    timeline.show(TRACE);
+    timeline.compareWith({ trace: { ...TRACE, run: { settings: { tau_c: 0.2 } } }, exact: true });
+    expect(timeline.note.textContent).toContain("earlier run");
+    expect(timeline.element.className).toContain("scope-timeline-earlier");
+    timeline.follow({ node: "1", segment: header, step: steps[0] });
+    await new Promise(requestAnimationFrame);
+    expect(timeline.note.textContent).toBe("");
+    expect(timeline.element.className).not.toContain("scope-timeline-earlier");
+  });
+
   it("says on pointing what a number and a colour mean", () => {
     timeline.show(TRACE);
     const [recompute] = timeline.legend.element.children;
@@ -132,6 +144,12 @@ describe("the exported picture", () => {
     expect(texts(svg)).toEqual(expect.arrayContaining(["Recompute", "Active interval", "iteration", "0", "1"]));
     expect(texts(svg).join()).toContain("2 of 3 evaluations");
     expect(svg.outerHTML).not.toMatch(/NaN|undefined|href/);
+  });
+
+  it("leaves hatching and dots out of cells that are too narrow for them", () => {
+    const steps = Array.from({ length: 300 }, (_, index) => TRACE.segments[0].steps[index % 3]);
+    const svg = pictureOf({ ...TRACE, segments: [{ ...TRACE.segments[0], steps }] });
+    expect(svg.querySelectorAll("pattern")).toHaveLength(1); // the lines of the context, which run along the cells
   });
 
   it("escapes what users wrote", () => {

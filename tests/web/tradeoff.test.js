@@ -57,7 +57,7 @@ beforeEach(() => {
   stubPage();
   callbacks = {
     apply: vi.fn(() => "Done."),
-    samplers: vi.fn(() => [{ id: "7", title: "SCOPE Sampler" }]),
+    targets: vi.fn(() => [{ id: "7", title: "SCOPE Sampler" }]),
     openCompare: vi.fn(),
     viewUrl: vi.fn(),
   };
@@ -116,7 +116,7 @@ describe("TradeoffChart", () => {
     expect(details()).toContain("fast (scope)\n10 of 50 evaluations, 5.00x fewer. Measured once: 2.0 s, 5.0x faster.");
     expect(chart.actions.textContent).toBe("");
     press("Enter");
-    click("Apply to sampler");
+    click("Apply");
     expect(callbacks.apply).toHaveBeenCalledWith(expect.objectContaining({ label: "fast" }), "7");
     chart.showCurrent(FAST);
     expect(details()).toBe("fast (scope), current setting\nDone.");
@@ -127,10 +127,11 @@ describe("TradeoffChart", () => {
   });
 
   it("says why something cannot be done", () => {
+    callbacks.targets.mockReturnValue([]);
     chart.show({ ...RUNS, points: [BASELINE, { ...FAST, widgets: null, clip: null }] });
     press("ArrowRight");
     press("Enter");
-    click("Apply to sampler");
+    click("Apply");
     expect(details()).toContain("no sliders");
     click("Open A/B");
     expect(details()).toContain("VAE");
@@ -139,14 +140,14 @@ describe("TradeoffChart", () => {
   });
 
   it("lets the user choose between several samplers", () => {
-    callbacks.samplers.mockReturnValue([{ id: "7", title: "One" }, { id: "8", title: "Two" }]);
+    callbacks.targets.mockReturnValue([{ id: "7", title: "One" }, { id: "8", title: "Two" }]);
     chart.show(RUNS);
     press("ArrowRight");
     press("Enter");
     const select = chart.actions.querySelector("select");
     select.value = "8";
     select.dispatchEvent(new Event("change"));
-    click("Apply to sampler");
+    click("Apply");
     expect(callbacks.apply.mock.calls[0][1]).toBe("8");
   });
 

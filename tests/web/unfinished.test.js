@@ -23,6 +23,7 @@ describe("a run in words", () => {
 
   it("tells what it is of and how far it came", () => {
     expect(runText(RUN, 1000 + 7200)).toBe("Demo, seed 7 · 25% of 40 latent frames · 13 MB · 2 hours ago");
+    expect(runText({ ...RUN, made: 40 }, 1000)).toBe("Demo, seed 7 · finished, all 40 latent frames · 13 MB · just now");
     expect(runText({ ...RUN, model: "", frames: 0 }, 1000)).toBe("0123456789abcdef · cannot be read · 13 MB · just now");
   });
 });

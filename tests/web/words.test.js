@@ -32,6 +32,11 @@ describe("words", () => {
     expect(text).not.toMatch(/lag|last|skipped in a row/);
   });
 
+  it("round no count", () => {
+    const text = describeLabel("fast", view([point("fast", 1537, 2.5, 40, { iterations: 1920 })]));
+    expect(text).toContain("1537 of 1920 evaluations");
+  });
+
   it("compare with nothing where there is no baseline", () => {
     expect(describeLabel("fast", view([point("fast", 10, 2.5, 40)]))).toContain("10 of 50 evaluations. Measured once: 2.5 s.");
   });
@@ -72,15 +77,15 @@ describe("words", () => {
 
 describe("obstaclesOf", () => {
   const fast = { kind: "front", point: point("fast", 10, 2, 40) };
-  const around = { baseline: baseline(), samplers: [{ id: "1", title: "SCOPE Sampler" }] };
+  const around = { baseline: baseline(), targets: [{ id: "1", title: "SCOPE Sampler" }] };
 
   it("has none for a measured point of the sampler", () => {
     expect(obstaclesOf(fast, around)).toEqual({ apply: "", compare: "" });
   });
 
   it("says why a point cannot be applied", () => {
-    expect(obstaclesOf({ ...fast, point: { ...fast.point, widgets: null } }, around).apply).toContain("no sliders");
-    expect(obstaclesOf(fast, { ...around, samplers: [] }).apply).toContain("no SCOPE Sampler");
+    expect(obstaclesOf({ ...fast, point: { ...fast.point, widgets: null } }, { ...around, targets: [] }).apply).toContain("no sliders");
+    expect(obstaclesOf(fast, { ...around, targets: [] }).apply).toContain("no SCOPE Sampler");
   });
 
   it("says why a point cannot be compared", () => {
