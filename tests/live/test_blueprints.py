@@ -62,7 +62,7 @@ def search(page, words: str, name: str, among: int = 1, place: tuple = (900, 700
         except TooLong:  # a busy page took the two clicks for single ones
             if is_last:
                 raise
-    page.locator(BOX).press_sequentially(words)
+    page.locator(BOX).first.press_sequentially(words)  # others belong to the picture of a found node
     page.wait_for_function(
         "([found, name, among]) => [...document.querySelectorAll(found)].slice(0, among)"
         ".some(({ textContent }) => textContent.trim().startsWith(name))",
