@@ -14,6 +14,7 @@ from typing import Any
 from .methods import METHODS, Gate, Method, Off, Planned, Scope
 from .methods.base import CUSTOM, Gram
 from .methods.knobs import Knob, check, choice, knobs_of, switch
+from .schedule import ARSchedule
 from .schedule.columns import SELECTIVE
 
 
@@ -76,6 +77,11 @@ class Settings:
     def off(self) -> bool:
         """No step can be skipped: the run is then exactly the one without SCOPE."""
         return self.acting.off
+
+    def apart(self, schedule: ARSchedule) -> bool:
+        """Chunks go through the network on their own, and each is decided for; otherwise one forward computes all that
+        an iteration denoises, or none. What is reused inside of the network always goes together."""
+        return schedule.family.by_chunk and not self.joint
 
     @property
     def forwarded(self) -> str:

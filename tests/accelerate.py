@@ -47,7 +47,7 @@ def measure(comfyui: Path, clips: int, out: Path, keep: bool) -> None:
     from pack.scope_core import SKYREELS
     from pack.scope_core.demo.training.world import Clips
     from pack.scope_core.methods import Planned
-    from pack.scope_core.methods.planned import rule
+    from pack.scope_core.methods.planned import denser_at_the_end
     from pack.scope_core.settings import PRESETS, Settings
 
     torch.set_grad_enabled(False)
@@ -73,7 +73,7 @@ def measure(comfyui: Path, clips: int, out: Path, keep: bool) -> None:
     for seed in range(clips):
         full = {way[:2]: video(seed, way[0], PRESETS["off"], levels[way[1]]) for way in WAYS.values()}
         for count in COMPUTED:
-            steps, _ = rule(STEPS, 0, STEPS / count, False)
+            steps = denser_at_the_end(count, STEPS)
             for name, (who, table, corrected) in WAYS.items():
                 made = video(seed, who, Settings(Planned(computed=steps), correct=corrected), levels[table])
                 error = (made - full[who, table]).square().mean()

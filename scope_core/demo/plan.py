@@ -15,7 +15,7 @@ from torch import Tensor
 from .. import disk
 from ..methods import Planned
 from ..methods.knobs import whole_numbers
-from ..methods.planned import cost, rule
+from ..methods.planned import cost, lists, period_of
 from ..settings import PRESETS, Settings
 from ..signals.maps import fingerprint
 from ..study.metrics import mean_psnr
@@ -59,18 +59,21 @@ def main() -> None:
     given = parser.parse_args()
     demo = ways[given.way]()
     found, check = (Trial(demo, given.way, first, given.clips) for first in (0, given.clips))
-    schedule, family = check.schedule, demo.family
-    lag = schedule.ar_step
-    lists = [whole_numbers("given", text) for text in given.given]
-    rows = schedule.segments[0].rows
-    _, period = rule(rows, lag, 2.0, family.by_chunk)
+    schedule, family, apart = check.schedule, demo.family, demo.family.by_chunk
+    segment = schedule.segments[0]
+    period = period_of(segment)
+    given_lists = [whole_numbers("given", text) for text in given.given]
     choices: dict[int, Choice] = {}
     for count in given.computed:
-        start, _ = rule(rows, lag, period / count - 1e-9, family.by_chunk)
+        start = next(one for one in lists(segment, apart, apart) if len(one) == count)
         best = start
         if given.tries:
             best = improve(lambda computed: found.psnr(computed, period), start, period, given.tries)
-        equal = (one for one in (best, *lists) if cost(one, period, rows) == cost(start, period, rows))
+        equal = (
+            one
+            for one in (best, *given_lists)
+            if cost(one, period, segment, apart) == cost(start, period, segment, apart)
+        )
         for computed in dict.fromkeys((start, *equal)):
             choice = Choice(computed, round(check.psnr(computed, period), 2))
             print(f"{count} of {period}: {choice.psnr:.2f} dB  {', '.join(map(str, computed))}", flush=True)
@@ -83,7 +86,7 @@ def main() -> None:
         family.name,
         fingerprint(signals_of(schedule), family),
         tuple(schedule.sigmas[:-1].tolist()),
-        lag,
+        schedule.ar_step,
         period,
         given.clips,
         tuple(choices[count] for count in sorted(choices)),

@@ -38,13 +38,13 @@ class Control(Holder):
         room: Room | None = None,
     ):
         """`table` [S + 1], where given, stands in for the model behind the signal; `room` is the run's."""
-        family = schedule.family
-        self.method, self.gate = settings.acting.fit(schedule, segment), settings.gate
+        family, apart = schedule.family, settings.apart(schedule)
+        self.method, self.gate = settings.acting.fit(schedule, segment, apart), settings.gate
         self.signal = make_signal(self.method.signal, self.method.aggregate, schedule, segment, model, table)
         self.columns = family.columns(segment, settings.forwarded, causal=schedule.causal)
         """What each iteration forwards."""
         self.layouts = family.layouts(segment, self.columns)
-        self.joint = settings.joint or self.method.in_step or not family.by_chunk or self.method.depth == 0
+        self.joint = not apart or self.method.depth == 0
         """One forward computes all units or none."""
         self.part_frames = segment.block if family.by_chunk else None
         """Frames of hidden states that belong together; None: all that are forwarded."""

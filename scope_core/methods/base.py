@@ -81,9 +81,6 @@ class Method:
     """How the change of several units becomes the one each of them sees, see `signals.AGGREGATES`."""
     latents: ClassVar[bool] = False
     """Keep the latents they were computed at as well."""
-    in_step: ClassVar[bool] = False
-    """All units that an iteration denoises are computed, or none; otherwise those that go through the network on their
-    own decide for themselves, unless `Settings.joint`."""
     corrected: ClassVar[bool] = False
     """Its past is corrected where nobody says otherwise, see `Settings.correct`."""
     probes: ClassVar[bool] = False
@@ -133,8 +130,9 @@ class Method:
         """Settings to choose a wanted speed from after a recorded run, careful ones first."""
         raise NotImplementedError
 
-    def fit(self, schedule: ARSchedule, segment: Segment) -> "Method":
-        """The method as it acts in a segment of a schedule: with everything worked out that depends on them alone."""
+    def fit(self, schedule: ARSchedule, segment: Segment, apart: bool = False) -> "Method":
+        """The method as it acts in a segment of a schedule: with everything worked out that depends on them alone.
+        `apart`: units go through the network on their own (`Settings.apart`)."""
         return self
 
     def caveat(self, schedule: ARSchedule) -> str:

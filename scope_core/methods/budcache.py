@@ -68,7 +68,7 @@ class BudCache(Method):
             " has found for this model."
         )
 
-    def fit(self, schedule: ARSchedule, segment: Segment) -> Listed:
+    def fit(self, schedule: ARSchedule, segment: Segment, apart: bool = False) -> Listed:
         lag = 0 if schedule.family.by_chunk else segment.ar_step
         steps = self.steps or start(self.computed, clock(schedule, segment))
         return Listed(steps, site=self.site, lag=lag)

@@ -127,7 +127,7 @@ class DPCache(Method):
         chosen = path(costs(np.array(gram), self.order), self.computed, self.search == "exact")
         return replace(self, steps=tuple(step + 1 for step in chosen))
 
-    def fit(self, schedule: ARSchedule, segment: Segment) -> Listed:
+    def fit(self, schedule: ARSchedule, segment: Segment, apart: bool = False) -> Listed:
         if not self.steps:
             raise ValueError(
                 f"{self.title} has no recorded run to choose its steps from; run SCOPE Calibrate once with this model"

@@ -86,6 +86,6 @@ class LeMiCa(Method):
     )
     carry: str = over_to()
 
-    def fit(self, schedule: ARSchedule, segment: Segment) -> Listed:
+    def fit(self, schedule: ARSchedule, segment: Segment, apart: bool = False) -> Listed:
         table = TABLES[self.table]
         return Listed(table.carried(table.of(self.computed), segment.sigmas, self.carry), site=self.site)

@@ -141,7 +141,7 @@ class MeanCache(Method):
     )
     carry: str = over_to()
 
-    def fit(self, schedule: ARSchedule, segment: Segment) -> Listed:
+    def fit(self, schedule: ARSchedule, segment: Segment, apart: bool = False) -> Listed:
         table = TABLES[self.table]
         source = table.of(self.computed)
         steps, starts = table.carried(source, segment.sigmas, self.carry), spans_of(self.table, self.computed)

@@ -3,10 +3,11 @@
 What the chosen iterations are comes from a plan that was found for a model (`study.plans`), or without one from `rule`.
 In between the velocity is forecast along a line in the step index, and the past is corrected (`loop.correct`). Chunks
 compute in step: an iteration computes all of them or none, because a chunk that computes alone reads keys and values of
-other ages (docs/scope.md, Chunks in step).
+other ages (docs/scope.md, Chunks in step). Chunks that go through the network on their own also compute their first and
+their last step, whatever the others do: there the one has nothing to forecast from, and after the other nobody corrects.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from math import ceil, floor
 from typing import ClassVar
@@ -15,6 +16,7 @@ import numpy as np
 from torch import Tensor
 
 from ..schedule import ARSchedule, Segment, Unit
+from ..schedule.matrix import step_matrix
 from .base import Method, Speed, register
 from .gate import Gate
 from .knobs import number, steps_text
@@ -42,7 +44,6 @@ class Planned(Method):
     usual_point = "balanced"
     points_help = "The presets of SCOPE Sampler, or custom: the inputs below decide."
     speed = Speed("speed", 1.1, 8.0)
-    in_step = True
     corrected = True
 
     at_least: float = number(
@@ -79,7 +80,9 @@ class Planned(Method):
     lag: int = 0
     """Iterations by which a chunk follows the one before it, in the segment that it was fitted to,"""
     last: int = 0
-    """and the last iteration there."""
+    """the last iteration there,"""
+    apart: bool = False
+    """and whether chunks go through the network on their own."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "computed", tuple(self.computed))
@@ -98,7 +101,7 @@ class Planned(Method):
     def depth(self) -> int:
         return 2
 
-    def fit(self, schedule: ARSchedule, segment: Segment) -> "Planned":
+    def fit(self, schedule: ARSchedule, segment: Segment, apart: bool = False) -> "Planned":
         """Raises ValueError for iterations to compute that lie outside of a period, and for a fidelity without a plan
         that says what has it."""
         if self.fidelity and not self.computed:
@@ -113,13 +116,14 @@ class Planned(Method):
                 f"computed are {', '.join(map(str, self.computed))}; they have to lie in [1, {period}], the iterations"
                 " of a period: those by which one chunk follows another, or where all go together the whole run"
             )
-        apart = schedule.family.by_chunk or schedule.causal
-        computed, period = (self.computed, period) if self.computed else rule(segment.rows, lag, self.at_least, apart)
-        return replace(self, computed=computed, period=period, lag=lag, last=segment.rows)
+        unseen = schedule.family.by_chunk or schedule.causal
+        computed, period = (self.computed, period) if self.computed else rule(segment, self.at_least, unseen, apart)
+        return replace(self, computed=computed, period=period, lag=lag, last=segment.rows, apart=apart)
 
     def decide(self, state: None, unit: Unit, change: float, history: Sequence[Entry]) -> Decision:
         iteration = unit.step + self.lag * unit.index
         due = iteration == self.last or (iteration - 1) % self.period + 1 in self.computed
+        due |= self.apart and unit.step == unit.steps
         return Decision(Mode.RECOMPUTE, 1.0, "planned") if due else Decision(Mode.PREDICT, 0.0, "forecast")
 
     def value(self, state: None, unit: Unit, decision: Decision, history: Sequence[Entry], x: Tensor) -> Tensor:
@@ -128,24 +132,43 @@ class Planned(Method):
         return combine(line(unit.step, steps), [entry.value for entry in history])
 
 
-def rule(iterations: int, lag: int, speed: float, apart: bool) -> tuple[tuple[int, ...], int]:
-    """Iterations to compute where no plan is known, and the period after which they begin again (measured in
-    docs/scope.md, Planned steps).
-
-    Chunks that go together: from the first iteration to the last one, denser towards the end. Chunks that follow each
-    other in one forward: evenly spread, from just before an entry on, which gives the newcomer its first velocity and
-    the chunk that leaves its last. Chunks that go through the network `apart`: at every entry, which has to be
-    computed, and evenly spread until the next one; from five iterations a round on, the one behind the entry too.
-    """
-    if not lag:
-        return denser_at_the_end(max(min(2, iterations), floor(iterations / speed)), iterations), iterations
-    rounds = ceil(LONG_ENOUGH / lag)
-    period, least = rounds * lag, rounds if apart else 1
-    for count in range(max(least, floor(period / speed)), least - 1, -1):
-        computed = behind_entries(count, rounds, lag) if apart else around_entries(count, period)
-        if cost(computed, period, iterations) * speed <= iterations:
+def rule(segment: Segment, speed: float, unseen: bool, apart: bool) -> tuple[tuple[int, ...], int]:
+    """Iterations to compute where no plan is known, as many as keep to a speed, and the period after which they begin
+    again. `unseen`: chunks that have not started are not forwarded; `apart`: chunks go through the network on their
+    own."""
+    period = period_of(segment)
+    for computed in lists(segment, unseen, apart):
+        if cost(computed, period, segment, apart) * speed <= 1:
             break
     return computed, period
+
+
+def lists(segment: Segment, unseen: bool, apart: bool) -> Iterator[tuple[int, ...]]:
+    """The rule's lists of a period, the longest first (measured in docs/scope.md, Planned steps).
+
+    Chunks that go together, or one after the other: from the first step to the last one, denser towards the end. Chunks
+    that follow each other, `apart`: evenly spread between the entries. In one forward: evenly spread, from just before
+    an entry on, which gives the newcomer its first velocity and the chunk that leaves its last; where it is `unseen`
+    until then, from every entry, which has to be computed, evenly spread until the next one.
+    """
+    period = period_of(segment)
+    if in_turn(segment):
+        return (denser_at_the_end(count, period) for count in range(period, min(2, period) - 1, -1))
+    if apart:
+        return (between_entries(count, period) for count in range(period, 0, -1))
+    if unseen:
+        rounds = period // segment.ar_step
+        return (behind_entries(count, rounds, segment.ar_step) for count in range(period, rounds - 1, -1))
+    return (around_entries(count, period) for count in range(period, 0, -1))
+
+
+def in_turn(segment: Segment) -> bool:
+    """One unit is denoised at a time."""
+    return len(segment.units) == 1 or segment.ar_step == segment.steps
+
+
+def period_of(segment: Segment) -> int:
+    return segment.steps if in_turn(segment) else ceil(LONG_ENOUGH / segment.ar_step) * segment.ar_step
 
 
 def denser_at_the_end(count: int, iterations: int) -> tuple[int, ...]:
@@ -153,6 +176,11 @@ def denser_at_the_end(count: int, iterations: int) -> tuple[int, ...]:
     shares = np.linspace(1, 0, count) ** LATE
     left = np.maximum((shares * (iterations - 1)).round(), np.arange(count)[::-1])
     return tuple((iterations - left).astype(int).tolist())
+
+
+def between_entries(count: int, period: int) -> tuple[int, ...]:
+    """Where the first and the last step of every chunk are computed in any case."""
+    return tuple(ceil(period * (i + 0.5) / count) for i in range(count))
 
 
 def around_entries(count: int, period: int) -> tuple[int, ...]:
@@ -170,8 +198,15 @@ def behind_entries(count: int, rounds: int, lag: int) -> tuple[int, ...]:
     return tuple(sorted(chosen))
 
 
-def cost(computed: Sequence[int], period: int, iterations: int) -> int:
-    """Iterations of a run that are computed: those of a list that begins again after a period, the first, before which
-    there is nothing to forecast from, and the last."""
-    begun = range(0, iterations, period)
-    return len({1, iterations, *(start + i for start in begun for i in computed if start + i <= iterations)})
+def cost(computed: Sequence[int], period: int, segment: Segment, apart: bool) -> float:
+    """Part of a segment's evaluations that a list costs which begins again after a period, with what is computed in any
+    case: the first iteration, before which there is nothing to forecast from, and the last one; of chunks that go
+    through the network `apart` the first and the last step of each."""
+    listed = np.isin(np.arange(segment.rows) % period + 1, computed)
+    listed[[0, -1]] = True
+    if not apart:
+        return float(listed.mean())
+    own = step_matrix(segment.steps, len(segment.units), segment.ar_step)
+    active = (own >= 1) & (own <= segment.steps)
+    made = active & (listed[:, None] | (own == 1) | (own == segment.steps))
+    return float(made.sum() / active.sum())

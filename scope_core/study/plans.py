@@ -117,7 +117,7 @@ class Plan:
         ours = model is None or self.model in ("", model)
         return ours and self.family == schedule.family.name and bool(self.lag) == schedule.asynchronous
 
-    def choose(self, schedule: ARSchedule, wanted: Planned) -> Planned:
+    def choose(self, schedule: ARSchedule, wanted: Planned, apart: bool = False) -> Planned:
         """The slowest choice that is at least as fast as wanted once it is carried over to a schedule, or with a wanted
         fidelity the fastest one that has it; where there is none as wanted, what was given. Raises PlanError where none
         is as faithful."""
@@ -137,9 +137,8 @@ class Plan:
             for choice in self.choices
             for computed, period in [self.carried(choice.computed, schedule)]
         ]
-        rows = schedule.segments[0].rows
-        costs = [cost(each.computed, each.period, rows) for each in made]
-        near = [each for each, of in zip(made, costs) if COARSE * rows <= of * each.at_least <= rows]
+        costs = [cost(each.computed, each.period, schedule.segments[0], apart) for each in made]
+        near = [each for each, of in zip(made, costs) if COARSE <= of * each.at_least <= 1]
         return max(near, key=lambda each: len(each.computed) / each.period, default=wanted)
 
     def carried(self, computed: tuple[int, ...], schedule: ARSchedule) -> tuple[tuple[int, ...], int]:
@@ -209,7 +208,7 @@ def planned(settings: Settings, schedule: ARSchedule, plans: Iterable[Plan], mod
                 " and schedule; choose a speed instead, or import a plan"
             )
         return settings
-    return replace(settings, method=plan.choose(schedule, method))
+    return replace(settings, method=plan.choose(schedule, method, settings.apart(schedule)))
 
 
 def improve(

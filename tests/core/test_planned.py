@@ -21,45 +21,70 @@ from tests.core.test_rollout import SCHEDULES, Run, guided, model  # noqa: F401
 SPEEDS = (1.1, 1.5, 1.9, 2.0, 2.5, 3.3, 4.0, 6.0, 12.0)
 
 
+def staircase(steps, lag=0, chunks=1):
+    """A segment of chunks of one frame."""
+    return SKYREELS.schedule(chunks, steps, chunks, ar_step=lag).segments[0]
+
+
 @pytest.mark.parametrize("speed", SPEEDS)
-def test_where_all_go_together_the_rule_is_denser_towards_the_end(speed):
-    """No gap is longer than the one before it by more than what rounding makes of it."""
-    for iterations in range(2, 70):
-        chosen, period = rule(iterations, 0, speed, False)
+def test_what_goes_alone_is_denser_towards_the_end(speed):
+    """All frames together, or chunks one after the other. No gap is longer than the one before it by more than what
+    rounding makes of it."""
+    for steps in range(2, 70):
+        chosen, period = rule(staircase(steps), speed, False, False)
         gaps = [b - a for a, b in pairwise(chosen)]
-        assert (period, chosen[0], chosen[-1]) == (iterations, 1, iterations) and min(gaps) >= 1
-        assert len(chosen) == max(2, floor(iterations / speed))
+        assert (period, chosen[0], chosen[-1]) == (steps, 1, steps) and min(gaps) >= 1
+        assert len(chosen) == max(2, floor(steps / speed + 1e-9))
         assert all(later <= earlier + 1 for earlier, later in pairwise(gaps)) and gaps[-1] <= gaps[0]
+        assert rule(staircase(steps, steps, 3), speed, True, True) == (chosen, period)
 
 
-@pytest.mark.parametrize("apart", [True, False])
+@pytest.mark.parametrize("unseen, apart", [(False, False), (True, False), (True, True)])
 @pytest.mark.parametrize("speed", SPEEDS)
-def test_where_chunks_follow_each_other_the_rule_goes_from_entry_to_entry(speed, apart):
+def test_where_chunks_follow_each_other_the_rule_goes_from_entry_to_entry(speed, unseen, apart):
     for lag in range(1, 21):
-        chosen, period = rule(70, lag, speed, apart)
+        segment = staircase(50, lag, 5)
+        chosen, period = rule(segment, speed, unseen, apart)
         rounds = period // lag
         assert period % lag == 0 and LONG_ENOUGH <= period < LONG_ENOUGH + lag
         assert list(chosen) == sorted(set(chosen)) and chosen[0] >= 1 and chosen[-1] <= period
-        least = rounds if apart else 1
-        assert least <= len(chosen) <= max(least, floor(period / speed))
-        assert cost(chosen, period, 70) * speed <= 70 or len(chosen) == least
-        if apart:
+        least = rounds if unseen and not apart else 1
+        assert cost(chosen, period, segment, apart) * speed <= 1 or len(chosen) == least
+        if unseen and not apart:
             assert {1 + lag * turn for turn in range(rounds)} <= set(chosen), "chunks that enter are computed"
         else:
             gaps = {b - a for a, b in pairwise((*chosen, chosen[0] + period))}
-            assert chosen[-1] == period, "just before one enters"
             assert max(gaps) - min(gaps) <= 1
+        if not unseen:
+            assert chosen[-1] == period, "just before one enters"
 
 
 def test_rules_by_hand():
-    assert rule(10, 0, 2.5, False) == ((1, 4, 8, 10), 10)
-    assert rule(50, 0, 4.5, False) == ((1, 7, 13, 18, 23, 29, 34, 38, 43, 47, 50), 50), "denser towards the end"
-    assert rule(80, 16, 3.0, True) == ((1, 2, 6, 10, 14, 17, 18, 22, 26, 30), 32), "the entry and the next iteration"
-    assert rule(80, 16, 3.8, True) == ((1, 5, 9, 13, 17, 21, 25, 29), 32)
-    assert rule(80, 16, 5.0, True) == ((1, 6, 12, 17, 22, 28), 32)
-    assert rule(70, 5, 4.6, False) == ((5, 10, 15, 20, 25, 30, 35), 35), "before the entries"
-    assert rule(70, 5, 3.3, False) == ((4, 7, 11, 14, 18, 21, 25, 28, 32, 35), 35), "evenly, whoever enters when"
-    assert rule(70, 5, 5.0, True) == ((1, 6, 11, 16, 21, 26, 31), 35) == rule(70, 5, 12.0, True)
+    def of(segment, speed, unseen=False, apart=False):
+        return rule(segment, speed, unseen, apart)
+
+    assert of(staircase(10), 2.5) == ((1, 4, 8, 10), 10)
+    assert of(staircase(50), 4.5) == ((1, 7, 13, 18, 23, 29, 34, 38, 43, 47, 50), 50), "denser towards the end"
+    behind = staircase(64, 16, 2)
+    assert of(behind, 3.0, True) == ((1, 2, 6, 10, 14, 17, 18, 22, 26, 30), 32), "the entry and the next iteration"
+    assert of(behind, 3.8, True) == ((1, 5, 9, 13, 17, 21, 25, 29), 32)
+    assert of(behind, 5.0, True) == ((1, 6, 12, 17, 22, 28), 32)
+    around = staircase(50, 5, 5)
+    assert of(around, 4.6) == ((5, 10, 15, 20, 25, 30, 35), 35), "before the entries"
+    assert of(around, 3.3) == ((4, 7, 11, 14, 18, 21, 25, 28, 32, 35), 35), "evenly, whoever enters when"
+    assert of(around, 5.0, True) == ((1, 6, 11, 16, 21, 26, 31), 35) == of(around, 12.0, True)
+    between = staircase(64, 16, 4)
+    assert of(between, 1.9, True, True) == (tuple(range(1, 32, 2)), 32)
+    assert of(between, 4.5, True, True) == ((3, 8, 14, 19, 24, 30), 32), "ends are computed by themselves"
+
+
+def test_what_a_list_costs():
+    """Of 4 chunks of 64 steps, 16 apart, a list of three a round costs three sixteenths and some of the eight ends."""
+    segment = staircase(64, 16, 4)
+    assert cost((1, 9), 16, segment, False) == (2 * 7 + 1) / 112, "and the last iteration"
+    own = {1, 64, *(step for start in (0, 16, 32, 48) for step in (start + 3, start + 8, start + 14))}
+    assert cost((3, 8, 14), 16, segment, True) == len(own) / 64
+    assert cost((1, 16), 16, segment, True) == 8 / 64, "the ends are among them"
 
 
 @pytest.mark.parametrize(
@@ -74,15 +99,21 @@ def test_rules_by_hand():
 )
 @pytest.mark.parametrize("speed", [1.5, 1.9, 2.5, 4.0])
 def test_a_run_is_at_least_as_fast_as_asked(schedule, speed):
-    """But for what has to be computed: the first iteration, the last one, and with keys and values kept those in which
-    a chunk enters."""
+    """But for what has to be computed: the first iteration, the last one, and where those that have not started are not
+    forwarded those in which a chunk enters. Chunks on their own are computed together, but for their ends."""
     made = plan(schedule, Settings(Planned(speed)))
-    apart = schedule.family.by_chunk or schedule.causal
     for segment in made.segments:
         whole = len(segment.steps)
         computed = [i for i, step in enumerate(segment.steps) if "R" in step["modes"]]
-        entries = len(segment.header["units"]) if apart and schedule.ar_step else 1
         assert computed[0] == 0 and computed[-1] == whole - 1
+        if schedule.family.by_chunk:
+            assert made.totals["computed"] * speed <= made.totals["iterations"]
+            for step, unit in zip(segment.steps, schedule.segments[0].iterations):
+                ends = {u.index for u in unit.active if u.step in (1, u.steps)}
+                fresh = {i for i, mode in enumerate(step["modes"]) if mode == "R"}
+                assert fresh in ({u.index for u in unit.active}, ends)
+            continue
+        entries = len(segment.header["units"]) if schedule.causal and schedule.ar_step else 1
         assert len(computed) <= whole / speed + entries + 1
         assert all(set(step["modes"]) <= {"R", "."} or "R" not in step["modes"] for step in segment.steps)
 
@@ -97,7 +128,7 @@ def test_a_list_of_one_s_own_is_computed_and_begins_again():
     staircase = SKYREELS.schedule(6, 10, 6, 2, 2, 3)
     assert made(staircase, computed=(3,)) == [1, 3, 6, 9, 12, 15, 16]
     assert made(staircase, computed=(2, 5), period=6) == [1, 2, 5, 8, 11, 14, 16]
-    assert made(MAGI.schedule(12, 8, 2), computed=(1, 3)) == [1, 3, 5, 7, 9, 11, 12]
+    assert made(MAGI.schedule(12, 8, 2), computed=(1, 3)) == [1, 3, 5, 7, 8, 9, 11, 12], "and a chunk's last step"
 
 
 def test_a_last_window_of_one_chunk_goes_on_in_the_same_periods():
@@ -129,21 +160,23 @@ def test_the_plan_is_the_run(model, schedule, method, causal):
 
 @pytest.mark.parametrize("name", ["t2v_distill", "i2v_distill", "t2v_base"])
 @pytest.mark.parametrize("speed", [1.9, 3.0])
-def test_chunks_compute_in_step(name, speed):
-    """All that an iteration denoises, or none, without `joint`; so no keys and values have to be kept for those that
-    would be left out, and the plan is the run."""
+def test_chunks_compute_in_step_but_for_their_ends(name, speed):
+    """With `joint` too, for which nothing is kept of chunks that are left out; there an end takes the others along. The
+    plan is the run."""
     fixture = Fixture(name)
     full = fixture.run()
     forwards = fixture.trace.forwards
-    made = fixture.run(Settings(Planned(speed)))
-    modes = [step["modes"] for step in fixture.trace.segments[0].steps]
-    assert not fixture.field.apart and not torch.equal(made, full) and fixture.trace.forwards < forwards
-    assert all(set(step) <= {"R", "."} or "R" not in step for step in modes)
-    assert any(step.count("R") > 1 for step in modes) and any("P" in step for step in modes)
-    expected = plan(fixture_schedule(fixture), Settings(Planned(speed))).segments[0].steps
-    assert [step["modes"] for step in expected] == modes
-    fixture.run(Settings(METHODS["taylorseer"](3)))
-    assert fixture.field.apart, "others decide for each chunk"
+    for joint in (False, True):
+        settings = Settings(Planned(speed), joint=joint)
+        made = fixture.run(Settings(Planned(speed)), joint)
+        modes = [step["modes"] for step in fixture.trace.segments[0].steps]
+        assert fixture.field.apart is not joint
+        assert not torch.equal(made, full) and fixture.trace.forwards < forwards
+        together = [set(step) <= {"R", "."} or "R" not in step for step in modes]
+        assert all(together) is joint
+        assert any(step.count("R") > 1 for step in modes) and any("P" in step for step in modes)
+        expected = plan(fixture_schedule(fixture), settings).segments[0].steps
+        assert [step["modes"] for step in expected] == modes
 
 
 def fixture_schedule(fixture):
