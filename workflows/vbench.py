@@ -17,9 +17,9 @@ from typing import Any, NamedTuple
 from scope_core import disk
 
 from . import examples
-from .__main__ import add_workers
+from .__main__ import add_workers, count
 from .cluster import pool_of
-from .graph import WorkflowError, set_widget, widget_values
+from .graph import WorkflowError, check_types, set_widget, widget_values
 from .jobs import Job, Made, clear, named, work
 from .launcher import HostError
 from .lists import read_lines
@@ -328,11 +328,11 @@ def main() -> int:
     parser.add_argument("--rows", nargs="+", metavar="ROW", help=f"default: all of {', '.join(SKYREELS_ROWS)}")
     parser.add_argument(
         "--samples",
-        type=int,
+        type=count,
         default=5,
         help="videos of each prompt (default: %(default)s; VBench wants 25 for temporal flickering)",
     )
-    parser.add_argument("--limit", type=int, metavar="N", help="only the first N prompts")
+    parser.add_argument("--limit", type=count, metavar="N", help="only the first N prompts")
     parser.add_argument(
         "--seed",
         type=int,
@@ -541,8 +541,7 @@ def complete(graph: Graph, row: dict[str, Any], seed: int) -> Graph:
 def to_api(graph: Graph, object_info: dict) -> dict:
     """ComfyUI's API format, with the defaults that its nodes declare. Raises `WorkflowError` for a node type that the
     server does not have."""
-    if unknown := sorted({kind for kind, _ in graph.values()} - object_info.keys()):
-        raise WorkflowError(f"ComfyUI has no node of type {', '.join(unknown)}. A pack is missing, or failed to load.")
+    check_types({kind for kind, _ in graph.values()}, object_info)
     return {
         name: {
             "class_type": kind,
