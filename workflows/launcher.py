@@ -10,6 +10,7 @@ import re
 import shlex
 import shutil
 import socket
+import sqlite3
 import subprocess
 import sys
 import tarfile
@@ -67,21 +68,37 @@ def find_or_build(comfyui: Path | None = None, extras: tuple[str, ...] = ()) -> 
     """
     chosen = comfyui or os.environ.get("COMFYUI_PATH")
     parent = PACK.parent.parent
+    if not chosen and PACK.parent.name == "custom_nodes" and (parent / "main.py").is_file():
+        chosen = parent
+    needed = [*_requirements(PACK / "requirements.txt"), *extras]
     if chosen:
         host = _existing(Path(chosen).resolve())
-    elif PACK.parent.name == "custom_nodes" and (parent / "main.py").is_file():
-        host = _existing(parent)
-    else:
+        if missing := host.missing(needed):
+            install = shlex.join([str(host.python), "-m", "pip", "install", *missing])
+            _say(f"{host.root} lacks {', '.join(missing)}. To install: {install}")
+        return host
+    with _alone():
         host = _private()
-
-    missing = host.missing([*_requirements(PACK / "requirements.txt"), *extras])
-    if missing and host.is_private:
-        _say(f"Adding {', '.join(missing)} to the private ComfyUI ...")
-        _pip(host, "install", *missing)
-    elif missing:
-        install = shlex.join([str(host.python), "-m", "pip", "install", *missing])
-        _say(f"{host.root} lacks {', '.join(missing)}. To install: {install}")
+        if missing := host.missing(needed):
+            _say(f"Adding {', '.join(missing)} to the private ComfyUI ...")
+            _pip(host, "install", *missing)
     return host
+
+
+@contextmanager
+def _alone() -> Iterator[None]:
+    """One command at a time in the cache. SQLite's lock is there in every Python, and ends with its process."""
+    CACHE.mkdir(parents=True, exist_ok=True)
+    file = CACHE / "building"
+    file.touch()
+    with closing(sqlite3.connect(file, timeout=0)) as lock:
+        try:
+            lock.execute("BEGIN EXCLUSIVE")
+        except sqlite3.OperationalError:
+            _say("Another command is at work on the private ComfyUI; waiting for it ...")
+            lock.execute(f"PRAGMA busy_timeout = {24 * 3600 * 1000}")
+            lock.execute("BEGIN EXCLUSIVE")
+        yield
 
 
 def _existing(root: Path) -> "Host":
@@ -90,13 +107,13 @@ def _existing(root: Path) -> "Host":
     own = [_python_in(root / "venv"), _python_in(root / ".venv"), root.parent / "python_embeded" / "python.exe"]
     named = os.environ.get("COMFYUI_PYTHON")
     python = Path(named).absolute() if named else next(filter(Path.is_file, own), Path(sys.executable))
-    return Host(root, python, models=root / "models", is_private=False)
+    return Host(root, python, models=root / "models")
 
 
 def _private() -> "Host":
     pins = [SOURCE, *TORCH, f"{sys.platform} {sys.version_info.major}.{sys.version_info.minor}"]
     home = CACHE / hashlib.sha256("\n".join(pins).encode()).hexdigest()[:12]
-    host = Host(home / "ComfyUI", _python_in(home / "venv"), models=CACHE / "models", is_private=True)
+    host = Host(home / "ComfyUI", _python_in(home / "venv"), models=CACHE / "models")
     complete = home / "complete"
     if complete.exists():
         return host
@@ -201,7 +218,6 @@ class Host:
     root: Path
     python: Path
     models: Path
-    is_private: bool
 
     def missing(self, requirements: list[str]) -> list[str]:
         """Those requirements of which no version is installed."""
