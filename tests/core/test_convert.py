@@ -1,7 +1,5 @@
 """Published pickles of causal Wan as safetensors files: keys, metadata, and what is refused."""
 
-import resource
-
 import pytest
 import torch
 from safetensors import safe_open
@@ -50,6 +48,7 @@ def test_every_weight_arrives_under_its_own_key(state, tmp_path, wrap):
 
 def test_a_file_that_does_not_fit_on_the_disk_leaves_nothing_behind(state, tmp_path):
     """As the system has it for files of a process that grow too large."""
+    resource = pytest.importorskip("resource")
     source = pickled(tmp_path, "chunkwise/ar_diffusion.pt", state)
     target = tmp_path / "models" / "causal_wan.safetensors"
     usual = resource.getrlimit(resource.RLIMIT_FSIZE)
