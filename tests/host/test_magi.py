@@ -421,7 +421,7 @@ def test_keys_and_values_of_all_branches_are_counted_before_a_run(folder, monkey
 
     def watched(cache, layer, chunk, key, value):
         put(cache, layer, chunk, key, value)
-        held.append(cache.shared.held(key.device))
+        held.append(cache.budget.held(key.device))
 
     monkeypatch.setattr(ChunkCache, "put", watched)
     fixture.run(model, SCOPE, unrolling)
