@@ -48,17 +48,23 @@ def hold(folder: Path) -> BaseFileLock:
 def write(path: Path, data: bytes, lasting: bool = False) -> None:
     """Write a file whole or not at all; `lasting` waits for the disk, so that a power cut does not take it. Raises
     OSError."""
+    with beside(path) as fresh, fresh.open("wb") as file:
+        file.write(data)
+        if lasting:
+            file.flush()
+            os.fsync(file.fileno())
+    if lasting and os.name != "nt":
+        settle(path.parent)
+
+
+@contextmanager
+def beside(path: Path) -> Iterator[Path]:
+    """A file to write, which takes the place of `path` in the end, or goes where that fails. Raises OSError."""
     path.parent.mkdir(parents=True, exist_ok=True)
     fresh = path.with_name(f"{path.name}.{secrets.token_hex(4)}{FRESH}")
     try:
-        with fresh.open("wb") as file:
-            file.write(data)
-            if lasting:
-                file.flush()
-                os.fsync(file.fileno())
+        yield fresh
         fresh.replace(path)
-        if lasting and os.name != "nt":
-            settle(path.parent)
     except BaseException:
         with suppress(OSError):
             fresh.unlink()

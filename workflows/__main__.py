@@ -32,7 +32,7 @@ def main() -> int:
         default=[],
         dest="changes",
         metavar="NODE.WIDGET=VALUE",
-        help="change a widget; NODE is a title or type",
+        help="change a widget; NODE is the id of a node, or a title or type that it has alone",
     )
     many = parser.add_argument_group("many runs, one for each combination; the same command goes on where it was")
     many.add_argument("--prompts", type=Path, metavar="FILE", help="one prompt a line")
@@ -66,6 +66,13 @@ def main() -> int:
     return 0
 
 
+def count(text: str) -> int:
+    """Of an option. Raises ValueError, ArgumentTypeError."""
+    if (number := int(text)) < 1:
+        raise argparse.ArgumentTypeError(f"{number} is too few; give 1 or more")
+    return number
+
+
 def add_workers(parser) -> None:
     parser.add_argument(
         "--ray",
@@ -73,7 +80,7 @@ def add_workers(parser) -> None:
         help="work on a Ray cluster: its address, auto on one of its machines, local for this machine alone",
     )
     parser.add_argument(
-        "--workers", type=int, metavar="N", help="of a cluster (default: one a GPU, or one a machine without any)"
+        "--workers", type=count, metavar="N", help="of a cluster (default: one a GPU, or one a machine without any)"
     )
 
 

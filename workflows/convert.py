@@ -14,9 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 
+from scope_core import disk
 from scope_core.families.causal_wan import Trained, few_steps
 from scope_core.networks.skyreels_keys import NotARVideoModelError, check_weights, official_key
 from scope_core.schedule import ScheduleError
@@ -69,9 +71,13 @@ def convert(
     if target is None:
         target = source.with_name(f"{source.stem}_chunk{trained.chunk}.safetensors")
     told = f"causal_wan chunk {trained.chunk} window {trained.window} sink {trained.sink}"
-    part = target.with_name(f"{target.name}.part")
-    save_file(state, part, {"format": "pt", "scope": told})
-    part.replace(target)
+    try:
+        with disk.beside(target) as fresh:
+            save_file(state, fresh, {"format": "pt", "scope": told})
+    except (OSError, SafetensorError) as error:
+        raise ConversionError(
+            f"{target} cannot be written ({error}). Free space there, or choose another place with --out"
+        ) from error
     return target
 
 

@@ -20,7 +20,7 @@ def to_prompt(workflow: dict, object_info: dict) -> dict:
     """Convert a saved graph to ComfyUI's API format, as the browser does when Run is pressed.
 
     `object_info` is the server's answer to `GET /object_info`. Muted nodes are left out and bypassed ones passed
-    through. Raises `WorkflowError` for a node type that the server does not have.
+    through. Raises `WorkflowError` for a subgraph, and for a node type that the server does not have.
     """
     nodes = {node["id"]: node for node in workflow["nodes"]}
     links = {link[0]: link for link in workflow["links"]}
@@ -29,9 +29,13 @@ def to_prompt(workflow: dict, object_info: dict) -> dict:
         for key, node in nodes.items()
         if node["type"] not in VIRTUAL_NODES and node.get("mode") not in (MUTED, BYPASSED)
     }
-    unknown = sorted({node["type"] for node in running.values()} - object_info.keys())
-    if unknown:
-        raise WorkflowError(f"ComfyUI has no node of type {', '.join(unknown)}. A pack is missing, or failed to load.")
+    subgraphs = {graph["id"]: graph["name"] for graph in workflow.get("definitions", {}).get("subgraphs", [])}
+    if found := sorted({subgraphs[node["type"]] for node in running.values() if node["type"] in subgraphs}):
+        raise WorkflowError(
+            f"{', '.join(found)}: subgraphs are taken apart by the browser alone. Choose Unpack Subgraph in the node's"
+            " menu there, and save the workflow again."
+        )
+    check_types({node["type"] for node in running.values()}, object_info)
 
     prompt = {}
     for key, node in running.items():
@@ -45,6 +49,12 @@ def to_prompt(workflow: dict, object_info: dict) -> dict:
         title = node.get("title") or info["display_name"] or node["type"]
         prompt[key] = {"class_type": node["type"], "inputs": inputs, "_meta": {"title": title}}
     return prompt
+
+
+def check_types(types: set[str], object_info: dict):
+    """Raises `WorkflowError` for node types that the server does not have."""
+    if unknown := sorted(types - object_info.keys()):
+        raise WorkflowError(f"ComfyUI has no node of type {', '.join(unknown)}. A pack is missing, or failed to load.")
 
 
 def _value_reader(values: list | dict) -> Callable[[str, Any], Any]:
@@ -136,21 +146,38 @@ def _connects(one: str, other: str) -> bool:
 
 
 def set_widget(change: str, prompt: dict):
-    """Put `NODE.WIDGET=VALUE` into the prompt; the node is named by its title, its type or its id."""
+    """Put `NODE.WIDGET=VALUE` into the prompt. NODE is the id of a node, or a title or type that it has alone. Raises
+    `WorkflowError`."""
     target, _, text = change.partition("=")
-    for key, node in prompt.items():
-        for name in (node["_meta"]["title"], node["class_type"], key):
-            widget = target.removeprefix(f"{name}.")
-            if widget in node["inputs"] and widget != target:
-                node["inputs"][widget] = _parse(text, node["inputs"][widget])
-                return
-    known = sorted(
-        f"{node['_meta']['title']}.{widget}"
-        for node in prompt.values()
-        for widget, value in node["inputs"].items()
-        if not isinstance(value, list)
-    )
-    raise WorkflowError("\n  ".join([f"--set {change}: no such widget. There are:", *known]))
+    fitting = _widgets_called(target, prompt)
+    if not fitting:
+        known = sorted(
+            f"{node['_meta']['title']}.{widget}"
+            for node in prompt.values()
+            for widget, value in node["inputs"].items()
+            if not isinstance(value, list)
+        )
+        raise WorkflowError("\n  ".join([f"There is no widget {target}. There are:", *known]))
+    if len(fitting) > 1:
+        choice = [f"{key}.{widget} of {prompt[key]['_meta']['title']}" for key, widget in fitting]
+        raise WorkflowError("\n  ".join([f"{target} fits several nodes. Choose one by its id:", *choice]))
+    ((key, widget),) = fitting
+    inputs = prompt[key]["inputs"]
+    inputs[widget] = _parse(text, inputs[widget])
+
+
+def _widgets_called(target: str, prompt: dict) -> list[tuple[str, str]]:
+    """Ids of nodes, and widgets of theirs, that `NODE.WIDGET` names: by id, else by title, else by type."""
+    for names in zip(*((key, node["_meta"]["title"], node["class_type"]) for key, node in prompt.items())):
+        fitting = [
+            (key, widget)
+            for key, name in zip(prompt, names)
+            for widget in prompt[key]["inputs"]
+            if target == f"{name}.{widget}"
+        ]
+        if fitting:
+            return fitting
+    return []
 
 
 def _parse(text: str, present):

@@ -68,8 +68,7 @@ class Worker:
 
     def __init__(self, comfyui: Path | None = None, log: Path | None = None, unfinished: Path | None = None):
         """`unfinished`: user folder, where runs that were ended go on; by default that of all workers of a machine."""
-        with disk.claim(CACHE / "build", wait=True):  # one builds it for all
-            self.host = find_or_build(comfyui)
+        self.host = find_or_build(comfyui)
         print(f"Starting ComfyUI from {self.host.root} ...", flush=True)
         self.closing = ExitStack()
         user = (unfinished or CACHE / UNFINISHED).resolve()

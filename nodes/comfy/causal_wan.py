@@ -111,7 +111,7 @@ class HostChunks(HostWan, ChunkTerm):
     def __init__(self, guider, model_options: dict, seed: int | None, trained: Trained):
         super().__init__(guider, model_options, seed)
         self.trained = trained
-        self.kv_bytes = room.for_keys_and_values(guider.model_patcher) / 2
+        self.kv_bytes = room.for_keys_and_values(guider.model_patcher)
         for name, conds in guider.conds.items():
             ranged = any(cond.get("start_percent", 0.0) > 0 or cond.get("end_percent", 1.0) < 1 for cond in conds)
             if len(conds) > 1 or ranged:

@@ -219,21 +219,17 @@ class MagiModel(comfy.model_base.BaseModel):
         )
 
 
-def with_sizes(
-    conditioning: list,
-    noise: Tensor,
-    window: int,
-    reach: Reach,
-    config: MagiConfig,
-    dtype: torch.dtype,
-    kv_bytes_kept: float,
-) -> list:
+def with_sizes(conditioning: list, noise: Tensor, model: MagiModel, unrolling: "ChunkWindow") -> list:
     """Conditioning that tells `memory_required` what the calls of a run are like: the window, one chunk more that is
-    shown clean and one that is shown twice, and the keys and values that stay on the GPU."""
+    shown clean and one that is shown twice, and the keys and values that stay on the GPU. Those are of the chunks in
+    the works and of all that the oldest reads; with guidance the branch with text keeps the former once more, and
+    until a call is done what it replaces."""
     batch, _, frames, height, width = noise.shape
-    chunks = frames // CHUNK
-    kept = min(chunks, max(reach.noisy) + 1 if reach.noisy else chunks)
-    cache = min(kv_bytes_kept, kv_bytes(config, batch * kept * CHUNK * (height // 2) * (width // 2), dtype))
+    chunks, window, reach, network = frames // CHUNK, unrolling.window, unrolling.reach, model.diffusion_model
+    kept = min(chunks, window + max(*reach.noisy, reach.clean)) if reach.noisy else chunks
+    kept += 0 if model.distilled else min(chunks, window + 1)
+    tokens = batch * kept * CHUNK * (height // 2) * (width // 2)
+    cache = min(unrolling.kv_bytes, kv_bytes(network.config, tokens, network.dtype))
     return node_helpers.conditioning_set_values(
         conditioning,
         {
@@ -511,10 +507,7 @@ class HostMagi(HostFamily):
         return "kv_chunks of MAGI-1 Schedule drops keys and values that all branches read, at each step"
 
     def conditioning(self, patcher: Any, positive: list, noise: Tensor, unrolling: ChunkWindow) -> list:
-        network = patcher.model.diffusion_model
-        return with_sizes(
-            positive, noise, unrolling.window, unrolling.reach, network.config, network.dtype, unrolling.kv_bytes
-        )
+        return with_sizes(positive, noise, patcher.model, unrolling)
 
     def model(
         self, guider: Any, options: dict, seed: int | None, schedule: ARSchedule, unrolling: ChunkWindow

@@ -19,7 +19,7 @@ from torch import Tensor
 from ..loop.residuals import BlockPass
 from ..loop.rollout import Field
 from ..loop.room import KEYS_AND_VALUES, Holder
-from ..networks.chunk_cache import ChunkCache
+from ..networks.chunk_cache import Budget, ChunkCache
 from ..networks.wan import WanTransformer
 from ..schedule import ARSchedule, Defaults, Family, ScheduleError, Segment, Step, Unit
 from ..schedule.columns import active_columns
@@ -177,11 +177,12 @@ CAUSAL_WAN = CausalWan()
 
 class KeyValues:
     """Keys and values of finished chunks, after norm and rotation, of one segment. A guidance branch on a device has
-    its own."""
+    its own, and those on a device share its budget."""
 
-    def __init__(self, budget: float):
-        """`budget`: bytes of each that stay on their device."""
-        self.budget = budget
+    def __init__(self, nbytes: float):
+        """`nbytes`: how many stay on a device."""
+        self.nbytes = nbytes
+        self.budgets: dict[torch.device, Budget] = {}
         self.branches: dict[Hashable, ChunkCache] = {}
         self.read: Sequence[int] = ()
         """Chunks that the call in work attends to,"""
@@ -192,7 +193,9 @@ class KeyValues:
         """Keys and values [B, tokens, channels] of a chunk, behind those that it attends to. What a call leaves is
         allocated in that call, and of several calls of one branch (guidance that runs the network again) the first
         counts."""
-        cache = self.branches.setdefault(branch, ChunkCache(self.budget))
+        if branch not in self.branches:
+            self.branches[branch] = ChunkCache(self.budgets.setdefault(key.device, Budget(self.nbytes)))
+        cache = self.branches[branch]
         parts = [cache.get(layer, chunk, key.device) for chunk in self.read]
         if self.write is not None and (layer, self.write) not in cache.stored:
             cache.put(layer, self.write, key, value)
@@ -217,7 +220,7 @@ class ChunkTerm(Features, ABC):
     ran. Calls that leave keys and values of a finished chunk count."""
     trained: Trained = Trained()
     kv_bytes: float = float("inf")
-    """Keys and values of each guidance branch beyond wait in the CPU's memory."""
+    """Keys and values beyond, of all guidance branches on a device together, wait in the CPU's memory."""
 
     @abstractmethod
     def velocity(
@@ -258,12 +261,11 @@ class CausalField(Holder, Field):
 
     @property
     def spillable(self) -> bool:
-        return any(cache.spillable for cache in self.kept.branches.values())
+        return any(budget.spillable for budget in self.kept.budgets.values())
 
     def spill(self) -> None:
-        for cache in self.kept.branches.values():
-            cache.spill()
-            self.kept.budget = min(self.kept.budget, cache.budget)
+        for budget in self.kept.budgets.values():
+            budget.spill()
 
     def due(self, step: Step) -> bool:
         """What was finished before this chunk leaves its keys and values."""

@@ -19,7 +19,7 @@ from torch import Tensor
 from ..loop.residuals import BlockPass
 from ..loop.rollout import Field
 from ..loop.room import KEYS_AND_VALUES, Holder
-from ..networks.chunk_cache import ChunkCache
+from ..networks.chunk_cache import Budget, ChunkCache
 from ..networks.compression import Compression
 from ..schedule import ARSchedule, Defaults, Family, ScheduleError, Segment, Step, Unit
 from ..schedule.columns import active_columns
@@ -314,7 +314,7 @@ class ChunkField(Holder, Field):
         self.first = segment.prefix // CHUNK
         """First chunk to denoise."""
         self.times = (1 - segment.sigmas).astype(np.float32)
-        self.cache = ChunkCache(model.kv_bytes, compress=model.compress)
+        self.cache = ChunkCache(Budget(model.kv_bytes), compress=model.compress)
         self.text_cache = ChunkCache(behind=self.cache)
         """Of the branch with text, for chunks that are left out of a call; finished chunks are read from `cache` by
         all."""
@@ -325,10 +325,10 @@ class ChunkField(Holder, Field):
 
     @property
     def spillable(self) -> bool:
-        return self.cache.spillable
+        return self.cache.budget.spillable
 
     def spill(self) -> None:
-        self.cache.spill()
+        self.cache.budget.spill()
 
     def mark(self) -> Callable[[], None]:
         """Keys and values that compression takes tokens from; all others that a call replaces it puts in again."""

@@ -21,33 +21,49 @@ class Budget:
     def held(self, device: torch.device) -> int:
         return sum(cache.bytes(device) for cache in self.caches)
 
+    @property
+    def spillable(self) -> bool:
+        return any(cache.stored for cache in self.caches) and self.nbytes > 0
+
+    def spill(self) -> None:
+        """Halve what may stay on the device, at once and from here on; the oldest chunks go first. Where none is left
+        none may stay."""
+        stores = [cache.stored for cache in self.caches]
+        there = [(at, stored) for stored in stores for at, (key, _) in stored.items() if key.device != CPU]
+        there.sort(key=lambda pair: pair[0][1])
+        held = sum(x.nbytes for at, stored in there for x in stored[at])
+        self.nbytes = min(self.nbytes, held) / 2
+        while there and held > self.nbytes:
+            at, stored = there.pop(0)
+            key, value = stored[at]
+            stored[at] = key.to(CPU), value.to(CPU)
+            held -= key.nbytes + value.nbytes
+        if not there:
+            self.nbytes = 0
+
 
 class ChunkCache:
     """Keys and values of self-attention, after norm and rotation, by layer and chunk: [B, tokens, groups * head_dim]
     each.
 
-    They stay on the device that made them up to `budget` bytes; the rest waits in the CPU's memory (KV offload) and
-    `get` brings it to the device that asks. What is not here is looked for in the cache `behind` this one, with which
-    it shares a budget. With `compress`, finished chunks lose tokens.
+    They stay on the device that made them within the budget; the rest waits in the CPU's memory (KV offload) and `get`
+    brings it to the device that asks. What is not here is looked for in the cache `behind` this one, with which it
+    shares its budget. With `compress`, finished chunks lose tokens.
     """
 
     def __init__(
-        self, budget: float = math.inf, behind: "ChunkCache | None" = None, compress: Compression | None = None
+        self, budget: Budget | None = None, behind: "ChunkCache | None" = None, compress: Compression | None = None
     ):
-        self.shared: Budget = behind.shared if behind else Budget(budget)
-        self.shared.caches.add(self)
+        self.budget: Budget = behind.budget if behind else budget or Budget(math.inf)
+        self.budget.caches.add(self)
         self.behind, self.compress = behind, compress
         self.stored: dict[tuple[int, int], tuple[Tensor, Tensor]] = {}
         self.finished = 0
         """Chunks before this one are finished."""
 
-    @property
-    def budget(self) -> float:
-        return self.shared.nbytes
-
     def put(self, layer: int, chunk: int, key: Tensor, value: Tensor) -> None:
         self.stored.pop((layer, chunk), None)
-        fits = self.shared.held(key.device) + key.nbytes + value.nbytes <= self.budget
+        fits = self.budget.held(key.device) + key.nbytes + value.nbytes <= self.budget.nbytes
         device = key.device if fits else CPU
         self.stored[layer, chunk] = key.to(device, copy=True), value.to(device, copy=True)
 
@@ -75,26 +91,6 @@ class ChunkCache:
         for chunk in finished[:-1]:
             self.put(layer, chunk, key[:, :0], value[:, :0])
         self.put(layer, finished[-1], *self.compress.keep(count, query, key, value, groups))
-
-    @property
-    def spillable(self) -> bool:
-        return any(cache.stored for cache in self.shared.caches) and self.budget > 0
-
-    def spill(self) -> None:
-        """Halve what may stay on the device, at once and from here on; the oldest chunks go first. Where none is left
-        none may stay."""
-        caches = self.shared.caches
-        there = [(at, cache.stored) for cache in caches for at, (key, _) in cache.stored.items() if key.device != CPU]
-        there.sort(key=lambda pair: pair[0][1])
-        held = sum(x.nbytes for at, stored in there for x in stored[at])
-        self.shared.nbytes = min(self.budget, held) / 2
-        while there and held > self.budget:
-            at, stored = there.pop(0)
-            key, value = stored[at]
-            stored[at] = key.to(CPU), value.to(CPU)
-            held -= key.nbytes + value.nbytes
-        if not there:
-            self.shared.nbytes = 0
 
     def drop(self, chunk: int) -> None:
         self.stored = {at: pair for at, pair in self.stored.items() if at[1] != chunk}

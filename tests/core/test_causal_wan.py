@@ -152,7 +152,7 @@ def test_what_left_the_window_is_forgotten(network):
 
 def test_keys_and_values_may_wait_in_the_memory_of_the_cpu():
     """As those of other families do; a branch that was never shown a chunk is an error."""
-    kept = KeyValues(budget=0)
+    kept = KeyValues(0)
     kept.write = 0
     kept.extend("cond", 0, torch.ones(1, 2, 4), torch.zeros(1, 2, 4))
     kept.read, kept.write = [0], None

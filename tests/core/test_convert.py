@@ -43,7 +43,22 @@ def test_every_weight_arrives_under_its_own_key(state, tmp_path, wrap):
     assert made.name == "ar_diffusion_chunk3.safetensors" and told(made) == Trained(3)
     loaded = load_file(made)
     assert loaded.keys() == state.keys() and all(torch.equal(loaded[key], value) for key, value in state.items())
-    assert not list(made.parent.glob("*.part"))
+    assert len(list(made.parent.iterdir())) == 2
+
+
+def test_a_file_that_does_not_fit_on_the_disk_leaves_nothing_behind(state, tmp_path):
+    """As the system has it for files of a process that grow too large."""
+    resource = pytest.importorskip("resource")
+    source = pickled(tmp_path, "chunkwise/ar_diffusion.pt", state)
+    target = tmp_path / "models" / "causal_wan.safetensors"
+    usual = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (source.stat().st_size // 2, usual[1]))
+    try:
+        with pytest.raises(ConversionError, match="causal_wan.safetensors cannot be written.*--out"):
+            convert(source, target)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, usual)
+    assert not list(target.parent.iterdir())
 
 
 def test_the_average_of_training_is_taken_where_asked(state, tmp_path):

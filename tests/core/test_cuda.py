@@ -10,7 +10,7 @@ from scope_core import METHODS, PRESETS
 from scope_core.demo.shipped import DEMOS
 from scope_core.demo.words import tokenize
 from scope_core.loop.sample import sample
-from scope_core.networks.chunk_cache import ChunkCache
+from scope_core.networks.chunk_cache import Budget, ChunkCache
 from scope_core.networks.magi import Fp8Linear
 from scope_core.settings import Settings
 
@@ -102,7 +102,7 @@ def test_the_fp8_product_of_the_gpu_is_the_one_computed_here():
 
 
 def test_keys_and_values_beyond_the_budget_come_back_as_they_were():
-    cache = ChunkCache(budget=2 * 4 * 6 * 8)
+    cache = ChunkCache(Budget(2 * 4 * 6 * 8))
     kept = {chunk: torch.randn(1, 6, 8, device=CUDA) for chunk in range(3)}
     for chunk, key in kept.items():
         cache.put(0, chunk, key, key)

@@ -194,7 +194,7 @@ def test_files_of_one_name_in_two_folders_are_both_kept(tmp_path):
 
 
 def test_a_python_without_what_is_needed_is_not_started_again_and_again(tmp_path, monkeypatch):
-    host = Host(tmp_path, Path(sys.executable), tmp_path, is_private=False)
+    host = Host(tmp_path, Path(sys.executable), tmp_path)
     monkeypatch.setattr(Host, "missing", lambda self, wanted: wanted[:1])
     monkeypatch.setattr(command, "find_or_build", lambda *_: host)
     monkeypatch.setattr(command.importlib.util, "find_spec", lambda name: None)

@@ -12,6 +12,7 @@ from safetensors.torch import load_file
 from torch.nn import functional as F
 
 from scope_core.networks import magi
+from scope_core.networks.chunk_cache import Budget
 from scope_core.networks.magi import (
     MAGI_4_5B,
     MAGI_24B,
@@ -321,7 +322,7 @@ def test_a_second_copy_that_sees_only_itself():
 
 def test_cache():
     model, (x, t, context, mask) = build(), inputs()
-    cache = ChunkCache(budget=0)
+    cache = ChunkCache(Budget(0))
     model(x, t, (0, 1, 2), RANGES, context, mask, cache=cache, keep=(0, 2))
     per_chunk = TINY.layers * 2 * 36 * TINY.groups * TINY.head_dim * 4
     assert cache.bytes() == 2 * per_chunk

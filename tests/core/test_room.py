@@ -6,14 +6,14 @@ import pytest
 import torch
 
 from scope_core import CAUSAL_WAN, MAGI, METHODS, PRESETS, SKYREELS, Gate, Settings
-from scope_core.families.causal_wan import GuidedChunks, Trained
+from scope_core.families.causal_wan import GuidedChunks, KeyValues, Trained
 from scope_core.families.magi import ChunkModel, Reach
 from scope_core.families.skyreels import Guided
 from scope_core.loop import room
 from scope_core.loop.rollout import join, unroll
 from scope_core.loop.room import HISTORY
 from scope_core.loop.sample import Run
-from scope_core.networks.chunk_cache import ChunkCache
+from scope_core.networks.chunk_cache import Budget, ChunkCache
 from scope_core.networks.compression import Compression
 from scope_core.networks.magi import MagiConfig, MagiTransformer
 from scope_core.networks.wan import WanConfig, WanTransformer
@@ -163,17 +163,30 @@ def test_keys_and_values_go_half_by_half_the_oldest_first(monkeypatch):
         for chunk in range(8):
             cache.put(0, chunk, *torch.empty(2, 1, 2**18, 4, device=CUDA))
         left = []
-        while cache.spillable:
-            cache.spill()
+        while cache.budget.spillable:
+            cache.budget.spill()
             left.append([chunk for (_, chunk), (key, _) in cache.stored.items() if key.is_cuda])
         assert left == [[4, 5, 6, 7], [6, 7], [7], []]
         cache.put(0, 8, *torch.empty(2, 1, 2**18, 4, device=CUDA))
         assert not cache.stored[0, 8][0].is_cuda and cache.get(0, 8, CUDA)[0].is_cuda
 
 
+@pytest.mark.parametrize(("branches", "stay"), [(1, [0, 1]), (2, [0, 0]), (3, [0, 0])])
+def test_guidance_branches_share_what_may_stay_on_the_device(monkeypatch, branches, stay):
+    monkeypatch.undo()
+    with torch.no_grad(), fake_cuda():
+        chunk = torch.empty(2, 1, 2**18, 4, device=CUDA)
+        kept = KeyValues(2 * chunk.nbytes)
+        for kept.write in range(3):
+            for branch in range(branches):
+                kept.extend(branch, 0, *chunk)
+        stored = [item for cache in kept.branches.values() for item in cache.stored.items()]
+        assert [chunk for (_, chunk), (key, _) in stored if key.is_cuda] == stay
+
+
 def test_keys_and_values_go_with_their_last_reader():
     """Not when garbage is looked for, which nothing brings about on a full GPU."""
-    cache = ChunkCache(budget=100)
+    cache = ChunkCache(Budget(100))
     key = torch.zeros(1, 2, 4)
     ChunkCache(behind=cache).put(0, 0, key, key)
-    assert cache.shared.held(key.device) == 0
+    assert cache.budget.held(key.device) == 0

@@ -15,7 +15,7 @@ import torch
 from comfy.ldm.wan.ar_model import CausalWanModel
 from comfy.ldm.wan.model import WanModel
 from safetensors.torch import save_file
-from scope_pack.nodes.comfy import events
+from scope_pack.nodes.comfy import events, room
 from scope_pack.nodes.comfy.causal_wan import Chunks, HostChunks, NotByChunksError, chunks, identify, kv_bytes, reserve
 from scope_pack.nodes.comfy.graph import Graph
 from scope_pack.nodes.comfy.loading import complete_model, load_ar_model
@@ -31,6 +31,7 @@ from scope_pack.scope_core.loop.room import HISTORY, KEYS_AND_VALUES
 from scope_pack.scope_core.loop.sample import Run
 from scope_pack.scope_core.loop.solver import UniPC
 from scope_pack.scope_core.methods import Gate, Scope, TeaCache
+from scope_pack.scope_core.networks.chunk_cache import ChunkCache
 from scope_pack.scope_core.networks.skyreels_keys import NotARVideoModelError, check_weights, shapes_of
 from scope_pack.scope_core.schedule import ScheduleError
 from scope_pack.scope_core.settings import PRESETS, Settings
@@ -280,6 +281,24 @@ def test_the_host_makes_room_for_one_chunk_and_for_keys_and_values(folder):
     finally:
         comfy.model_management.load_models_gpu = real
     assert seen[0]["memory_required"] >= memory([2, 16, 3, H, W]) + 2 * kv_bytes(model.model, 3, H, W)
+
+
+def test_one_branch_without_guidance_has_all_the_room_there_is(folder, monkeypatch):
+    """So have two together, for they share it."""
+    model, budgets = model_of(folder, "causal_wan chunk 3"), set()
+    monkeypatch.setattr(room, "for_keys_and_values", lambda patcher: 12345.0)
+    put = ChunkCache.put
+
+    def watched(cache, *kept):
+        budgets.add((id(cache.budget), cache.budget.nbytes))
+        put(cache, *kept)
+
+    monkeypatch.setattr(ChunkCache, "put", watched)
+    for cfg in (1.0, CFG):
+        budgets.clear()
+        run(model, random(1, 16, 6, H, W), unrolling_of(model, None), cfg=cfg, steps=2)
+        ((_, nbytes),) = budgets
+        assert nbytes == 12345
 
 
 def test_ar_schedule_says_how_far_a_chunk_looks_back(folder):

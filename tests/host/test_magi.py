@@ -402,12 +402,31 @@ def test_memory_estimates_are_those_of_a_window(distilled):
     config, sizes = model.diffusion_model.config, []
     noise = torch.zeros(1, 16, 60, 60, 60)
     for window in (1, 4):
-        conditioning = magi.with_sizes(distilled.positive, noise, window, Reach(), config, torch.float32, 1e12)
+        conditioning = magi.with_sizes(distilled.positive, noise, model, ChunkWindow(window, kv_bytes=1e12))
         shapes = {key: [value] for key, value in model.extra_conds_shapes(**conditioning[0][1]).items()}
         sizes.append(model.memory_required([2, 16, 60, 60, 60], shapes))
     assert (
-        sizes[0] < sizes[1] < model.memory_required([1, 16, 60, 60, 60]) + kv_bytes(config, 6 * 6 * 900, torch.float32)
+        sizes[0] < sizes[1] < model.memory_required([1, 16, 60, 60, 60]) + kv_bytes(config, 9 * 6 * 900, torch.float32)
     )
+
+
+@pytest.mark.parametrize("look_back", ["all", "to the last few"])
+@pytest.mark.parametrize("name", ["t2v_distill", "t2v_base"])
+def test_keys_and_values_of_all_branches_are_counted_before_a_run(folder, monkeypatch, name, look_back):
+    fixture, held = Fixture(name, folder), []
+    model, reach = fixture.model(), Reach(()) if look_back == "all" else Reach()
+    unrolling = replace(fixture.unrolling, window=2, reach=reach)
+    fixture.noise = torch.randn(1, 16, 60, 4, 6, generator=torch.Generator().manual_seed(0))
+    put = ChunkCache.put
+
+    def watched(cache, layer, chunk, key, value):
+        put(cache, layer, chunk, key, value)
+        held.append(cache.budget.held(key.device))
+
+    monkeypatch.setattr(ChunkCache, "put", watched)
+    fixture.run(model, SCOPE, unrolling)
+    ((_, told),) = magi.with_sizes(fixture.positive, fixture.noise, model.model, unrolling)
+    assert told["magi_sizes"]["magi_cache"] == [max(held)]
 
 
 class Peak(TorchDispatchMode):

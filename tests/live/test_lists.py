@@ -106,7 +106,7 @@ def test_a_comfyui_ends_with_whoever_started_it(tmp_path):
     (tmp_path / "main.py").write_text(SERVER)
     code = (
         "import sys, time; from pathlib import Path; from workflows.launcher import Host\n"
-        f"host = Host(Path({str(tmp_path)!r}), Path(sys.executable), Path({str(tmp_path / 'models')!r}), False)\n"
+        f"host = Host(Path({str(tmp_path)!r}), Path(sys.executable), Path({str(tmp_path / 'models')!r}))\n"
         "host.__dict__['has_accelerator'] = False  # which is found out by loading torch\n"
         "with host.serve() as server: print(server.output.parent, flush=True); time.sleep(600)"
     )
