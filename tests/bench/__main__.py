@@ -59,6 +59,9 @@ def parser_of() -> argparse.ArgumentParser:
         help="also measure LPIPS, which needs the lpips package and AlexNet's weights in this folder",
     )
     parser.add_argument(
+        "--into", type=Path, metavar="FILE", help="report of before, whose rows for what is measured now are replaced"
+    )
+    parser.add_argument(
         "--keep", action="store_true", help="also keep the report in tests/reports, and write the pages"
     )
     parser.add_argument(
@@ -109,7 +112,10 @@ def measure(parser: argparse.ArgumentParser, args: argparse.Namespace) -> int:
         bench.time()
     elif not args.report:
         make(bench, task, args)
-    write(bench.report(), args, "presets" if args.presets_only else "quick" if args.quick else "benchmark")
+    report = bench.report()
+    if args.into:
+        report = updated(json.loads(args.into.read_text()), report)
+    write(report, args, "presets" if args.presets_only else "quick" if args.quick else "benchmark")
     return 0
 
 
@@ -132,6 +138,16 @@ def make(bench: Any, task: tuple[Any, ...], args: argparse.Namespace) -> None:
         for other in others:
             other.join()
     bench.work()
+
+
+def updated(before: dict[str, Any], report: dict[str, Any]) -> dict[str, Any]:
+    """A report with the rows of another one in place of its own; a ranked method has one for each budget."""
+
+    def place(row: dict[str, Any]) -> tuple[Any, ...]:
+        return row["schedule"], row["method"], row.get("budget", row["label"])
+
+    rows = {place(row): row for row in (*before["rows"], *report["rows"])}
+    return {**report, "rows": list(rows.values())}
 
 
 def write(report: dict[str, Any], args: argparse.Namespace, name: str) -> None:

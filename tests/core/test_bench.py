@@ -361,3 +361,15 @@ def test_long_videos_are_ranked_apart():
 def test_what_the_loop_costs_can_be_measured_with_every_method():
     for name in (name for name, method in METHODS.items() if method.offered and name != "scope"):
         METHODS[name](**efficiency.EAGER.get(name, {"threshold": efficiency.NEVER}))
+
+
+def test_rows_that_were_measured_again_replace_those_of_before():
+    """Of a ranked method the one for the same budget, whatever its setting was; the others stay where they are."""
+
+    def row(method, label, **more):
+        return {"schedule": "synchronous", "method": method, "label": label, **more}
+
+    rows = [row("full", "every step"), row("planned", "ours 2", budget=0.5), row("planned", "ours 3", budget=0.35)]
+    again = [row("full", "every step", computed=9), row("planned", "ours 2.2", budget=0.5), row("preset", "fast")]
+    made = command.updated({"clips": 2, "rows": rows}, {"clips": 2, "torch": "2", "rows": again})
+    assert made == {"clips": 2, "torch": "2", "rows": [again[0], again[1], rows[2], again[2]]}
