@@ -65,14 +65,14 @@ def main() -> None:
     given_lists = [whole_numbers("given", text) for text in given.given]
     choices: dict[int, Choice] = {}
     for count in given.computed:
-        start = next(one for one in lists(segment, apart, apart) if len(one) == count)
+        start, ends = next(each for each in lists(segment, apart, apart) if len(each[0]) == count)
         best = start
         if given.tries:
             best = improve(lambda computed: found.psnr(computed, period), start, period, given.tries)
         equal = (
             one
             for one in (best, *given_lists)
-            if cost(one, period, segment, apart) == cost(start, period, segment, apart)
+            if cost(one, period, segment, ends) == cost(start, period, segment, ends)
         )
         for computed in dict.fromkeys((start, *equal)):
             choice = Choice(computed, round(check.psnr(computed, period), 2))

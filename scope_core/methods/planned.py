@@ -4,7 +4,7 @@ What the chosen iterations are comes from a plan that was found for a model (`st
 In between the velocity is forecast along a line in the step index, and the past is corrected (`loop.correct`). Chunks
 compute in step: an iteration computes all of them or none, because a chunk that computes alone reads keys and values of
 other ages (docs/scope.md, Chunks in step). Chunks that go through the network on their own also compute their first and
-their last step, whatever the others do: there the one has nothing to forecast from, and after the other nobody corrects.
+their last step, whatever the others do: the one has nothing to be forecast from, and after the other nobody corrects.
 """
 
 from collections.abc import Iterator, Sequence
@@ -28,6 +28,8 @@ LATE = 1.2
 spread."""
 LONG_ENOUGH = 32
 """Iterations that a period of the rule has at least, so that it can come near any speed."""
+ENDS = 3
+"""Iterations from one entry to the next from which on it pays that each chunk computes its ends by itself."""
 TWICE = 5
 """Iterations from one entry to the next from which on the second one is computed as well."""
 
@@ -81,8 +83,8 @@ class Planned(Method):
     """Iterations by which a chunk follows the one before it, in the segment that it was fitted to,"""
     last: int = 0
     """the last iteration there,"""
-    apart: bool = False
-    """and whether chunks go through the network on their own."""
+    ends: bool = False
+    """and whether each chunk computes its first and its last step by itself."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "computed", tuple(self.computed))
@@ -116,14 +118,16 @@ class Planned(Method):
                 f"computed are {', '.join(map(str, self.computed))}; they have to lie in [1, {period}], the iterations"
                 " of a period: those by which one chunk follows another, or where all go together the whole run"
             )
-        unseen = schedule.family.by_chunk or schedule.causal
-        computed, period = (self.computed, period) if self.computed else rule(segment, self.at_least, unseen, apart)
-        return replace(self, computed=computed, period=period, lag=lag, last=segment.rows, apart=apart)
+        computed, ends = self.computed, apart
+        if not computed:
+            unseen, period = schedule.family.by_chunk or schedule.causal, period_of(segment)
+            computed, ends = rule(segment, self.at_least, unseen, apart)
+        return replace(self, computed=computed, period=period, lag=lag, last=segment.rows, ends=ends)
 
     def decide(self, state: None, unit: Unit, change: float, history: Sequence[Entry]) -> Decision:
         iteration = unit.step + self.lag * unit.index
         due = iteration == self.last or (iteration - 1) % self.period + 1 in self.computed
-        due |= self.apart and unit.step == unit.steps
+        due |= self.ends and unit.step == unit.steps
         return Decision(Mode.RECOMPUTE, 1.0, "planned") if due else Decision(Mode.PREDICT, 0.0, "forecast")
 
     def value(self, state: None, unit: Unit, decision: Decision, history: Sequence[Entry], x: Tensor) -> Tensor:
@@ -132,34 +136,38 @@ class Planned(Method):
         return combine(line(unit.step, steps), [entry.value for entry in history])
 
 
-def rule(segment: Segment, speed: float, unseen: bool, apart: bool) -> tuple[tuple[int, ...], int]:
-    """Iterations to compute where no plan is known, as many as keep to a speed, and the period after which they begin
-    again. `unseen`: chunks that have not started are not forwarded; `apart`: chunks go through the network on their
-    own."""
-    period = period_of(segment)
-    for computed in lists(segment, unseen, apart):
-        if cost(computed, period, segment, apart) * speed <= 1:
+def rule(segment: Segment, speed: float, unseen: bool, apart: bool) -> tuple[tuple[int, ...], bool]:
+    """Iterations of a period (`period_of`) to compute where no plan is known, as many as keep to a speed, and whether
+    each chunk computes its ends by itself. `unseen`: chunks that have not started are not forwarded; `apart`: chunks go
+    through the network on their own."""
+    for computed, ends in lists(segment, unseen, apart):
+        if cost(computed, period_of(segment), segment, ends) * speed <= 1:
             break
-    return computed, period
+    return computed, ends
 
 
-def lists(segment: Segment, unseen: bool, apart: bool) -> Iterator[tuple[int, ...]]:
-    """The rule's lists of a period, the longest first (measured in docs/scope.md, Planned steps).
+def lists(segment: Segment, unseen: bool, apart: bool) -> Iterator[tuple[tuple[int, ...], bool]]:
+    """What the rule chooses among, the longest first (measured in docs/scope.md, Planned steps).
 
     Chunks that go together, or one after the other: from the first step to the last one, denser towards the end. Chunks
-    that follow each other, `apart`: evenly spread between the entries. In one forward: evenly spread, from just before
-    an entry on, which gives the newcomer its first velocity and the chunk that leaves its last; where it is `unseen`
-    until then, from every entry, which has to be computed, evenly spread until the next one.
+    that follow each other, `apart`: evenly spread between the entries, and their ends. In one forward: evenly spread,
+    from just before an entry on, which gives the newcomer its first velocity and the chunk that leaves its last; where
+    it is `unseen` until then, and for few, from every entry, which has to be computed, evenly spread until the next.
     """
-    period = period_of(segment)
+    period, lag = period_of(segment), segment.ar_step
     if in_turn(segment):
-        return (denser_at_the_end(count, period) for count in range(period, min(2, period) - 1, -1))
-    if apart:
-        return (between_entries(count, period) for count in range(period, 0, -1))
-    if unseen:
-        rounds = period // segment.ar_step
-        return (behind_entries(count, rounds, segment.ar_step) for count in range(period, rounds - 1, -1))
-    return (around_entries(count, period) for count in range(period, 0, -1))
+        for count in range(period, min(2, period) - 1, -1):
+            yield denser_at_the_end(count, period), False
+    elif unseen:
+        rounds = period // lag
+        enough = ENDS * rounds if apart else period
+        for count in range(period, enough - 1, -1) if apart else ():
+            yield between_entries(count, period), True
+        for count in range(enough, rounds - 1, -1):
+            yield behind_entries(count, rounds, lag), False
+    else:
+        for count in range(period, 0, -1):
+            yield around_entries(count, period), False
 
 
 def in_turn(segment: Segment) -> bool:
@@ -168,6 +176,7 @@ def in_turn(segment: Segment) -> bool:
 
 
 def period_of(segment: Segment) -> int:
+    """Iterations after which the rule's lists begin again."""
     return segment.steps if in_turn(segment) else ceil(LONG_ENOUGH / segment.ar_step) * segment.ar_step
 
 
@@ -198,13 +207,13 @@ def behind_entries(count: int, rounds: int, lag: int) -> tuple[int, ...]:
     return tuple(sorted(chosen))
 
 
-def cost(computed: Sequence[int], period: int, segment: Segment, apart: bool) -> float:
+def cost(computed: Sequence[int], period: int, segment: Segment, ends: bool) -> float:
     """Part of a segment's evaluations that a list costs which begins again after a period, with what is computed in any
-    case: the first iteration, before which there is nothing to forecast from, and the last one; of chunks that go
-    through the network `apart` the first and the last step of each."""
+    case: the first iteration, before which there is nothing to forecast from, and the last one; with `ends` the first
+    and the last step of each chunk."""
     listed = np.isin(np.arange(segment.rows) % period + 1, computed)
     listed[[0, -1]] = True
-    if not apart:
+    if not ends:
         return float(listed.mean())
     own = step_matrix(segment.steps, len(segment.units), segment.ar_step)
     active = (own >= 1) & (own <= segment.steps)

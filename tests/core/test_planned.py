@@ -12,7 +12,7 @@ import torch
 
 from scope_core import MAGI, METHODS, PRESETS, SKYREELS, Gate, Settings, plan
 from scope_core.methods import Entry, Planned, Scope
-from scope_core.methods.planned import LONG_ENOUGH, cost, rule
+from scope_core.methods.planned import LONG_ENOUGH, cost, period_of, rule
 from scope_core.settings import read, write
 from tests.core.test_magi_loop import Fixture
 from tests.core.test_rivals_output import unit
@@ -31,12 +31,12 @@ def test_what_goes_alone_is_denser_towards_the_end(speed):
     """All frames together, or chunks one after the other. No gap is longer than the one before it by more than what
     rounding makes of it."""
     for steps in range(2, 70):
-        chosen, period = rule(staircase(steps), speed, False, False)
+        (chosen, ends), period = rule(staircase(steps), speed, False, False), period_of(staircase(steps))
         gaps = [b - a for a, b in pairwise(chosen)]
         assert (period, chosen[0], chosen[-1]) == (steps, 1, steps) and min(gaps) >= 1
         assert len(chosen) == max(2, floor(steps / speed + 1e-9))
         assert all(later <= earlier + 1 for earlier, later in pairwise(gaps)) and gaps[-1] <= gaps[0]
-        assert rule(staircase(steps, steps, 3), speed, True, True) == (chosen, period)
+        assert rule(staircase(steps, steps, 3), speed, True, True) == (chosen, ends) == (chosen, False)
 
 
 @pytest.mark.parametrize("unseen, apart", [(False, False), (True, False), (True, True)])
@@ -44,13 +44,15 @@ def test_what_goes_alone_is_denser_towards_the_end(speed):
 def test_where_chunks_follow_each_other_the_rule_goes_from_entry_to_entry(speed, unseen, apart):
     for lag in range(1, 21):
         segment = staircase(50, lag, 5)
-        chosen, period = rule(segment, speed, unseen, apart)
+        (chosen, ends), period = rule(segment, speed, unseen, apart), period_of(segment)
         rounds = period // lag
         assert period % lag == 0 and LONG_ENOUGH <= period < LONG_ENOUGH + lag
         assert list(chosen) == sorted(set(chosen)) and chosen[0] >= 1 and chosen[-1] <= period
-        least = rounds if unseen and not apart else 1
-        assert cost(chosen, period, segment, apart) * speed <= 1 or len(chosen) == least
-        if unseen and not apart:
+        least = rounds if unseen else 1
+        assert cost(chosen, period, segment, ends) * speed <= 1 or len(chosen) == least
+        assert not ends or (apart and len(chosen) >= 3 * rounds)
+        assert ends or not apart or len(chosen) <= 3 * rounds or lag == 1
+        if unseen and not ends:
             assert {1 + lag * turn for turn in range(rounds)} <= set(chosen), "chunks that enter are computed"
         else:
             gaps = {b - a for a, b in pairwise((*chosen, chosen[0] + period))}
@@ -61,21 +63,25 @@ def test_where_chunks_follow_each_other_the_rule_goes_from_entry_to_entry(speed,
 
 def test_rules_by_hand():
     def of(segment, speed, unseen=False, apart=False):
-        return rule(segment, speed, unseen, apart)
+        computed, ends = rule(segment, speed, unseen, apart)
+        assert not ends
+        return computed
 
-    assert of(staircase(10), 2.5) == ((1, 4, 8, 10), 10)
-    assert of(staircase(50), 4.5) == ((1, 7, 13, 18, 23, 29, 34, 38, 43, 47, 50), 50), "denser towards the end"
+    assert of(staircase(10), 2.5) == (1, 4, 8, 10)
+    assert of(staircase(50), 4.5) == (1, 7, 13, 18, 23, 29, 34, 38, 43, 47, 50), "denser towards the end"
     behind = staircase(64, 16, 2)
-    assert of(behind, 3.0, True) == ((1, 2, 6, 10, 14, 17, 18, 22, 26, 30), 32), "the entry and the next iteration"
-    assert of(behind, 3.8, True) == ((1, 5, 9, 13, 17, 21, 25, 29), 32)
-    assert of(behind, 5.0, True) == ((1, 6, 12, 17, 22, 28), 32)
+    assert of(behind, 3.0, True) == (1, 2, 6, 10, 14, 17, 18, 22, 26, 30), "the entry and the next iteration"
+    assert of(behind, 3.8, True) == (1, 5, 9, 13, 17, 21, 25, 29)
+    assert of(behind, 5.0, True) == (1, 6, 12, 17, 22, 28)
     around = staircase(50, 5, 5)
-    assert of(around, 4.6) == ((5, 10, 15, 20, 25, 30, 35), 35), "before the entries"
-    assert of(around, 3.3) == ((4, 7, 11, 14, 18, 21, 25, 28, 32, 35), 35), "evenly, whoever enters when"
-    assert of(around, 5.0, True) == ((1, 6, 11, 16, 21, 26, 31), 35) == of(around, 12.0, True)
+    assert of(around, 4.6) == (5, 10, 15, 20, 25, 30, 35), "before the entries"
+    assert of(around, 3.3) == (4, 7, 11, 14, 18, 21, 25, 28, 32, 35), "evenly, whoever enters when"
+    assert of(around, 5.0, True) == (1, 6, 11, 16, 21, 26, 31) == of(around, 12.0, True)
+    assert [period_of(segment) for segment in (staircase(10), behind, around)] == [10, 32, 35]
     between = staircase(64, 16, 4)
-    assert of(between, 1.9, True, True) == (tuple(range(1, 32, 2)), 32)
-    assert of(between, 4.5, True, True) == ((3, 8, 14, 19, 24, 30), 32), "ends are computed by themselves"
+    assert rule(between, 1.9, True, True) == (tuple(range(1, 32, 2)), True)
+    assert rule(between, 4.5, True, True) == ((3, 8, 14, 19, 24, 30), True), "ends are computed by themselves"
+    assert of(between, 4.6, True, True) == (1, 6, 12, 17, 22, 28), "few are computed by all"
 
 
 def test_what_a_list_costs():
@@ -107,11 +113,12 @@ def test_a_run_is_at_least_as_fast_as_asked(schedule, speed):
         computed = [i for i, step in enumerate(segment.steps) if "R" in step["modes"]]
         assert computed[0] == 0 and computed[-1] == whole - 1
         if schedule.family.by_chunk:
-            assert made.totals["computed"] * speed <= made.totals["iterations"]
+            chunks = len(segment.header["units"])
+            assert made.totals["computed"] <= made.totals["iterations"] / speed + chunks * (chunks + 1)
             for step, unit in zip(segment.steps, schedule.segments[0].iterations):
                 ends = {u.index for u in unit.active if u.step in (1, u.steps)}
                 fresh = {i for i, mode in enumerate(step["modes"]) if mode == "R"}
-                assert fresh in ({u.index for u in unit.active}, ends)
+                assert fresh in (set(), ends, {u.index for u in unit.active})
             continue
         entries = len(segment.header["units"]) if schedule.causal and schedule.ar_step else 1
         assert len(computed) <= whole / speed + entries + 1
@@ -159,21 +166,21 @@ def test_the_plan_is_the_run(model, schedule, method, causal):
 
 
 @pytest.mark.parametrize("name", ["t2v_distill", "i2v_distill", "t2v_base"])
-@pytest.mark.parametrize("speed", [1.9, 3.0])
-def test_chunks_compute_in_step_but_for_their_ends(name, speed):
-    """With `joint` too, for which nothing is kept of chunks that are left out; there an end takes the others along. The
-    plan is the run."""
+@pytest.mark.parametrize("method", [Planned(1.9), Planned(3.0), Planned(computed=(2,))], ids=["1.9", "3", "list"])
+def test_chunks_compute_in_step_but_for_their_ends(name, method):
+    """Here for a list, since the rule has too few iterations between two entries. With `joint` nothing is kept of chunks
+    that are left out, and an end takes the others along. The plan is the run."""
     fixture = Fixture(name)
     full = fixture.run()
     forwards = fixture.trace.forwards
     for joint in (False, True):
-        settings = Settings(Planned(speed), joint=joint)
-        made = fixture.run(Settings(Planned(speed)), joint)
+        settings = Settings(method, joint=joint)
+        made = fixture.run(settings, joint)
         modes = [step["modes"] for step in fixture.trace.segments[0].steps]
         assert fixture.field.apart is not joint
         assert not torch.equal(made, full) and fixture.trace.forwards < forwards
         together = [set(step) <= {"R", "."} or "R" not in step for step in modes]
-        assert all(together) is joint
+        assert all(together) is (joint or not method.computed)
         assert any(step.count("R") > 1 for step in modes) and any("P" in step for step in modes)
         expected = plan(fixture_schedule(fixture), settings).segments[0].steps
         assert [step["modes"] for step in expected] == modes
