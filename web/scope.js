@@ -21,8 +21,9 @@
 
 import {
   addCommand, addElement, disableInputs, fitHeight, foldInputs, foldNewInputs, get, growSockets, keepOutput, keptOutput, loadStyleSheet,
-  nodeByExecutionId, nodesOfClass, onGraphChange, onLanguageChange, onRendererChange, onServerMessage, onWidgetMove, onZoom, ownNodes, post,
-  promptOf, readLanguage, readersOf, registerNodes, replaceElement, setWidgets, sourceOf, translateChoices, viewUrl, watchWidgets,
+  nodeByExecutionId, nodesOfClass, onGraphChange, onLanguageChange, onRendererChange, onRunEnd, onRunMessage, onWidgetMove, onZoom,
+  ownNodes, post, promptOf, readLanguage, readersOf, registerNodes, replaceElement, setWidgets, sourceOf, translateChoices, viewUrl,
+  watchWidgets,
 } from "./comfy_adapter.js";
 import { Calibration } from "./calibrate/calibration.js";
 import { Compare } from "./compare/compare.js";
@@ -145,7 +146,7 @@ onZoom(() => {
   for (const node of ownNodes()) for (const shown of [displays.get(node), strips.get(node)]) shown?.zoom?.();
 });
 
-onServerMessage("scope.step", (event) => {
+onRunMessage("scope.step", (event) => {
   const source = nodeByExecutionId(event.node);
   if (!source) return followSweep(String(event.node));
   strips.get(source)?.follow(event);
@@ -153,21 +154,18 @@ onServerMessage("scope.step", (event) => {
   for (const node of [source, ...timelines]) displays.get(node)?.follow?.(event);
 });
 
-onServerMessage("scope.point", (event) => {
+onRunMessage("scope.point", (event) => {
   const sweep = nodeByExecutionId(event.node);
   for (const node of sweep ? readersOf(sweep) : []) displays.get(node)?.add?.(event);
 });
 
-/** @type {Record<string, string>} How a run ends, and what is said of what it leaves unfinished. */
-const ENDS = { execution_success: "", execution_interrupted: "cancelled", execution_error: "stopped by an error" };
-for (const [event, how] of Object.entries(ENDS)) {
-  onServerMessage(event, () => {
-    for (const node of ownNodes()) {
-      displays.get(node)?.end?.(how);
-      strips.get(node)?.end();
-    }
-  });
-}
+onRunEnd((how) => {
+  for (const node of ownNodes()) {
+    displays.get(node)?.end?.(how);
+    strips.get(node)?.end();
+  }
+  if (!how) replan();
+});
 
 registerNodes({
   name: "SCOPE.Presets",
@@ -221,7 +219,6 @@ onWidgetMove(async (moved) => {
   replan((node) => node !== moved && Boolean(sources.get(node)?.has(moved)));
 });
 onGraphChange(() => replan());
-onServerMessage("execution_success", () => replan());
 
 addCommand("SCOPE.UnfinishedRuns", "SCOPE: Unfinished runs", () => {
   new UnfinishedRuns({ list: () => get("/scope/runs"), remove: (name) => post("/scope/runs/remove", { name }) }).open();

@@ -10,7 +10,7 @@ import { t } from "../lib/language.js";
 import { readOrExplain } from "../lib/payload.js";
 import { describeCell } from "./cell_words.js";
 import { gridOf } from "./grid.js";
-import { headlineOf, leftText } from "./headline.js";
+import { headlineOf, iterationsDone, leftText } from "./headline.js";
 import { LegendRow } from "./legend_row.js";
 import { applyStep, isStepEvent } from "./live_trace.js";
 import { parseTrace } from "./trace.js";
@@ -87,8 +87,7 @@ export class PlanStrip {
   follow(event) {
     if (!isStepEvent(event)) return;
     this.live = applyStep(this.live, event);
-    const done = this.live?.segments.reduce((sum, { steps }) => sum + steps.length, 0) ?? 0;
-    setText(this.note, progressText(done, this.live?.expected, this.live ? leftText(this.live) : ""));
+    if (this.live) setText(this.note, progressText(this.live));
   }
 
   /** The run has ended. */
@@ -121,8 +120,9 @@ function hint() {
   return t("Point at a cell, or use the arrow keys, to see what will happen there and why.");
 }
 
-/** @param {number} done @param {number|undefined} iterations @param {string} left */
-function progressText(done, iterations, left) {
+/** @param {import("./trace.js").Trace} live */
+function progressText(live) {
+  const [done, iterations, left] = [iterationsDone(live), live.expected, leftText(live)];
   if (!iterations) return t("Running: iteration {done}.", { done });
   if (!left) return t("Running: iteration {done} of {iterations}.", { done, iterations });
   return t("Running: iteration {done} of {iterations}, {left}.", { done, iterations, left });
