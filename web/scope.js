@@ -2,12 +2,16 @@
  * What the pack adds to ComfyUI's page: elements on its nodes, plans under the sliders, presets in step with them, and defaults that
  * follow the schedule.
  *
- * @typedef {{element: HTMLElement, connect: () => void, disconnect: () => void}} Attached
+ * @typedef {object} Drawn Follows the page while its node is in a graph.
+ * @property {() => void} connect
+ * @property {() => void} disconnect
+ * @property {() => void} [zoom] The graph is seen at another zoom.
+ *
+ * @typedef {{element: HTMLElement, drawn?: Drawn}} Attached
  *
  * @typedef {object} Shows
  * @property {(payload: unknown) => void} show What Python put out.
  * @property {(event: unknown) => void} [follow] A step that was just made.
- * @property {() => void} [zoom] The graph is seen at another zoom.
  * @property {(event: unknown) => void} [add] A setting that was just measured.
  * @property {(how: string) => void} [end] The run ended, before it was finished where `how` says so.
  * @property {(label: string, clip: number) => void} [progress] A setting of a sweep is being run.
@@ -143,7 +147,7 @@ registerNodes({
 });
 
 onZoom(() => {
-  for (const node of ownNodes()) for (const shown of [displays.get(node), strips.get(node)]) shown?.zoom?.();
+  for (const node of ownNodes()) for (const shown of [displays.get(node), strips.get(node)]) shown?.drawn?.zoom?.();
 });
 
 onRunMessage("scope.step", (event) => {
@@ -234,11 +238,11 @@ addCommand("SCOPE.UnfinishedRuns", "SCOPE: Unfinished runs", () => {
 function attach(node, make, name, minHeight, size) {
   let widget = make();
   const connect = () => {
-    widget.connect();
+    widget.drawn?.connect();
     if (node.graph) plans.get(node)?.update();
   };
   const disconnect = () => {
-    widget.disconnect();
+    widget.drawn?.disconnect();
     plans.get(node)?.stop();
   };
   addElement(node, { name, element: widget.element, minHeight, size, connect, disconnect });

@@ -60,7 +60,7 @@ describe("Timeline", () => {
     timeline.show(TRACE);
     expect(timeline.empty.hidden).toBe(true);
     expect(timeline.evaluations.textContent).toBe("2 of 3 evaluations, 1.50x fewer");
-    expect(timeline.legend.element.textContent).toContain("Recompute 50%");
+    expect(timeline.plot.legend.element.textContent).toContain("Recompute 50%");
   });
 
   it("says what is wrong with something that is not a trace, and recovers", () => {
@@ -124,9 +124,9 @@ describe("Timeline", () => {
 
   it("says on pointing what a number and a colour mean", () => {
     timeline.show(TRACE);
-    const [recompute] = timeline.legend.element.children;
+    const [recompute] = timeline.plot.legend.element.children;
     expect(recompute.title).toBe("The model computed the velocity: 2 of 4 chunk steps");
-    expect(timeline.legend.element.textContent).toContain("Active interval");
+    expect(timeline.plot.legend.element.textContent).toContain("Active interval");
   });
 });
 

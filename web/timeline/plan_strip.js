@@ -11,7 +11,6 @@ import { readOrExplain } from "../lib/payload.js";
 import { describeCell } from "./cell_words.js";
 import { gridOf } from "./grid.js";
 import { headlineOf, iterationsDone, leftText } from "./headline.js";
-import { LegendRow } from "./legend_row.js";
 import { applyStep, isStepEvent } from "./live_trace.js";
 import { parseTrace } from "./trace.js";
 import { TracePlot } from "./trace_plot.js";
@@ -43,31 +42,17 @@ export class PlanStrip {
   usualNote = hint();
   /** @type {import("./trace.js").Trace|null} A run in progress. */
   live = null;
-  legend = new LegendRow();
   plot = new TracePlot({
     label: t("Plan of iterations and chunks. Move with the arrow keys."),
     onMove: () => this.showCell(),
-    onTheme: (theme) => this.legend.draw(theme),
   });
+  drawn = this.plot;
 
   constructor() {
     this.cell.setAttribute("role", "status");
     const words = create("div", "scope-plan-words", [this.headline, create("div", "scope-plan-line", [this.badge, this.note]), this.cell]);
-    this.element = panel("scope-plan", [words, this.legend.element, this.plot.element]);
+    this.element = panel("scope-plan", [words, this.plot.legend.element, this.plot.element]);
     this.showCell();
-  }
-
-  connect() {
-    this.plot.connect();
-  }
-
-  disconnect() {
-    this.plot.disconnect();
-  }
-
-  /** The graph is seen at another zoom. */
-  zoom() {
-    this.plot.zoom();
   }
 
   /** @param {Plan} plan */
@@ -78,8 +63,8 @@ export class PlanStrip {
     this.usualNote = note || hint();
     if (!this.live) setText(this.note, this.usualNote);
     this.badge.title = note;
-    for (const part of [this.legend.element, this.plot.element]) part.hidden = !grid;
-    this.legend.show(({ example, name, meaning }) => (isDrawn(grid, example) ? { text: name, title: meaning } : null));
+    for (const part of [this.plot.legend.element, this.plot.element]) part.hidden = !grid;
+    this.plot.legend.show(({ example, name, meaning }) => (isDrawn(grid, example) ? { text: name, title: meaning } : null));
     this.plot.show(grid);
   }
 
