@@ -24,7 +24,7 @@ export function headlineOf(trace) {
   const isRunning = !trace.totals;
   const totals = trace.totals ?? totalsSoFar(trace);
   const hasSkipped = totals.computed < totals.iterations;
-  const isCompared = hasTimes(totals) && (hasSkipped || hasSavedFrames(totals));
+  const isCompared = hasTimes(totals) && framesRatio(totals) > 1;
   return {
     evaluations: untilNow(trace, rivalText(trace) + evaluationsText(trace, totals)),
     frames: framesText(totals),
@@ -77,11 +77,6 @@ function countOf(text, pattern) {
 /** @param {Totals} totals */
 function hasTimes({ seconds, estimated_baseline_seconds: baseline = 0 }) {
   return seconds > 0 && baseline > 0;
-}
-
-/** @param {Totals} totals */
-function hasSavedFrames({ frames_computed: computed = 0, frames_baseline: baseline = 0 }) {
-  return computed < baseline;
 }
 
 /** @param {Trace} trace */
