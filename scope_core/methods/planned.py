@@ -4,7 +4,8 @@ What the chosen iterations are comes from a plan that was found for a model (`st
 In between the velocity is forecast along a line in the step index, and the past is corrected (`loop.correct`). Chunks
 compute in step: an iteration computes all of them or none, because a chunk that computes alone reads keys and values of
 other ages (docs/scope.md, Chunks in step). Chunks that go through the network on their own also compute their first and
-their last step, whatever the others do: there the one has nothing to forecast from, and after the other nobody corrects.
+their last step, whatever the others do: there the one has nothing to forecast from, and after the other nobody
+corrects.
 """
 
 from collections.abc import Iterator, Sequence
