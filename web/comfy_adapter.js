@@ -54,9 +54,62 @@ export function registerNodes({ name, nodeClasses, created, configuring, configu
   });
 }
 
-/** Listen to a message that Python sent with `send_sync`. @param {string} type @param {(detail: any) => void} handler */
-export function onServerMessage(type, handler) {
+/** @param {string} type @param {(detail: any) => void} handler */
+function onServerMessage(type, handler) {
   api.addEventListener(type, (/** @type {CustomEvent} */ { detail }) => handler(detail));
+}
+
+/** @type {string|null} The prompt that is being run, once it told something to this workflow. */
+let running = null;
+
+/**
+ * Listen to a message that a run of this workflow sent. Those of other tabs arrive as well, and may name nodes of the same ids.
+ *
+ * @param {string} type
+ * @param {(detail: any) => void} handler
+ */
+export function onRunMessage(type, handler) {
+  onServerMessage(type, (detail) => {
+    if (!isOpen(detail.workflow)) return;
+    running = detail.prompt_id;
+    handler(detail);
+  });
+}
+
+/** @param {string|undefined} workflow Missing where a prompt came without one. */
+function isOpen(workflow) {
+  return !workflow || workflow === app.rootGraph.id;
+}
+
+/** Run when a prompt has ended, before it was finished where `how` says so. @param {(how: string) => void} handler */
+export function onRunEnd(handler) {
+  const end = (/** @type {string} */ how) => {
+    running = null;
+    handler(how);
+  };
+  onServerMessage("execution_success", () => end(""));
+  onServerMessage("execution_interrupted", () => end("cancelled"));
+  onServerMessage("execution_error", () => end("stopped by an error"));
+  onServerMessage("reconnected", () => running && catchUp(running, end));
+}
+
+/** @type {Record<string, string>} By status of a job. */
+const ENDS = { completed: "", cancelled: "cancelled" };
+
+/**
+ * What was missed of a prompt while there was no connection. A server that does not know it was started anew.
+ *
+ * @param {string} prompt
+ * @param {(how: string) => void} end
+ */
+async function catchUp(prompt, end) {
+  const { status, workflow_id, outputs } = await get(`/jobs/${prompt}`);
+  if (status === "in_progress") return;
+  for (const [id, output] of Object.entries((isOpen(workflow_id) && outputs) || {})) {
+    const node = nodeByExecutionId(id);
+    if (node?.comfyClass?.startsWith(OURS)) node.onExecuted(output);
+  }
+  end(ENDS[status] ?? "stopped by an error");
 }
 
 /** Run when links or widgets changed (at the end of a drag) and when a workflow was loaded. @param {() => void} handler */
@@ -203,7 +256,7 @@ export async function post(route, body) {
   return response ? answerOf(response) : { error: t("ComfyUI does not answer.") };
 }
 
-/** Answer of one of the pack's own routes that takes nothing, as `post`. @param {string} route @returns {Promise<any>} */
+/** Answer of a route that takes nothing, as `post`. @param {string} route @returns {Promise<any>} */
 export async function get(route) {
   const response = await api.fetchApi(route).catch(() => null);
   return response ? answerOf(response) : { error: t("ComfyUI does not answer.") };

@@ -2,12 +2,16 @@
  * What the pack adds to ComfyUI's page: elements on its nodes, plans under the sliders, presets in step with them, and defaults that
  * follow the schedule.
  *
- * @typedef {{element: HTMLElement, connect: () => void, disconnect: () => void}} Attached
+ * @typedef {object} Drawn Follows the page while its node is in a graph.
+ * @property {() => void} connect
+ * @property {() => void} disconnect
+ * @property {() => void} [zoom] The graph is seen at another zoom.
+ *
+ * @typedef {{element: HTMLElement, drawn?: Drawn}} Attached
  *
  * @typedef {object} Shows
  * @property {(payload: unknown) => void} show What Python put out.
  * @property {(event: unknown) => void} [follow] A step that was just made.
- * @property {() => void} [zoom] The graph is seen at another zoom.
  * @property {(event: unknown) => void} [add] A setting that was just measured.
  * @property {(how: string) => void} [end] The run ended, before it was finished where `how` says so.
  * @property {(label: string, clip: number) => void} [progress] A setting of a sweep is being run.
@@ -21,8 +25,9 @@
 
 import {
   addCommand, addElement, disableInputs, fitHeight, foldInputs, foldNewInputs, get, growSockets, keepOutput, keptOutput, loadStyleSheet,
-  nodeByExecutionId, nodesOfClass, onGraphChange, onLanguageChange, onRendererChange, onServerMessage, onWidgetMove, onZoom, ownNodes, post,
-  promptOf, readLanguage, readersOf, registerNodes, replaceElement, setWidgets, sourceOf, translateChoices, viewUrl, watchWidgets,
+  nodeByExecutionId, nodesOfClass, onGraphChange, onLanguageChange, onRendererChange, onRunEnd, onRunMessage, onWidgetMove, onZoom,
+  ownNodes, post, promptOf, readLanguage, readersOf, registerNodes, replaceElement, setWidgets, sourceOf, translateChoices, viewUrl,
+  watchWidgets,
 } from "./comfy_adapter.js";
 import { Calibration } from "./calibrate/calibration.js";
 import { Compare } from "./compare/compare.js";
@@ -142,10 +147,10 @@ registerNodes({
 });
 
 onZoom(() => {
-  for (const node of ownNodes()) for (const shown of [displays.get(node), strips.get(node)]) shown?.zoom?.();
+  for (const node of ownNodes()) for (const shown of [displays.get(node), strips.get(node)]) shown?.drawn?.zoom?.();
 });
 
-onServerMessage("scope.step", (event) => {
+onRunMessage("scope.step", (event) => {
   const source = nodeByExecutionId(event.node);
   if (!source) return followSweep(String(event.node));
   strips.get(source)?.follow(event);
@@ -153,21 +158,18 @@ onServerMessage("scope.step", (event) => {
   for (const node of [source, ...timelines]) displays.get(node)?.follow?.(event);
 });
 
-onServerMessage("scope.point", (event) => {
+onRunMessage("scope.point", (event) => {
   const sweep = nodeByExecutionId(event.node);
   for (const node of sweep ? readersOf(sweep) : []) displays.get(node)?.add?.(event);
 });
 
-/** @type {Record<string, string>} How a run ends, and what is said of what it leaves unfinished. */
-const ENDS = { execution_success: "", execution_interrupted: "cancelled", execution_error: "stopped by an error" };
-for (const [event, how] of Object.entries(ENDS)) {
-  onServerMessage(event, () => {
-    for (const node of ownNodes()) {
-      displays.get(node)?.end?.(how);
-      strips.get(node)?.end();
-    }
-  });
-}
+onRunEnd((how) => {
+  for (const node of ownNodes()) {
+    displays.get(node)?.end?.(how);
+    strips.get(node)?.end();
+  }
+  if (!how) replan();
+});
 
 registerNodes({
   name: "SCOPE.Presets",
@@ -221,7 +223,6 @@ onWidgetMove(async (moved) => {
   replan((node) => node !== moved && Boolean(sources.get(node)?.has(moved)));
 });
 onGraphChange(() => replan());
-onServerMessage("execution_success", () => replan());
 
 addCommand("SCOPE.UnfinishedRuns", "SCOPE: Unfinished runs", () => {
   new UnfinishedRuns({ list: () => get("/scope/runs"), remove: (name) => post("/scope/runs/remove", { name }) }).open();
@@ -237,11 +238,11 @@ addCommand("SCOPE.UnfinishedRuns", "SCOPE: Unfinished runs", () => {
 function attach(node, make, name, minHeight, size) {
   let widget = make();
   const connect = () => {
-    widget.connect();
+    widget.drawn?.connect();
     if (node.graph) plans.get(node)?.update();
   };
   const disconnect = () => {
-    widget.disconnect();
+    widget.drawn?.disconnect();
     plans.get(node)?.stop();
   };
   addElement(node, { name, element: widget.element, minHeight, size, connect, disconnect });

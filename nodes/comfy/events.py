@@ -12,7 +12,17 @@ def send(kind: str, payload: dict[str, Any]) -> None:
     """Where no browser asked, as in Raylight's workers or for API clients without a socket, do nothing."""
     server = getattr(PromptServer, "instance", None)
     if server is not None and server.client_id is not None:
-        server.send_sync(kind, payload, server.client_id)
+        server.send_sync(kind, {**payload, **_origin(server.prompt_queue)}, server.client_id)
+
+
+def _origin(queue: Any) -> dict[str, Any]:
+    """The prompt that is run, and the workflow it is of where a browser queued it: tabs have nodes of the same ids."""
+    match list(queue.currently_running.values()):
+        case [(_, prompt, _, {"extra_pnginfo": {"workflow": {"id": workflow}}}, *_)]:
+            return {"prompt_id": prompt, "workflow": workflow}
+        case [(_, prompt, *_)]:
+            return {"prompt_id": prompt}
+    return {}
 
 
 def send_step(node_id: str | None, trace: SegmentTrace, iterations: int | None = None) -> None:
@@ -29,7 +39,12 @@ def send_trace(node_id: str | None, trace: Trace, iterations: int | None = None)
 
 
 def send_nth(node_id: str | None, trace: SegmentTrace, index: int, iterations: int | None) -> None:
-    event: dict[str, Any] = {"node": node_id, "segment": trace.header["index"], "step": trace.steps[index]}
+    event: dict[str, Any] = {
+        "node": node_id,
+        "segment": trace.header["index"],
+        "index": index,
+        "step": trace.steps[index],
+    }
     if index == 0:
         event |= {"segment": trace.header, "rules": dict(RULES.values()), "iterations": iterations}
     send("scope.step", event)

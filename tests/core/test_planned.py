@@ -10,7 +10,7 @@ from math import floor
 import pytest
 import torch
 
-from scope_core import MAGI, METHODS, PRESETS, SKYREELS, Gate, Settings, plan
+from scope_core import MAGI, PRESETS, SKYREELS, Gate, Settings, plan
 from scope_core.methods import Entry, Planned, Scope
 from scope_core.methods.planned import LONG_ENOUGH, cost, period_of, rule
 from scope_core.settings import read, write

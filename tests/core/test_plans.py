@@ -100,7 +100,9 @@ def test_where_no_choice_is_near_the_rule_is(speed):
     """25 of 50 are far from 41, 8 from 12, and 8 too many for 4."""
     wanted = Settings(Planned(speed))
     assert planned(wanted, SCHEDULE, [TOGETHER]) == wanted
-    assert wanted.method.fit(SCHEDULE, SCHEDULE.segments[0]).computed == rule(SCHEDULE.segments[0], speed, False, False)[0]
+    assert (
+        wanted.method.fit(SCHEDULE, SCHEDULE.segments[0]).computed == rule(SCHEDULE.segments[0], speed, False, False)[0]
+    )
 
 
 def test_a_fidelity_takes_the_fastest_choice_that_has_it():

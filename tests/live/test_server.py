@@ -4,6 +4,7 @@ import http.client
 import json
 import urllib.request
 from contextlib import closing
+from itertools import count
 from pathlib import Path
 from urllib.parse import quote
 
@@ -34,6 +35,8 @@ SAMPLER = {
     "aggregate": "max",
     "solver": "unipc",
 }
+SEEDS = count(100)
+"""The server would not run the same thing twice."""
 SCHEDULE = {
     "width": 128,
     "height": 128,
@@ -95,6 +98,18 @@ def test_run_and_cached_run_show_the_same_trace(server, output):
     assert first["totals"]["computed"] < first["totals"]["iterations"] == 12
     assert first == again and "sampler" in cached
     assert latent(output, "run").shape == (1, 16, 16, 8, 8)
+
+
+@pytest.mark.parametrize("workflow", [{"id": "a workflow"}, {"nodes": []}, "of another kind", None])
+def test_a_step_tells_its_prompt_its_place_and_the_workflow_of_a_browser(server, workflow):
+    steps = []
+    server.run(
+        prompt("told", {"length": 29}, steps=4, seed=next(SEEDS)),
+        on_event=lambda kind, data: kind == "scope.step" and steps.append(data),
+        workflow=workflow,
+    )
+    assert [step["index"] for step in steps] == [0, 1, 2, 3]
+    assert {step.get("workflow") for step in steps} == {"a workflow" if workflow == {"id": "a workflow"} else None}
 
 
 def test_the_largest_seed_is_one_like_others(server, output):

@@ -20,7 +20,7 @@ PAGE = """<!doctype html><link rel="stylesheet" href="scope.css">
     window.timeline = new Timeline()
     document.getElementById("room").append(timeline.element)
     timeline.element.style.height = "100%"
-    timeline.connect()
+    timeline.drawn.connect()
 </script>"""
 EXERCISE = """async trace => {
     const room = document.getElementById("room")
@@ -52,10 +52,10 @@ EXERCISE = """async trace => {
         return timeline.details.textContent
     }
     const { steps, ...header } = trace.segments[0]
-    timeline.follow({ node: "1", segment: header, step: steps[0], run: trace.run, rules: trace.rules })
+    timeline.follow({ node: "1", segment: header, index: 0, step: steps[0], rules: trace.rules })
     await frame()
     const grid = timeline.grid
-    const follow = time => timeline.follow({ node: "1", segment: 0, step: steps[time + 1] })
+    const follow = time => timeline.follow({ node: "1", segment: 0, index: time + 1, step: steps[time + 1] })
     await measure("live events", 200, follow)
     const texts = new Set()
     const hover = time => texts.add(point("pointermove", time / 200))

@@ -1,5 +1,7 @@
 """What a person sees who waits for a run, stops it, changes something after it, or loads the page anew."""
 
+import uuid
+
 import pytest
 from gestures import QUICK, choose, load, node_of, run
 from test_plan import SAMPLER, strip
@@ -13,6 +15,21 @@ WATCH = """([element, key]) => {
 }"""
 COUNT_PREVIEWS = "() => { window.seen = 0; app.api.addEventListener('b_preview_with_metadata', () => window.seen++) }"
 STOP_AT_FIRST_STEP = "app.api.addEventListener('scope.step', () => app.api.interrupt(), { once: true })"
+
+COUNT_BEGINNINGS = """() => {
+    window.begun = window.ended = 0
+    app.api.addEventListener("scope.step", ({ detail }) => detail.index || window.begun++)
+    app.api.addEventListener("execution_interrupted", () => window.begun && window.ended++)
+}"""
+LOSE_AT_FIRST_STEP = """() => {
+    const Open = window.WebSocket
+    window.reconnect = () => { window.WebSocket = Open }
+    app.api.addEventListener("scope.step", () => {
+        window.WebSocket = function () { return new Open("ws://127.0.0.1:9") }
+        app.api.socket.close()
+    }, { once: true })
+}"""
+"""Nobody listens at port 9. The page tries again until `reconnect` is called."""
 
 
 def timeline(page):
@@ -42,6 +59,49 @@ def test_a_run_says_how_long_it_takes_and_a_cancelled_one_that_it_was(page):
     wait_for_words(page, timeline(page).element_handle(), "then cancelled")
     assert "left" not in timeline(page).locator(".scope-timeline-time").inner_text()
     page.shot("waiting_cancelled", timeline(page))
+
+
+@pytest.mark.two_cells
+@pytest.mark.parametrize("is_known", [True, False])
+def test_a_run_that_ended_without_a_connection_is_not_shown_as_running(page, server, is_known):
+    """A server that was started anew does not know the prompt."""
+    load(page, "01 Demo - Text to video", **{**QUICK, "seed": 15 + is_known})
+    note = strip(page, SAMPLER).query_selector(".scope-plan-note")
+    page.evaluate(LOSE_AT_FIRST_STEP)
+    page.evaluate(QUEUE)
+    wait_for_words(page, note, "Running")
+    wait_for_words(page, timeline(page).element_handle(), "so far")
+    while not (history := server.request("GET", "/history?max_items=1")[1]) or not is_idle(server):
+        page.wait_for_timeout(100)
+    assert [entry["status"]["status_str"] for entry in history.values()] == ["success"]
+    if not is_known:
+        server.request("POST", "/history", {"clear": True})
+    page.evaluate("reconnect()")
+    said = "evaluations" if is_known else "then stopped by an error"
+    page.wait_for_function("note => !note.textContent.includes('Running')", arg=note)
+    assert said in timeline(page).locator(".scope-timeline-evaluations").inner_text()
+    assert "so far" not in timeline(page).inner_text()
+
+
+def is_idle(server) -> bool:
+    return not any(server.request("GET", "/queue")[1].values())
+
+
+@pytest.mark.two_cells
+def test_steps_of_another_workflow_are_not_drawn_on_a_node_of_the_same_id(page):
+    workflow = load(page, "01 Demo - Text to video", **{**QUICK, "seed": 17, "steps": 1000})
+    page.evaluate(QUEUE)
+    page.evaluate(QUEUE)
+    page.evaluate("other => app.loadGraphData(other)", {**workflow, "id": str(uuid.uuid4())})
+    wait_until_at_rest(page)
+    page.evaluate(COUNT_BEGINNINGS)
+    page.evaluate("app.api.interrupt()")  # the second one begins
+    page.wait_for_function("begun")
+    wait_until_at_rest(page)
+    assert "Running" not in strip(page, SAMPLER).inner_text()
+    assert "so far" not in timeline(page).inner_text()
+    page.evaluate("app.api.interrupt()")
+    page.wait_for_function("ended")
 
 
 @pytest.mark.two_cells

@@ -307,7 +307,7 @@ describe("Compare", () => {
   it("pauses when the node leaves the graph", () => {
     press(" ");
     arrive();
-    compare.disconnect();
+    compare.drawn.disconnect();
     expect(compare.clips.isPlaying).toBe(false);
     expect(players.every(({ paused }) => paused)).toBe(true);
   });
@@ -319,7 +319,7 @@ describe("Compare", () => {
     compare.clips.align();
     arrive();
     const before = taken.mock.calls.length;
-    compare.disconnect();
+    compare.drawn.disconnect();
     players[0].present(2);
     expect([before, taken.mock.calls.length]).toEqual([1, 1]);
   });
@@ -327,10 +327,10 @@ describe("Compare", () => {
   it("takes the picture of clips that left the page before they were loaded, once they are back", () => {
     const taken = vi.spyOn(compare.stage.a, "take");
     compare.show({ ...COMPARISON, fps: 12 });
-    compare.disconnect();
+    compare.drawn.disconnect();
     for (const player of players) player.arrive();
     expect(taken).not.toHaveBeenCalled();
-    compare.connect();
+    compare.drawn.connect();
     arrive();
     expect(taken).toHaveBeenCalledOnce();
   });

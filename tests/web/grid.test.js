@@ -92,9 +92,9 @@ describe("cellAt", () => {
   const grid = gridOf(trace());
 
   it("finds the score by counting the advancing chunks", () => {
-    expect(cellAt(grid, 1, 1)).toMatchObject({ mode: "C", rule: "c", progress: 1, sigma: 0.9, score: 0.01 });
-    expect(cellAt(grid, 3, 1)).toMatchObject({ mode: "R", progress: 3, sigma: 0.3, score: 0.31 });
-    expect(cellAt(grid, 0, 1)).toMatchObject({ mode: ".", progress: 0, score: null });
+    expect(cellAt(grid, 1, 1)).toMatchObject({ look: LOOK.cache, rule: "c", progress: 1, sigma: 0.9, score: 0.01 });
+    expect(cellAt(grid, 3, 1)).toMatchObject({ look: LOOK.recompute, progress: 3, sigma: 0.3, score: 0.31 });
+    expect(cellAt(grid, 0, 1)).toMatchObject({ look: LOOK.context, progress: 0, score: null });
   });
 
   it("reads the scores of version 1, which were numbers", () => {
@@ -104,7 +104,7 @@ describe("cellAt", () => {
 
   it("finds iterations of later segments", () => {
     const two = gridOf(trace({ segments: [staircase(), staircase({ index: 1, start: 14 })] }));
-    expect(cellAt(two, 6, 0)).toMatchObject({ mode: "P", column: 6, place: { first: 4 } });
+    expect(cellAt(two, 6, 0)).toMatchObject({ look: LOOK.predict, column: 6, place: { first: 4 } });
   });
 
   it.each([[-1, 0], [4, 0], [0, -1], [0, 2]])("has nothing at %i, %i", (column, unit) => {

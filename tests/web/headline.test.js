@@ -41,14 +41,14 @@ describe("headlineOf", () => {
     );
   });
 
-  it("counts operations where frames were left out, as the computed iterations alone would say too little", () => {
+  it("counts frames where some were left out, as the computed iterations alone would say too little", () => {
     const saved = { iterations: 50, computed: 36, frames_computed: 500, frames_baseline: 1200 };
-    expect(headline(saved).evaluations).toBe("36 of 50 evaluations, 2.40x fewer operations");
+    expect(headline(saved).evaluations).toBe("36 of 50 evaluations, 2.40x fewer frames computed");
   });
 
-  it("does not believe a clock that says more than the operations explain", () => {
+  it("does not believe a clock that says more than the frames explain", () => {
     expect(headline({ estimated_baseline_seconds: 12.8 }).time).toBe(
-      "3.2 s in this run, which does not tell how fast: the clock says 4x, the operations 2.6x",
+      "3.2 s in this run, which does not tell how fast: the clock says 4x, the frames computed 2.6x",
     );
     expect(headline({ estimated_baseline_seconds: 8.6 }).time).toBe("3.2 s in this run, about 2.7x faster than computing every step");
   });

@@ -1,11 +1,11 @@
 import { describe, expect, it } from "vitest";
 
-import { marksOf, paretoFront } from "../../web/tradeoff/marks.js";
+import { judgeOf, marksOf, paretoFront } from "../../web/tradeoff/marks.js";
 import { describePoint, noteOfPlan } from "../../web/tradeoff/words.js";
 import { baseline, kinds, point, view } from "./chart_points.js";
 
 describe("paretoFront", () => {
-  const front = (...pairs) => [...paretoFront(pairs.map(([x, y]) => ({ x, y })))].map(({ x, y }) => [x, y]);
+  const front = (...pairs) => [...paretoFront(pairs.map(([x, y]) => ({ x, y, trials: [] })), judgeOf({ runs: null, x: "evaluations" }))].map(({ x, y }) => [x, y]);
 
   it("keeps a single point", () => expect(front([1, 1])).toEqual([[1, 1]]));
   it("keeps nothing of nothing", () => expect(front()).toEqual([]));

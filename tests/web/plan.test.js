@@ -298,6 +298,30 @@ describe("PlanStrip", () => {
   });
 });
 
+describe("a PlanStrip during a run", () => {
+  const { steps: [step], ...header } = TRACE.segments[0];
+
+  beforeEach(stubPage);
+
+  it("says how far it is, also after steps were lost, until it ends", () => {
+    const strip = new PlanStrip();
+    strip.show({ ...PLAN, note: "A note." });
+    strip.follow({ node: "1", segment: header, index: 0, step, iterations: 9 });
+    expect(strip.note.textContent).toBe("Running: iteration 1 of 9.");
+    strip.follow({ node: "1", segment: 0, index: 4, step });
+    expect(strip.note.textContent).toBe("Running: iteration 5 of 9.");
+    strip.end();
+    expect(strip.note.textContent).toBe("A note.");
+  });
+
+  it("claims nothing of a run whose beginning it missed", () => {
+    const strip = new PlanStrip();
+    strip.show({ ...PLAN, note: "A note." });
+    strip.follow({ node: "1", segment: 0, index: 4, step });
+    expect(strip.note.textContent).toBe("A note.");
+  });
+});
+
 describe("Latest", () => {
   const settled = () => new Promise((resolve) => setTimeout(resolve));
 

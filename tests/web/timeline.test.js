@@ -60,7 +60,7 @@ describe("Timeline", () => {
     timeline.show(TRACE);
     expect(timeline.empty.hidden).toBe(true);
     expect(timeline.evaluations.textContent).toBe("2 of 3 evaluations, 1.50x fewer");
-    expect(timeline.legend.element.textContent).toContain("Recompute 50%");
+    expect(timeline.plot.legend.element.textContent).toContain("Recompute 50%");
   });
 
   it("says what is wrong with something that is not a trace, and recovers", () => {
@@ -101,8 +101,8 @@ describe("Timeline", () => {
   it("follows a run once per screen frame, and then shows its result", async () => {
     const { steps, ...header } = TRACE.segments[0];
     const drawn = vi.spyOn(timeline, "refresh");
-    timeline.follow({ node: "1", segment: header, step: steps[0] });
-    timeline.follow({ node: "1", segment: 0, step: steps[1] });
+    timeline.follow({ node: "1", segment: header, index: 0, step: steps[0] });
+    timeline.follow({ node: "1", segment: 0, index: 1, step: steps[1] });
     await new Promise(requestAnimationFrame);
     expect(drawn).toHaveBeenCalledTimes(1);
     expect(timeline.evaluations.textContent).toBe("2 of 2 evaluations so far");
@@ -116,7 +116,7 @@ describe("Timeline", () => {
     timeline.compareWith({ trace: { ...TRACE, run: { settings: { tau_c: 0.2 } } }, exact: true });
     expect(timeline.note.textContent).toContain("earlier run");
     expect(timeline.element.className).toContain("scope-timeline-earlier");
-    timeline.follow({ node: "1", segment: header, step: steps[0] });
+    timeline.follow({ node: "1", segment: header, index: 0, step: steps[0] });
     await new Promise(requestAnimationFrame);
     expect(timeline.note.textContent).toBe("");
     expect(timeline.element.className).not.toContain("scope-timeline-earlier");
@@ -124,9 +124,9 @@ describe("Timeline", () => {
 
   it("says on pointing what a number and a colour mean", () => {
     timeline.show(TRACE);
-    const [recompute] = timeline.legend.element.children;
+    const [recompute] = timeline.plot.legend.element.children;
     expect(recompute.title).toBe("The model computed the velocity: 2 of 4 chunk steps");
-    expect(timeline.legend.element.textContent).toContain("Active interval");
+    expect(timeline.plot.legend.element.textContent).toContain("Active interval");
   });
 });
 

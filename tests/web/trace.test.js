@@ -2,7 +2,7 @@ import { describe, expect, it } from "vitest";
 
 import { PayloadError } from "../../web/lib/payload.js";
 import { describeCell } from "../../web/timeline/cell_words.js";
-import { LOOK, cellAt, gridOf } from "../../web/timeline/grid.js";
+import { LOOK, cellAt, gridOf, intervalsOf } from "../../web/timeline/grid.js";
 import { headlineOf } from "../../web/timeline/headline.js";
 import { applyStep, isStepEvent } from "../../web/timeline/live_trace.js";
 import { parseTrace, ruleSentence } from "../../web/timeline/trace.js";
@@ -34,24 +34,26 @@ describe("isStepEvent", () => {
   const { steps, ...header } = staircase();
 
   it("knows what Python sends", () => {
-    expect(isStepEvent({ node: "1", segment: header, step: steps[0] })).toBe(true);
-    expect(isStepEvent({ node: "1", segment: 3, step: steps[0] })).toBe(true);
+    expect(isStepEvent({ node: "1", segment: header, index: 0, step: steps[0] })).toBe(true);
+    expect(isStepEvent({ node: "1", segment: 3, index: 0, step: steps[0] })).toBe(true);
   });
 
-  it.each([[{}], [{ segment: 4, step: {} }], [{ segment: null, step: steps[0] }], [{ segment: { units: [], sigmas: [] }, step: steps[0] }]])(
-    "leaves %j alone",
-    (event) => expect(isStepEvent(event)).toBe(false),
-  );
+  it.each([
+    {},
+    { segment: 4, index: 0, step: {} },
+    { segment: 4, step: steps[0] },
+    { segment: null, index: 0, step: steps[0] },
+    { segment: { units: [], sigmas: [] }, index: 0, step: steps[0] },
+  ])("leaves %j alone", (event) => expect(isStepEvent(event)).toBe(false));
 });
 
 describe("applyStep", () => {
   const { steps, ...header } = staircase();
 
   it("builds a trace from live events", () => {
-    let live = applyStep(null, { node: "1", segment: header, step: steps[0], run: { model: "m" }, rules: { w: "warm" } });
-    live = applyStep(live, { node: "1", segment: 0, step: steps[1] });
-    live = applyStep(live, { node: "1", segment: 0, step: steps[2] });
-    expect(live.run.model).toBe("m");
+    let live = applyStep(null, { node: "1", segment: header, index: 0, step: steps[0], rules: { w: "warm" } });
+    live = applyStep(live, { node: "1", segment: 0, index: 1, step: steps[1] });
+    live = applyStep(live, { node: "1", segment: 0, index: 2, step: steps[2] });
     expect(live.rules.w).toBe("warm");
     expect(headlineOf(live)).toMatchObject({
       evaluations: "2 of 3 evaluations, 1.50x fewer so far",
@@ -64,30 +66,40 @@ describe("applyStep", () => {
     expect(describeCell(grid, cellAt(grid, 3, 0))[1]).toBe("Not run yet.");
   });
 
+  it("puts a step where it belongs though others before it were lost", () => {
+    let live = applyStep(null, { node: "1", segment: header, index: 0, step: steps[0], iterations: 8 });
+    live = applyStep(live, { node: "1", segment: 0, index: 3, step: steps[3] });
+    const grid = gridOf(live);
+    expect([0, 1, 2, 3].map((column) => cellAt(grid, column, 1).look)).toEqual([LOOK.context, LOOK.empty, LOOK.empty, LOOK.recompute]);
+    expect(intervalsOf(live.segments[0]).map(({ from, to }) => [from, to])).toEqual([[0, 1], [3, 4]]);
+    live = applyStep(live, { node: "1", segment: 0, index: 4, step: steps[3] });
+    expect(headlineOf(live)).toMatchObject({ evaluations: "3 of 3 evaluations so far", time: "1.5 s, about 5 s left" });
+  });
+
   it("explains a cell by the sentences that came with the header", () => {
-    const live = applyStep(null, { node: "1", segment: header, step: steps[0], rules: { w: "warming up" } });
+    const live = applyStep(null, { node: "1", segment: header, index: 0, step: steps[0], rules: { w: "warming up" } });
     const grid = gridOf(live);
     expect(describeCell(grid, cellAt(grid, 0, 0))[1]).toBe("Recomputed: warming up.");
   });
 
   it("adds later segments", () => {
-    let live = applyStep(null, { node: "1", segment: header, step: steps[0] });
-    live = applyStep(live, { node: "1", segment: { ...header, index: 1 }, step: steps[0] });
-    live = applyStep(live, { node: "1", segment: 1, step: steps[1] });
+    let live = applyStep(null, { node: "1", segment: header, index: 0, step: steps[0] });
+    live = applyStep(live, { node: "1", segment: { ...header, index: 1 }, index: 0, step: steps[0] });
+    live = applyStep(live, { node: "1", segment: 1, index: 1, step: steps[1] });
     expect(live.segments.map((segment) => segment.steps.length)).toEqual([1, 2]);
   });
 
   it("starts afresh with segment 0", () => {
-    const live = applyStep(null, { node: "1", segment: header, step: steps[0] });
-    expect(applyStep(live, { node: "1", segment: header }).segments).toHaveLength(1);
-    expect(applyStep(trace(), { node: "1", segment: header }).segments[0].steps).toEqual([]);
+    const live = applyStep(null, { node: "1", segment: header, index: 0, step: steps[0] });
+    expect(applyStep(live, { node: "1", segment: header, index: 0, step: steps[1] }).segments).toHaveLength(1);
+    expect(applyStep(trace(), { node: "1", segment: header, index: 0, step: steps[1] }).segments[0].steps).toEqual([steps[1]]);
   });
 
   it("keeps what is shown when the header was missed", () => {
     const finished = trace();
-    expect(applyStep(finished, { node: "1", segment: 0, step: steps[0] })).toBe(finished);
+    expect(applyStep(finished, { node: "1", segment: 0, index: 0, step: steps[0] })).toBe(finished);
     expect(finished.segments[0].steps).toHaveLength(4);
-    expect(applyStep(null, { node: "1", segment: 2, step: steps[0] })).toBeNull();
+    expect(applyStep(null, { node: "1", segment: 2, index: 0, step: steps[0] })).toBeNull();
   });
 });
 
@@ -126,12 +138,12 @@ describe("a trace that counts chunks", () => {
 
   it("counts chunks while it runs, and agrees with the totals at the end", () => {
     const { steps, ...header } = chunks();
-    let live = applyStep(null, { node: "1", segment: header, step: steps[0] });
+    let live = applyStep(null, { node: "1", segment: header, index: 0, step: steps[0] });
     expect(headlineOf(live).evaluations).toBe("1 of 1 chunk evaluations so far");
-    live = applyStep(live, { node: "1", segment: 0, step: steps[1] });
+    live = applyStep(live, { node: "1", segment: 0, index: 1, step: steps[1] });
     expect(headlineOf(live).evaluations).toBe("2 of 3 chunk evaluations, 1.50x fewer so far");
-    live = applyStep(live, { node: "1", segment: 0, step: steps[2] });
-    live = applyStep(live, { node: "1", segment: 0, step: steps[3] });
+    live = applyStep(live, { node: "1", segment: 0, index: 2, step: steps[2] });
+    live = applyStep(live, { node: "1", segment: 0, index: 3, step: steps[3] });
     expect(headlineOf(live).evaluations).toBe(`${headlineOf(finished).evaluations} so far`);
   });
 

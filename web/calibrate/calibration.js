@@ -39,10 +39,6 @@ export class Calibration {
     this.element.addEventListener("pointerenter", () => this.list());
   }
 
-  connect() {}
-
-  disconnect() {}
-
   /** @param {any} payload */
   show(payload) {
     if (typeof payload?.text !== "string") return;

@@ -48,6 +48,7 @@ export class Compare {
     onFrame: (frame) => this.comparison && this.transport.showFrame(frame, this.comparison),
     onPlaying: () => this.transport.showPlaying(this.clips.isPlaying),
   });
+  drawn = this.clips;
   transport = new Transport({
     step: (count) => this.clips.step(count),
     togglePlay: () => this.clips.togglePlay(),
@@ -76,17 +77,6 @@ export class Compare {
     this.showZoom();
     this.setGain(FIRST_GAIN);
     this.refresh();
-  }
-
-  /** What comes back has its picture to take. */
-  connect() {
-    if (this.comparison) this.clips.goTo(this.clips.frame);
-  }
-
-  /** What left the page has no pictures to take. */
-  disconnect() {
-    this.clips.pause();
-    this.clips.stop();
   }
 
   focus() {

@@ -6,8 +6,7 @@ import { t } from "../lib/language.js";
 /**
  * @param {string} title
  * @param {HTMLElement} element
- * @param {() => void} [onClose]
- * @returns {() => void} Closes it.
+ * @param {() => void} onClose
  */
 export function openOverlay(title, element, onClose) {
   const heading = create("h2", "scope-overlay-title", [title]);
@@ -19,9 +18,8 @@ export function openOverlay(title, element, onClose) {
   dialog.addEventListener("click", (event) => event.target === dialog && dialog.close());
   dialog.addEventListener("close", () => {
     dialog.remove();
-    onClose?.();
+    onClose();
   });
   document.body.append(dialog);
   dialog.showModal();
-  return () => dialog.close();
 }

@@ -45,6 +45,17 @@ export class SyncedClips {
     }
   }
 
+  /** What comes back to the page has its picture to take. */
+  connect() {
+    this.goTo(this.frame);
+  }
+
+  /** What left the page has no pictures to take. */
+  disconnect() {
+    this.pause();
+    this.stop();
+  }
+
   /** @param {string[]} urls One for each pane. @param {Timing} timing */
   load(urls, timing) {
     this.panes.forEach(({ video }, index) => (video.src = urls[index]));

@@ -38,6 +38,7 @@ export class QualityCurve {
     onMove: () => this.showDetails(),
     canHold: false,
   });
+  drawn = this.plot;
   details = create("div", "scope-quality-details");
   notes = create("div", "scope-quality-small");
   empty = create("div", "scope-panel-empty");
@@ -55,15 +56,6 @@ export class QualityCurve {
     this.content = create("div", "scope-quality-content", parts);
     this.element = panel("scope-quality", [this.content, this.empty]);
     this.refresh();
-  }
-
-  /** Start following size and theme; call when the node joins a graph. */
-  connect() {
-    this.plot.connect();
-  }
-
-  disconnect() {
-    this.plot.disconnect();
   }
 
   /** @param {unknown} payload */

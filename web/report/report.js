@@ -38,10 +38,6 @@ export class Report {
     this.refresh();
   }
 
-  connect() {}
-
-  disconnect() {}
-
   /** @param {unknown} payload */
   show(payload) {
     ({ value: this.report, problem: this.problem } = readOrExplain(() => parseReport(payload)));

@@ -22,7 +22,6 @@
  * @property {Place} place
  * @property {number} column
  * @property {number} unit
- * @property {string} mode
  * @property {string} rule
  * @property {number} progress 0: not started, 1..steps: about to take that step, steps + 1: done.
  * @property {number} sigma
@@ -71,6 +70,7 @@ function filledGrid(grid) {
   for (const place of grid.places) {
     const { segment, first } = place;
     for (; place.filled < segment.steps.length; place.filled++) {
+      if (!(place.filled in segment.steps)) continue;
       const forwards = !segment.by_chunk && segment.steps[place.filled].modes.includes("R");
       for (let unit = 0; unit < segment.units.length; unit++) {
         grid.looks[unit * grid.columns + first + place.filled] = lookOf(segment, place.filled, unit, forwards);
@@ -123,7 +123,6 @@ export function cellAt(grid, column, unit) {
     place,
     column,
     unit,
-    mode: step?.modes[unit] ?? ".",
     rule: step?.rules[unit] ?? ".",
     progress,
     sigma: segment.sigmas[Math.max(progress - 1, 0)],
@@ -153,7 +152,7 @@ export function intervalsOf(segment) {
   const spans = [];
   segment.steps.forEach(({ frames }, iteration) => {
     const last = spans.at(-1);
-    if (last?.frames[0] === frames[0] && last.frames[1] === frames[1]) last.to++;
+    if (last?.frames[0] === frames[0] && last.frames[1] === frames[1]) last.to = iteration + 1;
     else spans.push({ from: iteration, to: iteration + 1, frames });
   });
   return spans.map(({ from, to, frames: [start, end] }) => ({ from, to, rows: [rowOf(segment, start), rowOf(segment, end)] }));

@@ -5,7 +5,7 @@
  * @typedef {import("./trace.js").Trace} Trace
  */
 
-import { decimal, duration, factorText, percent, roughDuration } from "../lib/formats.js";
+import { decimal, duration, percent, roughDuration } from "../lib/formats.js";
 import { t } from "../lib/language.js";
 import { asSentence } from "../lib/sentences.js";
 import { ruleSentence } from "./trace.js";
@@ -24,7 +24,7 @@ export function headlineOf(trace) {
   const isRunning = !trace.totals;
   const totals = trace.totals ?? totalsSoFar(trace);
   const hasSkipped = totals.computed < totals.iterations;
-  const isCompared = hasTimes(totals) && (hasSkipped || hasSavedFrames(totals));
+  const isCompared = hasTimes(totals) && framesRatio(totals) > 1;
   return {
     evaluations: untilNow(trace, rivalText(trace) + evaluationsText(trace, totals)),
     frames: framesText(totals),
@@ -45,21 +45,28 @@ function untilNow({ totals, ended }, counted) {
 function totalsSoFar(trace) {
   let [iterations, computed, seconds] = [0, 0, 0];
   for (const { by_chunk: byChunk, steps } of trace.segments) {
-    for (const step of steps) {
+    steps.forEach((step) => {
       iterations += byChunk ? countOf(step.modes, /[^.]/g) : 1;
       computed += byChunk ? countOf(step.modes, /R/g) : Number(step.modes.includes("R"));
-      seconds += step.seconds ?? 0;
-    }
+      seconds += step.seconds;
+    });
   }
   return { iterations, computed, seconds };
 }
 
 /** How long a run in progress will take, once a few iterations are done. @param {Trace} trace */
-export function leftText({ segments, expected = 0, ended, totals }) {
-  const steps = segments.flatMap((segment) => segment.steps);
-  if (totals || ended || steps.length < FEW || steps.length >= expected) return "";
-  const seconds = steps.reduce((sum, step) => sum + (step.seconds ?? 0), 0);
-  return t("about {time} left", { time: roughDuration((seconds / steps.length) * (expected - steps.length)) });
+export function leftText(trace) {
+  const { segments, expected = 0, ended, totals } = trace;
+  const done = iterationsDone(trace);
+  const known = segments.flatMap(({ steps }) => steps); // without holes
+  if (totals || ended || known.length < FEW || done >= expected) return "";
+  const seconds = known.reduce((sum, step) => sum + step.seconds, 0);
+  return t("about {time} left", { time: roughDuration((seconds / known.length) * (expected - done)) });
+}
+
+/** @param {Trace} trace */
+export function iterationsDone({ segments }) {
+  return segments.reduce((sum, { steps }) => sum + steps.length, 0);
 }
 
 /** @param {string} text @param {RegExp} pattern */
@@ -72,18 +79,14 @@ function hasTimes({ seconds, estimated_baseline_seconds: baseline = 0 }) {
   return seconds > 0 && baseline > 0;
 }
 
-/** @param {Totals} totals */
-function hasSavedFrames({ frames_computed: computed = 0, frames_baseline: baseline = 0 }) {
-  return computed < baseline;
-}
-
 /** @param {Trace} trace */
 function rivalText({ run }) {
   return run?.method && !["scope", "planned", "off"].includes(run.method) ? `${run.method}: ` : "";
 }
 
 /**
- * Where frames were left out, evaluations alone would say too little: what counts is how many frames went through the model.
+ * Where frames were left out, evaluations alone would say too little: what counts is how many frames were computed. Those are no
+ * operations, for methods that skip inside the network run some of its blocks for the others.
  *
  * @param {Trace} trace
  * @param {Totals} totals
@@ -93,15 +96,15 @@ function evaluationsText({ segments }, totals) {
   const counted = segments[0]?.by_chunk
     ? t("{computed} of {iterations} chunk evaluations", { computed, iterations })
     : t("{computed} of {iterations} evaluations", { computed, iterations });
-  const fewer = operationsRatio(totals);
+  const [fewer, fewerFrames] = [iterations / computed, framesRatio(totals)];
   const parts = [counted];
-  if (fewer > NOTABLE * (iterations / computed)) parts.push(factorText(fewer, t("{factor}x fewer operations"), t("{factor}x more operations")));
-  else if (computed > 0 && computed < iterations) parts.push(factorText(iterations / computed, t("{factor}x fewer"), t("{factor}x more")));
+  if (fewerFrames > NOTABLE * fewer) parts.push(t("{factor}x fewer frames computed", { factor: fewerFrames.toFixed(2) }));
+  else if (computed > 0 && computed < iterations) parts.push(t("{factor}x fewer", { factor: fewer.toFixed(2) }));
   return parts.join(t(", "));
 }
 
-/** How many times fewer operations than a full run, judged by frames, or by evaluations where those are not known. @param {Totals} totals */
-function operationsRatio({ computed, iterations, frames_computed: frames = 0, frames_baseline: ofBaseline = 0 }) {
+/** How many times fewer frames were computed than in a full run, judged by evaluations where those are not known. @param {Totals} totals */
+function framesRatio({ computed, iterations, frames_computed: frames = 0, frames_baseline: ofBaseline = 0 }) {
   return frames && ofBaseline ? ofBaseline / frames : iterations / computed;
 }
 
@@ -117,13 +120,13 @@ function timeText(totals, isCompared) {
   const { seconds, estimated_baseline_seconds: baseline = 0 } = totals;
   if (!seconds) return "";
   const time = duration(seconds);
-  return isCompared ? t("{time} in this run, {comparison}", { time, comparison: comparison(baseline / seconds, operationsRatio(totals)) }) : time;
+  return isCompared ? t("{time} in this run, {comparison}", { time, comparison: comparison(baseline / seconds, framesRatio(totals)) }) : time;
 }
 
-/** A clock that says more than the operations explain was disturbed. @param {number} speedup @param {number} fewer */
+/** A clock that says more than the frames explain was disturbed. @param {number} speedup @param {number} fewer */
 function comparison(speedup, fewer) {
-  const [clock, operations] = [decimal(speedup, 2), decimal(fewer, 2)];
-  if (speedup > NOTABLE * fewer) return t("which does not tell how fast: the clock says {clock}x, the operations {operations}x", { clock, operations });
+  const [clock, frames] = [decimal(speedup, 2), decimal(fewer, 2)];
+  if (speedup > NOTABLE * fewer) return t("which does not tell how fast: the clock says {clock}x, the frames computed {frames}x", { clock, frames });
   const isSame = speedup < NOTABLE && speedup > 1 / NOTABLE;
   return isSame ? t("about as fast as computing every step") : speedText(speedup);
 }

@@ -7,8 +7,8 @@
  * @typedef {object} StepEvent
  * @property {string} [node]
  * @property {Omit<Segment, "steps">|number} segment The segment's header with its first step, its index afterwards.
- * @property {import("./trace.js").Step} [step]
- * @property {Trace["run"]} [run]
+ * @property {number} index Of the step in its segment.
+ * @property {import("./trace.js").Step} step
  * @property {Trace["rules"]} [rules] With the header of a segment.
  * @property {number|null} [iterations] Of the whole run, with the header of a segment.
  */
@@ -22,15 +22,15 @@ import { FORMAT, VERSION } from "./trace.js";
  * @returns {event is StepEvent}
  */
 export function isStepEvent(event) {
-  const { segment, step } = event;
+  const { segment, index, step } = event;
   const isHeader = Array.isArray(segment?.units) && Array.isArray(segment.sigmas) && Number.isInteger(segment.index);
-  const isStep = typeof step?.modes === "string" && typeof step.rules === "string" && Array.isArray(step.frames);
+  const isStep = Number.isInteger(index) && typeof step?.modes === "string" && typeof step.rules === "string" && Array.isArray(step.frames);
   return isStep && (isHeader || Number.isInteger(segment));
 }
 
 /**
  * The trace with the step of one event. A header of segment 0 starts a new run; steps of a segment whose header was missed (the
- * page was opened in mid-run) are left out.
+ * page was opened in mid-run) are left out. Steps that were missed leave holes.
  *
  * @param {Trace|null} trace
  * @param {StepEvent} event
@@ -42,13 +42,12 @@ export function applyStep(trace, event) {
   if (header) {
     live = live && index > 0 ? live : emptyTrace();
     live.segments.push({ ...header, steps: [], planned: plannedIterations(header) });
-    Object.assign(live.run, event.run);
     Object.assign(live.rules, event.rules);
     live.expected = event.iterations ?? undefined;
   }
   const segment = live?.segments.find((candidate) => candidate.index === index);
   if (!segment) return trace;
-  if (event.step) segment.steps.push(event.step);
+  segment.steps[event.index] = event.step;
   return live;
 }
 

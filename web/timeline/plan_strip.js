@@ -10,8 +10,7 @@ import { t } from "../lib/language.js";
 import { readOrExplain } from "../lib/payload.js";
 import { describeCell } from "./cell_words.js";
 import { gridOf } from "./grid.js";
-import { headlineOf, leftText } from "./headline.js";
-import { LegendRow } from "./legend_row.js";
+import { headlineOf, iterationsDone, leftText } from "./headline.js";
 import { applyStep, isStepEvent } from "./live_trace.js";
 import { parseTrace } from "./trace.js";
 import { TracePlot } from "./trace_plot.js";
@@ -43,31 +42,17 @@ export class PlanStrip {
   usualNote = hint();
   /** @type {import("./trace.js").Trace|null} A run in progress. */
   live = null;
-  legend = new LegendRow();
   plot = new TracePlot({
     label: t("Plan of iterations and chunks. Move with the arrow keys."),
     onMove: () => this.showCell(),
-    onTheme: (theme) => this.legend.draw(theme),
   });
+  drawn = this.plot;
 
   constructor() {
     this.cell.setAttribute("role", "status");
     const words = create("div", "scope-plan-words", [this.headline, create("div", "scope-plan-line", [this.badge, this.note]), this.cell]);
-    this.element = panel("scope-plan", [words, this.legend.element, this.plot.element]);
+    this.element = panel("scope-plan", [words, this.plot.legend.element, this.plot.element]);
     this.showCell();
-  }
-
-  connect() {
-    this.plot.connect();
-  }
-
-  disconnect() {
-    this.plot.disconnect();
-  }
-
-  /** The graph is seen at another zoom. */
-  zoom() {
-    this.plot.zoom();
   }
 
   /** @param {Plan} plan */
@@ -78,8 +63,8 @@ export class PlanStrip {
     this.usualNote = note || hint();
     if (!this.live) setText(this.note, this.usualNote);
     this.badge.title = note;
-    for (const part of [this.legend.element, this.plot.element]) part.hidden = !grid;
-    this.legend.show(({ example, name, meaning }) => (isDrawn(grid, example) ? { text: name, title: meaning } : null));
+    for (const part of [this.plot.legend.element, this.plot.element]) part.hidden = !grid;
+    this.plot.legend.show(({ example, name, meaning }) => (isDrawn(grid, example) ? { text: name, title: meaning } : null));
     this.plot.show(grid);
   }
 
@@ -87,8 +72,7 @@ export class PlanStrip {
   follow(event) {
     if (!isStepEvent(event)) return;
     this.live = applyStep(this.live, event);
-    const done = this.live?.segments.reduce((sum, { steps }) => sum + steps.length, 0) ?? 0;
-    setText(this.note, progressText(done, this.live?.expected, this.live ? leftText(this.live) : ""));
+    if (this.live) setText(this.note, progressText(this.live));
   }
 
   /** The run has ended. */
@@ -121,8 +105,9 @@ function hint() {
   return t("Point at a cell, or use the arrow keys, to see what will happen there and why.");
 }
 
-/** @param {number} done @param {number|undefined} iterations @param {string} left */
-function progressText(done, iterations, left) {
+/** @param {import("./trace.js").Trace} live */
+function progressText(live) {
+  const [done, iterations, left] = [iterationsDone(live), live.expected, leftText(live)];
   if (!iterations) return t("Running: iteration {done}.", { done });
   if (!left) return t("Running: iteration {done} of {iterations}.", { done, iterations });
   return t("Running: iteration {done} of {iterations}, {left}.", { done, iterations, left });

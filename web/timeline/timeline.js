@@ -15,7 +15,6 @@ import { describeCell } from "./cell_words.js";
 import { svgOf } from "./draw_trace.js";
 import { countLooks, grownGrid } from "./grid.js";
 import { headlineOf } from "./headline.js";
-import { LegendRow } from "./legend_row.js";
 import { applyStep, isStepEvent } from "./live_trace.js";
 import { parseTrace } from "./trace.js";
 import { TracePlot } from "./trace_plot.js";
@@ -33,12 +32,11 @@ export class Timeline {
   evaluations = create("span", "scope-timeline-evaluations");
   time = create("span", "scope-timeline-time");
   note = create("span", "scope-timeline-note");
-  legend = new LegendRow();
   plot = new TracePlot({
     label: t("Timeline of iterations and chunks. Move with the arrow keys."),
     onMove: () => this.showDetails(),
-    onTheme: (theme) => this.legend.draw(theme),
   });
+  drawn = this.plot;
   details = create("div", "scope-timeline-details");
   empty = create("div", "scope-panel-empty");
   requestRefresh = oncePerScreenFrame(() => this.refresh());
@@ -53,22 +51,8 @@ export class Timeline {
     this.top = create("div", "scope-timeline-top", [headline, buttons]);
     this.details.setAttribute("role", "status");
     this.details.setAttribute("aria-live", "polite");
-    this.element = panel("scope-timeline", [this.top, this.legend.element, this.plot.element, this.details, this.empty]);
+    this.element = panel("scope-timeline", [this.top, this.plot.legend.element, this.plot.element, this.details, this.empty]);
     this.refresh();
-  }
-
-  /** Start following size and theme; call when the node joins a graph. */
-  connect() {
-    this.plot.connect();
-  }
-
-  disconnect() {
-    this.plot.disconnect();
-  }
-
-  /** The graph is seen at another zoom. */
-  zoom() {
-    this.plot.zoom();
   }
 
   /** @param {unknown} payload A trace or its JSON text. */
@@ -107,7 +91,7 @@ export class Timeline {
     this.grid = this.trace && grownGrid(this.grid, this.trace);
     const hasCells = Boolean(this.grid?.columns);
     this.element.classList.toggle("scope-timeline-earlier", this.isEarlier);
-    for (const part of [this.top, this.legend.element, this.plot.element, this.details]) part.hidden = !hasCells;
+    for (const part of [this.top, this.plot.legend.element, this.plot.element, this.details]) part.hidden = !hasCells;
     this.empty.hidden = hasCells;
     setText(this.empty, this.problem || t("Run the workflow to see which steps were computed, predicted or reused, and why."));
     if (this.grid && hasCells) this.showNumbers(this.grid);
@@ -125,7 +109,7 @@ export class Timeline {
     setText(this.note, this.isEarlier ? earlier : note);
     const counts = countLooks(grid);
     const total = Object.values(counts).reduce((sum, count) => sum + count, 0);
-    this.legend.show(({ example, name, meaning }) => {
+    this.plot.legend.show(({ example, name, meaning }) => {
       if (!(example in counts) || !total) return { text: name, title: meaning };
       const title = t("{meaning}: {count} of {total} chunk steps", { meaning, count: counts[example], total });
       return { text: `${name} ${percent(counts[example], total)}`, title };

@@ -19,7 +19,7 @@
  * @property {boolean} [by_chunk] Units go through the model on their own, and each counts as an evaluation.
  * @property {[number, number][]} units Columns [from, to) of every unit.
  * @property {number[]} sigmas Noise levels, one more than there are steps.
- * @property {Step[]} steps
+ * @property {Step[]} steps With holes for what was missed of a run in progress.
  * @property {number} [planned] Iterations to expect while the run is in progress.
  *
  * @typedef {object} Totals

@@ -1,5 +1,5 @@
 /**
- * A trace drawn into an element, with a cursor on its cells.
+ * A trace drawn into an element, with a cursor on its cells and a legend.
  *
  * @typedef {import("./grid.js").Cell} Cell
  * @typedef {import("./grid.js").Grid} Grid
@@ -12,6 +12,7 @@ import { PlotCursor, plotElement } from "../lib/plot_cursor.js";
 import { themeOf } from "../lib/theme.js";
 import { drawTrace } from "./draw_trace.js";
 import { cellAt } from "./grid.js";
+import { LegendRow } from "./legend_row.js";
 import { cellArea, cellAtPoint } from "./plot_geometry.js";
 
 const MOST_PIXELS = 1.5e6;
@@ -26,6 +27,7 @@ export class TracePlot {
   theme = null;
   /** At which the picture was drawn. */
   pixelRatio = 0;
+  legend = new LegendRow();
   canvas = create("canvas");
   columnBand = create("div", "scope-plot-band");
   rowBand = create("div", "scope-plot-band");
@@ -35,10 +37,8 @@ export class TracePlot {
    * @param {object} options
    * @param {string} options.label
    * @param {() => void} options.onMove The cursor moved, or began or ended to hold a cell.
-   * @param {(theme: import("../lib/theme.js").Theme) => void} [options.onTheme]
    */
-  constructor({ label, onMove, onTheme = () => {} }) {
-    this.onTheme = onTheme;
+  constructor({ label, onMove }) {
     this.element = plotElement("scope-plot", label, [this.canvas, this.columnBand, this.rowBand, this.mark]);
     /** @type {PlotCursor<Cell>} */
     this.cursor = new PlotCursor(this.element, {
@@ -122,7 +122,7 @@ export class TracePlot {
   knownTheme() {
     if (!this.theme) {
       this.theme = themeOf(this.element.closest(".scope-panel") ?? this.element);
-      this.onTheme(this.theme);
+      this.legend.draw(this.theme);
     }
     return this.theme;
   }

@@ -17,10 +17,9 @@ export function createChart() {
 /** @param {Point} baseline @param {Point} point @param {import("./runs.js").Runs} runs */
 function openCompare(baseline, point, { fps }) {
   const compare = new Compare({ viewUrl });
-  compare.connect();
   const pair = t("A/B: without SCOPE and {setting}", { setting: point.label });
   const title = [pair, point.seed && t("seed {seed}", { seed: point.seed })].filter(Boolean).join(t(", "));
-  openOverlay(title, compare.element, () => compare.disconnect());
+  openOverlay(title, compare.element, () => compare.drawn.disconnect());
   compare.show({
     format: "scope.compare",
     version: 1,

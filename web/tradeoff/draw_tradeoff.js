@@ -43,7 +43,7 @@ export function drawTradeoff(view, { width, height, theme, hasCaption = false })
     ...drawLines(layout, theme),
     ...layout.legend.map((entry) => drawLegendEntry(entry, theme)),
     ...layout.symbols.flatMap((symbol) => drawBars(symbol, theme)),
-    ...layout.symbols.map((symbol) => drawSymbol({ ...symbol, isBaseline: symbol.kind === "baseline" || symbol.point.baseline }, theme)),
+    ...layout.symbols.map((symbol) => drawSymbol({ ...symbol, isBaseline: symbol.point.baseline }, theme)),
     cursorLayer,
     ...layout.labels.map((label) => drawLabel(label, theme)),
   ]);

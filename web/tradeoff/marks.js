@@ -109,17 +109,15 @@ function goodness(point, name, metrics) {
 /**
  * The marks that no other beats; of marks at the same place, all.
  *
- * @template {{x: number, y: number}} T Less x and more y is better.
- * @param {T[]} marks
- * @param {(a: T, b: T) => boolean} [beats]
- * @returns {Set<T>}
+ * @param {Mark[]} marks
+ * @param {(a: Mark, b: Mark) => boolean} beats
  */
-export function paretoFront(marks, beats = dominates) {
+export function paretoFront(marks, beats) {
   return new Set(marks.filter((mark) => !marks.some((other) => beats(other, mark))));
 }
 
-/** Whether a is better by more than noise. @param {{x: number, y: number}} a @param {{x: number, y: number}} b @param {number} [noise] */
-function dominates(a, b, noise = 0) {
+/** Whether a costs less or is worth more, by more than noise, and neither is worse. @param {Mark} a @param {Mark} b @param {number} noise */
+function dominates(a, b, noise) {
   return a.x <= b.x * (1 - noise) && a.y >= b.y && (a.x < b.x || a.y > b.y);
 }
 

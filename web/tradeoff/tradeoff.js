@@ -60,6 +60,7 @@ export class TradeoffChart {
     find: ({ symbols }, { point }) => symbols.find((symbol) => isSamePoint(symbol.point, point)) ?? null,
     onMove: (before) => this.showPoint(before),
   });
+  drawn = this.plot;
   title = create("span", "scope-tradeoff-title");
   actions = create("div", "scope-tradeoff-actions");
   text = create("div", "scope-tradeoff-text");
@@ -79,15 +80,6 @@ export class TradeoffChart {
     const foot = create("div", "scope-tradeoff-foot", [this.notes, this.saving]);
     this.element = panel("scope-tradeoff", [this.top, this.plot.element, this.details, this.empty, foot]);
     this.refresh();
-  }
-
-  /** Start following size and theme; call when the node joins a graph. */
-  connect() {
-    this.plot.connect();
-  }
-
-  disconnect() {
-    this.plot.disconnect();
   }
 
   /** @param {unknown} payload */
