@@ -168,8 +168,8 @@ def test_the_plan_is_the_run(model, schedule, method, causal):
 @pytest.mark.parametrize("name", ["t2v_distill", "i2v_distill", "t2v_base"])
 @pytest.mark.parametrize("method", [Planned(1.9), Planned(3.0), Planned(computed=(2,))], ids=["1.9", "3", "list"])
 def test_chunks_compute_in_step_but_for_their_ends(name, method):
-    """Here for a list, since the rule has too few iterations between two entries. With `joint` nothing is kept of chunks
-    that are left out, and an end takes the others along. The plan is the run."""
+    """Here for a list, since the rule has too few iterations between two entries. With `joint` nothing is kept of
+    chunks that are left out, and an end takes the others along. The plan is the run."""
     fixture = Fixture(name)
     full = fixture.run()
     forwards = fixture.trace.forwards
