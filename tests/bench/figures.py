@@ -30,8 +30,8 @@ SHORT = {
 LONG = tuple(way for way in SCHEDULES if way.startswith("long"))
 PRESETS = ("quality", "balanced", "fast")
 CHANGED = 25.0
-"""dB to the full run below which a clip counts as another video. The same prompts from other noise come to 18 dB at
-most; a clip in which only the object went elsewhere keeps its background, and is above that."""
+"""dB to the full run below which a clip counts as another video. The same prompts from other noise stay below 19
+dB; a clip in which only the object went elsewhere keeps its background, and is above that."""
 NEAR = 0.04
 """How far from a budget a cost may be, in shares of the full run, to count there."""
 
