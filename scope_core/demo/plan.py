@@ -58,14 +58,24 @@ def main() -> None:
     parser.add_argument("--file", type=Path)
     given = parser.parse_args()
     demo = ways[given.way]()
-    found, check = (Trial(demo, given.way, first, given.clips) for first in (0, given.clips))
-    schedule, family, apart = check.schedule, demo.family, demo.family.by_chunk
+    schedule, family, apart = demo.schedules()[given.way], demo.family, demo.family.by_chunk
     segment = schedule.segments[0]
     period = period_of(segment)
+    rule = {len(each[0]): each for each in reversed([*lists(segment, apart, apart)])}
+    if missing := sorted(set(given.computed) - set(rule)):
+        parser.error(f"--computed has {', '.join(map(str, missing))}; choose among {', '.join(map(str, sorted(rule)))}")
+    file = given.file or PLANS / f"{demo.report}_{given.way}.json"
+    before = read(file) if file.exists() else None
+    if before and before.clips != given.clips:
+        parser.error(
+            f"--clips is {given.clips}, and the choices in {file} were checked on {before.clips}; use as many, or give"
+            " another --file"
+        )
     given_lists = [whole_numbers("given", text) for text in given.given]
+    found, check = (Trial(demo, given.way, first, given.clips) for first in (0, given.clips))
     choices: dict[int, Choice] = {}
     for count in given.computed:
-        start, ends = next(each for each in lists(segment, apart, apart) if len(each[0]) == count)
+        start, ends = rule[count]
         best = start
         if given.tries:
             best = improve(lambda computed: found.psnr(computed, period), start, period, given.tries)
@@ -78,9 +88,8 @@ def main() -> None:
             choice = Choice(computed, round(check.psnr(computed, period), 2))
             print(f"{count} of {period}: {choice.psnr:.2f} dB  {', '.join(map(str, computed))}", flush=True)
             choices[count] = max(choices.get(count, choice), choice, key=lambda choice: choice.psnr)
-    file = given.file or PLANS / f"{demo.report}_{given.way}.json"
-    if file.exists():
-        choices = {len(choice.computed): choice for choice in read(file).choices} | choices
+    if before:
+        choices = {len(choice.computed): choice for choice in before.choices} | choices
     plan = Plan(
         f"Demo model, {family.title}, {given.way.replace('_', ' ')}",
         family.name,

@@ -5,6 +5,7 @@ PSNR, SSIM and LPIPS measure how close a video stays to another one; a video tha
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,8 @@ METRICS = {
     "latent_error": {"label": "Latent error", "unit": "relative", "better": "lower"},
 }
 """How to read each figure."""
+
+Lpips = Callable[[Tensor, Tensor], Tensor]
 
 
 def squared_error(video: Tensor, reference: Tensor) -> Tensor:
@@ -75,8 +78,9 @@ def drift(video: Tensor, reference: Tensor) -> Tensor:
     return torch.stack([(a - b).abs().mean(dim=(1, 2, 3)) for a, b in zip(video.unbind(2), reference.unbind(2))], dim=1)
 
 
-def lpips(backbones: Path) -> tuple[Callable[[Tensor, Tensor], Tensor] | None, str]:
-    """LPIPS of every frame as a function of two videos, or None and why it is not available.
+def lpips(backbones: Path) -> tuple[Lpips | None, str]:
+    """LPIPS of every frame as a function of two videos, or None and why it is not available. One frame at a time, whose
+    features are several times as large.
 
     Needs the lpips package and AlexNet's weights in the folder `backbones`; nothing is downloaded.
     """
@@ -99,13 +103,10 @@ def lpips(backbones: Path) -> tuple[Callable[[Tensor, Tensor], Tensor] | None, s
 
     @torch.inference_mode()
     def measure(video: Tensor, reference: Tensor) -> Tensor:
-        a, b = (v.transpose(1, 2).flatten(0, 1) for v in (video, reference))
-        return net(a, b, normalize=True).view(video.shape[0], video.shape[2])
+        frames = zip(video.unbind(2), reference.unbind(2))
+        return torch.stack([net(a, b, normalize=True).flatten() for a, b in frames], dim=1)
 
     return measure, ""
-
-
-Lpips = Callable[[Tensor, Tensor], Tensor]
 
 
 def fidelity(video: Tensor, reference: Tensor, perceptual: Lpips | None = None) -> dict[str, dict[str, Any]]:
@@ -146,9 +147,19 @@ def latent_error(latent: Tensor, reference: Tensor) -> float:
     return float(torch.linalg.vector_norm(latent.to(reference) - reference) / torch.linalg.vector_norm(reference))
 
 
+def of_attention(query: tuple[int, ...], key: tuple[int, ...], value: tuple[int, ...], *_: Any, **__: Any) -> int:
+    """Floating-point operations of both products, for tensors of these shapes."""
+    return 2 * prod(query[:-1]) * key[-2] * (query[-1] + value[-1])
+
+
+def flop_counter() -> FlopCounterMode:
+    """Torch's own counter of floating-point operations, which leaves out attention on a CPU unless it is told."""
+    on_cpu = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
+    return FlopCounterMode(display=False, custom_mapping={on_cpu: of_attention})
+
+
 def count_flops(run: Callable[[], object]) -> int:
-    """Floating-point operations of a call, by torch's own counter."""
-    counter = FlopCounterMode(display=False)
-    with counter:
+    """Floating-point operations of a call."""
+    with flop_counter() as counter:
         run()
-    return counter.get_total_flops()
+    return int(counter.get_total_flops())

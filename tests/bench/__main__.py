@@ -79,7 +79,8 @@ def main() -> int:
         return measure(parser, args)
     from workflows.launcher import find_or_build
 
-    host = find_or_build(args.comfyui, ("scikit-image", "matplotlib", *(["ray"] if args.ray else [])))
+    extras = [name for name, wanted in (("ray", args.ray), ("lpips", args.lpips)) if wanted]
+    host = find_or_build(args.comfyui, ("scikit-image", "matplotlib", *extras))
     return subprocess.run(
         [str(host.python), "-m", "tests.bench", "--here", *sys.argv[1:]], cwd=HERE.parents[1]
     ).returncode
@@ -88,24 +89,15 @@ def main() -> int:
 def measure(parser: argparse.ArgumentParser, args: argparse.Namespace) -> int:
     import torch
 
-    from scope_core.study.metrics import lpips
-
     from .measure import Bench
-    from .runs import WAYS
 
-    if args.quick:
-        args.clips, args.schedules, args.methods = QUICK["clips"], QUICK["schedules"], QUICK["methods"]
-    if args.presets_only:
-        args.methods = ["preset"]
-    ways = args.schedules or [way for way in WAYS if not (args.presets_only and way.startswith("long"))]
-    if unknown := set(ways) - set(WAYS):
-        parser.error(f"--schedules has {', '.join(sorted(unknown))}; choose among {', '.join(WAYS)}")
-    perceptual, missing = lpips(args.lpips) if args.lpips else (None, "")
-    if missing:
-        parser.error(missing)
     torch.set_num_threads(1)
-    task = (args.out.absolute(), args.clips, ways, args.methods)
-    bench = Bench(*task, perceptual)
+    task = task_of(parser, args)
+    bench = Bench(*task)
+    if args.report or args.time:
+        bench.making = args.time
+        if not any(map(bench.full, bench.ways)):
+            parser.error(f"--out is {args.out}, where no full runs of two clips are; measure there first")
     if args.methods and (unknown := set(args.methods) - set(bench.known())):
         parser.error(f"--methods has {', '.join(sorted(unknown))}; choose among {', '.join(bench.known())}")
     if args.time:
@@ -117,6 +109,24 @@ def measure(parser: argparse.ArgumentParser, args: argparse.Namespace) -> int:
         report = updated(json.loads(args.into.read_text()), report)
     write(report, args, "presets" if args.presets_only else "quick" if args.quick else "benchmark")
     return 0
+
+
+def task_of(parser: argparse.ArgumentParser, args: argparse.Namespace) -> tuple[Any, ...]:
+    """What a `Bench` is made of, here and in other processes."""
+    from scope_core.study.metrics import lpips
+
+    from .runs import WAYS
+
+    if args.quick:
+        args.clips, args.schedules, args.methods = QUICK["clips"], QUICK["schedules"], QUICK["methods"]
+    if args.presets_only:
+        args.methods = ["preset"]
+    ways = args.schedules or [way for way in WAYS if not (args.presets_only and way.startswith("long"))]
+    if unknown := set(ways) - set(WAYS):
+        parser.error(f"--schedules has {', '.join(sorted(unknown))}; choose among {', '.join(WAYS)}")
+    if args.lpips and (missing := lpips(args.lpips)[1]):
+        parser.error(missing)
+    return args.out.absolute(), args.clips, ways, args.methods, args.lpips
 
 
 def make(bench: Any, task: tuple[Any, ...], args: argparse.Namespace) -> None:

@@ -19,9 +19,7 @@ def chart(report: dict[str, Any], file: Path) -> None:
     found = Measured(report)
     rivals = [title for title in found.ranking() if found.form[title] in (PUBLISHED, OPTIONS)]
     shown = dict(zip(rivals[:4], ("tab:blue", "tab:green", "tab:purple", "tab:cyan")))
-    paper = next((title for title in rivals if title == "SCOPE as published"), None)
-    shown |= {paper: "darkorange"} if paper else {}
-    shown |= {found.ours: "crimson"} if found.ours else {}
+    shown |= {"SCOPE as published": "darkorange", found.ours: "crimson"}
     figure, panels = plt.subplots(
         1, len(found.of_way), figsize=(6.5 * len(found.of_way), 6), sharey=True, squeeze=False, layout="constrained"
     )

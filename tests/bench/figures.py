@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from scope_core.study.paired import mean_of
+from scope_core.study.paired import EQUAL_DB, mean_of
 
 from .methods import OURS
 
@@ -30,10 +30,8 @@ SHORT = {
 LONG = tuple(way for way in SCHEDULES if way.startswith("long"))
 PRESETS = ("quality", "balanced", "fast")
 CHANGED = 25.0
-"""dB to the full run below which a clip counts as another video. The same prompts from other noise come to 18 dB at
-most; a clip in which only the object went elsewhere keeps its background, and is above that."""
-EQUAL = 100.0
-"""dB that stand for equal videos, whose PSNR is infinite."""
+"""dB to the full run below which a clip counts as another video. The same prompts from other noise stay below 19
+dB; a clip in which only the object went elsewhere keeps its background, and is above that."""
 NEAR = 0.04
 """How far from a budget a cost may be, in shares of the full run, to count there."""
 
@@ -89,7 +87,7 @@ def full_of(rows: list[Row]) -> Row:
 
 def psnrs(row: Row) -> np.ndarray:
     """Of every clip."""
-    return np.array([EQUAL if clip["psnr"] is None else clip["psnr"] for clip in row["clips"]])
+    return np.array([EQUAL_DB if clip["psnr"] is None else clip["psnr"] for clip in row["clips"]])
 
 
 def difference(a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -98,18 +96,22 @@ def difference(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return a[:both] - b[:both]
 
 
-def paired(a: np.ndarray, b: np.ndarray | float = 0.0) -> tuple[float, float]:
-    """Mean difference over clips, and half of its 95 % interval; infinite for a single clip."""
-    return mean_of((difference(a, b) if isinstance(b, np.ndarray) else a - b).tolist())
+def over_clips(values: np.ndarray) -> tuple[float, float]:
+    """Mean, and half of its 95 % interval."""
+    return mean_of(values.tolist())
+
+
+def paired(a: np.ndarray, b: np.ndarray) -> tuple[float, float]:
+    """Mean difference over clips, and half of its 95 % interval."""
+    return over_clips(difference(a, b))
 
 
 def over_places(values: list[np.ndarray]) -> tuple[float, float]:
-    """Mean over places of per-clip values, and half of its 95 % interval over clips."""
+    """Of per-clip values at some places: averaged over these in each clip that all have, then over clips."""
     if not values:
         return float("nan"), float("nan")
     clips = min(map(len, values))
-    mean_of = float(np.mean([each.mean() for each in values]))
-    return mean_of, paired(np.mean([each[:clips] for each in values], 0))[1]
+    return over_clips(np.mean([each[:clips] for each in values], 0))
 
 
 def along(rows: list[Row], share: float) -> np.ndarray:
@@ -130,11 +132,11 @@ def fewer_at(rows: list[Row], share: float) -> np.ndarray:
 
 
 def average(row: Row, name: str) -> float:
-    return float(mean(EQUAL if clip[name] is None else clip[name] for clip in row["clips"]))
+    return float(mean(EQUAL_DB if clip[name] is None else clip[name] for clip in row["clips"]))
 
 
 def worst_frame(row: Row) -> float:
-    return min(EQUAL if clip["worst_frame"] is None else clip["worst_frame"] for clip in row["clips"])
+    return min(EQUAL_DB if clip["worst_frame"] is None else clip["worst_frame"] for clip in row["clips"])
 
 
 def lost_share(values: np.ndarray) -> float:
@@ -148,6 +150,11 @@ def faithfulness(row: Row, clips: int | None = None) -> float:
         for goal, value in clip["faithful"].items():
             goals.setdefault(goal, []).append(value)
     return mean(map(mean, goals.values()))
+
+
+def points_to_full(row: Row, full: Row) -> float:
+    """Faithfulness above the full run's, on the same clips."""
+    return 100 * (faithfulness(row) - faithfulness(full, len(row["clips"])))
 
 
 def missed(row: Row) -> bool:

@@ -20,7 +20,8 @@ from scope_core.methods.magcache import measured
 from scope_core.schedule import ARSchedule
 from scope_core.settings import PRESETS, Settings
 from scope_core.signals import CONTENT
-from scope_core.study.metrics import Lpips, finite, mean_psnr, psnr, ssim
+from scope_core.study.metrics import finite, lpips, mean_psnr, psnr, ssim
+from scope_core.study.plans import planned
 from scope_core.study.recording import Recorder, grams
 
 from .figures import NEAR
@@ -93,15 +94,17 @@ def few_steps(way: str, key: str) -> Iterator[Spec]:
 
 class Bench:
     def __init__(
-        self, out: Path, clips: int, ways: list[str], only: list[str] | None = None, lpips: Lpips | None = None
+        self, out: Path, clips: int, ways: list[str], only: list[str] | None = None, backbones: Path | None = None
     ):
-        """`only`: keys of `methods`, or `preset` for SCOPE's presets; by default all."""
-        self.runs, self.clips, self.ways, self.only, self.lpips = Runs(out / "runs"), clips, ways, only, lpips
+        """`only`: keys of `methods`, or `preset` for SCOPE's presets; by default all. `backbones`: the folder that
+        LPIPS is measured with."""
+        self.runs, self.clips, self.ways, self.only = Runs(out / "runs"), clips, ways, only
+        self.lpips = lpips(backbones)[0] if backbones else None
         self.methods = cache(self.methods_of)
         self.specs = cache(self.specs_now)
         self.reference = lru_cache(ROUND)(self.reference_of)
         self.making = True
-        """Runs that the search for settings needs are made."""
+        """Runs that settings are looked for with are made."""
 
     def known(self) -> list[str]:
         """Keys of all that can be measured, in the order in which it is."""
@@ -113,7 +116,9 @@ class Bench:
 
     def methods_of(self, way: str) -> dict[str, Ranked]:
         """Those that need a recorded run are not measured on long videos."""
-        recorded = {} if way in LONG else self.runs.once(f"recorded-{way}", lambda: self.record(way))
+        name = f"recorded-{way}"
+        there = way not in LONG and (self.making or self.runs.knows(name))
+        recorded = self.runs.once(name, lambda: self.record(way)) if there else {}
         return methods(way, demo_of(way).family, tuple(recorded.get("ratios", ())), recorded.get("gram", ()))
 
     def record(self, way: str) -> dict[str, Any]:
@@ -159,7 +164,7 @@ class Bench:
         """The slowest value that keeps to the budget; the nearest one where that is too far below it."""
         settings = [method.settings(knob) for knob in method.knobs]
         if plannable(settings[0]):
-            costs = dict(enumerate(self.planned(way, settings)))
+            costs = dict(enumerate(self.costs_of(way, settings)))
         else:
             costs = self.bisected(way, settings, budget)
         within = [i for i in costs if costs[i] <= budget * ALLOWED]
@@ -168,9 +173,10 @@ class Bench:
             best = min(costs, key=lambda i: (abs(costs[i] - budget), i))
         return method.knobs[best]
 
-    def planned(self, way: str, settings: list[Settings]) -> list[float]:
+    def costs_of(self, way: str, settings: list[Settings]) -> list[float]:
         """Shares of the full run's forwards, known before any run."""
-        name = named({"way": way, "costs": [each.to_json() for each in settings]})
+        steps = [planned(each, schedule_of(way), demo_of(way).plans) for each in settings]
+        name = named({"way": way, "costs": [each.to_json() for each in steps]})
         full = counted(way, FULL)
         return self.runs.once(f"costs-{name}", lambda: [counted(way, each) / full for each in settings])
 
@@ -237,13 +243,14 @@ class Bench:
 
     def there(self, run: Run) -> bool:
         """Made and measured."""
-        return self.runs.has(run) and self.runs.knows(run.name)
+        known = self.runs.knows
+        return self.runs.has(run) and known(run.name) and (self.lpips is None or known(f"{run.name}-lpips"))
 
     def measured(self, run: Run) -> dict[str, Any]:
         """Figures of a video beside the full run's."""
         found = self.runs.once(run.name, lambda: self.measure(run))
-        if self.lpips:
-            found |= self.runs.once(f"{run.name}-lpips", lambda: self.measure_lpips(run))
+        if self.lpips is not None:
+            found["lpips"] = self.runs.once(f"{run.name}-lpips", lambda: self.measure_lpips(run))
         return found
 
     def measure(self, run: Run) -> dict[str, Any]:
@@ -258,8 +265,8 @@ class Bench:
             "faithful": {goal: value for goal, value in judged.items() if clip.two[0] or not goal.startswith("second")},
         }
 
-    def measure_lpips(self, run: Run) -> dict[str, Any]:
-        return {"lpips": finite(self.lpips(self.video(run), self.reference(run.way, run.clip)).mean().item())}
+    def measure_lpips(self, run: Run) -> float:
+        return float(self.lpips(self.video(run), self.reference(run.way, run.clip)).mean())
 
     def video(self, run: Run) -> Tensor:
         return demo_of(run.way).decode(self.runs.latents(run))
@@ -285,8 +292,7 @@ class Bench:
         self.making = False
         rows = []
         for way in self.ways:
-            full = self.row(Spec(way, "full", "every step", FULL), None)
-            if full is not None:
+            if full := self.full(way):
                 rows += [row for key in self.keys() for spec in self.specs(way, key) if (row := self.row(spec, full))]
         return {
             "format": "scope.benchmark",
@@ -298,17 +304,19 @@ class Bench:
             "rows": rows,
         }
 
+    def full(self, way: str) -> dict[str, Any] | None:
+        return self.row(Spec(way, "full", "every step", FULL), None)
+
     def row(self, spec: Spec, full: dict[str, Any] | None) -> dict[str, Any] | None:
         """None where fewer than two clips are there."""
-        runs = [spec.run(clip) for clip in range(self.clips_of(spec.way))]
-        runs = list(takewhile(self.there, runs))
-        if len(runs) < min(2, self.clips):
+        runs = list(takewhile(self.there, map(spec.run, range(self.clips_of(spec.way)))))
+        if len(runs) < 2:
             return None
         totals = [self.runs.about(run) for run in runs]
         forwards = mean(total["forwards"] for total in totals)
         tflop = totals[0]["operations"] / totals[0]["forwards"] * forwards / 1e12
         whole = full["tflop"] if full else tflop
-        times = self.runs.once(self.timing(spec), dict) if self.runs.knows(self.timing(spec)) else []
+        times = self.runs.once(self.timing(spec), list) if self.runs.knows(self.timing(spec)) else []
         return {
             "schedule": spec.way,
             "method": spec.method,

@@ -6,9 +6,10 @@ from typing import Any
 
 import numpy as np
 
+from scope_core.study.paired import EQUAL_DB
+
 from .figures import (
     CHANGED,
-    EQUAL,
     LONG,
     PRESETS,
     SCHEDULES,
@@ -22,7 +23,9 @@ from .figures import (
     full_of,
     lost_share,
     missed,
+    over_clips,
     paired,
+    points_to_full,
     psnrs,
     worst_frame,
 )
@@ -36,7 +39,7 @@ MORE_COLUMNS = ("worst frame", "changed", "SSIM", "faithful")
 
 def markdown(report: dict[str, Any]) -> str:
     """Everything that was measured."""
-    with_lpips = "lpips" in report["rows"][0]["clips"][0]
+    with_lpips = any("lpips" in row["clips"][0] for row in report["rows"])
     columns = (*COLUMNS, *MORE_COLUMNS, *(["LPIPS"] if with_lpips else []))
     lines = ["# Benchmark", ""]
     for way, rows in by_schedule(report):
@@ -100,17 +103,19 @@ def in_short(report: dict[str, Any]) -> str:
 
 
 def presets(report: dict[str, Any]) -> list[str]:
-    """Named presets and fewer steps, a column for each schedule: operations saved, PSNR, worst frame."""
+    """Named presets, and fewer steps as near to every budget as they come, a column for each schedule: operations
+    saved, PSNR, worst frame."""
     found: dict[str, dict[str, str]] = {}
     for way, rows in by_schedule(report):
-        for row in rows:
-            if row["method"] in ("preset", "fewer"):
-                near = min(report["budgets"], key=lambda budget: abs(budget - row["share"]))
-                name = row["label"] if row["method"] == "preset" else f"fewer steps, about {near:.0%}"
-                time = f", {row['time_x']:.1f}x" if row["time_x"] else ""
-                found.setdefault(name, {})[way] = (
-                    f"{row['flop_x']:.1f}x{time}: {plus_minus(row)} ({worst_frame(row):.0f})"
-                )
+        fewer = [row for row in rows if row["method"] == "fewer"]
+        shown = {
+            f"fewer steps, about {budget:.0%}": min(fewer, key=lambda row: abs(budget - row["share"]))
+            for budget in report["budgets"]
+        }
+        shown |= {row["label"]: row for row in rows if row["method"] == "preset"}
+        for name, row in shown.items():
+            time = f", {row['time_x']:.1f}x" if row["time_x"] else ""
+            found.setdefault(name, {})[way] = f"{row['flop_x']:.1f}x{time}: {plus_minus(row)} ({worst_frame(row):.0f})"
     ways = [way for way, _ in by_schedule(report)]
     return table(
         ["operations, time: PSNR (worst frame)", *(SHORT[way] for way in ways)],
@@ -137,7 +142,7 @@ def ranking(report: dict[str, Any], ways: Iterable[str] | None = None) -> list[s
         return []
 
     def cell(row: Row) -> str:
-        text, (gain, interval) = f"{average(row, 'psnr'):.1f}", paired(found.gain(row))
+        text, (gain, interval) = f"{average(row, 'psnr'):.1f}", over_clips(found.gain(row))
         return (f"**{text}**" if gain > interval and not missed(row) else text) + at_cost(row)
 
     lines = [
@@ -270,9 +275,7 @@ def faithful(report: dict[str, Any]) -> list[str]:
     budgets = sorted({budget for _, budget in found.places}, reverse=True)
 
     def points(rows: list[Row]) -> str:
-        """Over the clips that both have."""
-        lost = [100 * (faithfulness(r) - faithfulness(full[r["schedule"]], len(r["clips"]))) for r in rows]
-        return f"{mean(lost):+.1f}" if lost else ""
+        return f"{mean(points_to_full(row, full[row['schedule']]) for row in rows):+.1f}" if rows else ""
 
     lines = [
         [title, *(points([row for (_, b), row in found.counted(title).items() if b == budget]) for budget in budgets)]
@@ -318,7 +321,7 @@ def signed(value: float, interval: float) -> str:
 def plus_minus(row: Row) -> str:
     """Mean and standard deviation over clips."""
     values = psnrs(row)
-    if values.min() == EQUAL:
+    if values.min() == EQUAL_DB:
         return "inf"
     return f"{values.mean():.1f} ± {values.std(ddof=1) if len(values) > 1 else 0:.1f}"
 

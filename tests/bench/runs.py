@@ -8,14 +8,12 @@ from contextlib import nullcontext
 from dataclasses import dataclass, fields
 from functools import cache, cached_property
 from pathlib import Path
-from time import perf_counter
 from typing import Any
 
 import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save
 from torch import Tensor
-from torch.utils.flop_counter import FlopCounterMode
 
 from scope_core import disk
 from scope_core.demo.shipped import DEMOS, Demo
@@ -26,6 +24,7 @@ from scope_core.loop.sample import Sampled, sample
 from scope_core.methods import Gate
 from scope_core.schedule import ARSchedule
 from scope_core.settings import PRESETS, Settings
+from scope_core.study.metrics import flop_counter
 from scope_core.study.plans import planned
 
 LONG = {"long_synchronous": SKYREELS.name, "long_chunk_by_chunk": "magi"}
@@ -95,11 +94,19 @@ class Run:
         }
         shorter = self.shorter and [self.shorter.steps, self.shorter.ar_step, *(self.shorter.levels or ())]
         solver = {"solver": self.solver} if self.solver else {}
-        return {"way": self.way, "shorter": shorter, "clip": f"{self.kind} {self.clip}", "settings": told, **solver}
+        # a count of before, without attention, is not taken for one
+        counted = {"operations": "with attention"} if self.counts else {}
+        clip = f"{self.kind} {self.clip}"
+        return {"way": self.way, "shorter": shorter, "clip": clip, "settings": told, **solver, **counted}
 
     @cached_property
     def name(self) -> str:
         return named(self.key)
+
+    @property
+    def counts(self) -> bool:
+        """Operations are counted, which costs time and changes nothing else: in the first clip's run."""
+        return self.clip == 0 and self.kind != "searched"
 
     @property
     def schedule(self) -> ARSchedule:
@@ -111,13 +118,10 @@ class Run:
         return demo_of(self.way).sample(prompt, self.schedule, self.settings, seed, solver=self.solver)
 
     def make(self) -> bytes:
-        """Latents and what is known of the run. Operations are counted in the first clip's, which costs time and
-        changes nothing else."""
-        with FlopCounterMode(display=False) if self.clip == 0 and self.kind != "searched" else nullcontext() as counter:
-            began = perf_counter()
+        """Latents and what is known of the run."""
+        with flop_counter() if self.counts else nullcontext() as counter:
             latents, trace, _ = self.sample()
-            seconds = perf_counter() - began
-        about = {**trace.totals, "seconds": round(seconds, 3), "operations": counter and counter.get_total_flops()}
+        about = {**trace.totals, "operations": counter and counter.get_total_flops()}
         return save({"latents": latents.contiguous()}, {"run": json.dumps(self.key), "about": json.dumps(about)})
 
 

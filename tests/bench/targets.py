@@ -14,11 +14,11 @@ from .figures import (
     along,
     average,
     difference,
-    faithfulness,
     fewer_at,
     full_of,
     lost_share,
     paired,
+    points_to_full,
     psnrs,
 )
 from .methods import OPTIONS, PUBLISHED
@@ -104,9 +104,7 @@ def own_presets(found: Measured) -> Iterator[Target]:
         yield f"`{label}`: no more clips changed than by fewer steps", changed, 100 * more[way], " points"
         if label != "quality" and all("faithful" in clip for row in own.values() for clip in row["clips"]):
             allowed = {"balanced": 1.0, "fast": 3.0}[label]
-            points = mean(
-                100 * faithfulness(row) - 100 * faithfulness(full_of(found.of_way[way])) for way, row in own.items()
-            )
+            points = mean(points_to_full(row, full_of(found.of_way[way])) for way, row in own.items())
             yield (
                 f"`{label}` as faithful to the prompt, within {allowed:g} points",
                 f"{points:+.1f} points",

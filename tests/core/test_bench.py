@@ -16,11 +16,12 @@ from scope_core.networks.wan import WanConfig, WanTransformer
 from scope_core.settings import PRESETS, Settings
 from tests import efficiency
 from tests.bench import __main__ as command
+from tests.bench import measure
 from tests.bench import runs as runs_module
-from tests.bench.figures import Measured, faithfulness, fewer_at, paired
+from tests.bench.figures import Measured, faithfulness, fewer_at, over_places, paired, points_to_full
 from tests.bench.measure import Bench, Spec
 from tests.bench.methods import BUDGETS, GATES, OPTIONS, OURS, PUBLISHED, Ranked, methods
-from tests.bench.report import cells, losing_presets, losses, markdown, ranked, ranking, targets, versus
+from tests.bench.report import cells, losing_presets, losses, markdown, presets, ranked, ranking, targets, versus
 from tests.bench.runs import FULL, Run, Runs, counted, schedule_of
 
 
@@ -92,7 +93,6 @@ def test_a_report_of_what_is_there_makes_nothing(bench, monkeypatch):
         for spec in (*bench.specs("synchronous", "full"), *bench.specs("synchronous", "fewer")):
             bench.runs.make(spec.run(clip))
             bench.measured(spec.run(clip))
-    bench.known()
     monkeypatch.setattr(Run, "sample", pytest.fail)
     assert [row["label"] for row in bench.report()["rows"]] == ["every step", "2 steps", "6 steps"]
 
@@ -118,6 +118,18 @@ def test_counting_operations_changes_nothing(tiny, tmp_path):
     assert runs.about(run)["operations"] > 0 and runs.about(run)["forwards"] == counted("synchronous", run.settings)
     runs.make(second := Run("synchronous", cadence(3), 1))
     assert runs.about(second)["operations"] is None
+
+
+def test_lpips_is_measured_with_every_clip_in_every_process(tiny, tmp_path, monkeypatch):
+    """A run without it does not count as measured, and gets it."""
+    monkeypatch.setattr(measure, "lpips", lambda folder: (lambda a, b: (a - b).abs().mean((1, 3, 4)), ""))
+    for backbones in (None, tmp_path):
+        bench = Bench(tmp_path, 2, ["synchronous"], [], backbones)
+        bench.judge = lambda video, clips: {"object present": 1.0}
+        bench.work()
+    rows = bench.report()["rows"]
+    assert [row["clips"][1]["lpips"] > 0 for row in rows] == [False, True, True, True]
+    assert "LPIPS |" in markdown({**REPORT, "rows": [*ROWS, *rows]})
 
 
 def test_a_run_is_known_by_what_differs_from_the_defaults(tiny):
@@ -160,7 +172,7 @@ def test_forwards_of_chunks_are_known_before_a_run(monkeypatch):
 )
 def test_the_slowest_setting_within_a_budget_is_found(bench, monkeypatch, budget, knob):
     shares = {1: 0.8, 2: 0.5, 3: 0.36, 4: 0.27, 5: 0.27, 6: 0.15}
-    monkeypatch.setattr(bench, "planned", lambda way, settings: [shares[each.method.interval] for each in settings])
+    monkeypatch.setattr(bench, "costs_of", lambda way, settings: [shares[each.method.interval] for each in settings])
     ranked = Ranked("", lambda value: cadence(int(value)), tuple(map(float, shares)))
     assert bench.knob_for(budget, ranked, "synchronous") == knob
 
@@ -175,7 +187,7 @@ def test_a_method_that_looks_at_the_video_is_searched_by_runs_of_another_prompt(
 
 def test_first_clips_of_everything_come_before_further_ones_and_long_videos_last(tiny, tmp_path, monkeypatch):
     bench = Bench(tmp_path, 10, ["synchronous", "long_synchronous"], ["taylorseer", "reduced", "teacache"])
-    monkeypatch.setattr(bench, "planned", lambda way, settings: [0.2] * len(settings))
+    monkeypatch.setattr(bench, "costs_of", lambda way, settings: [0.2] * len(settings))
     order = [(spec.way, spec.method, clip) for spec, clip in bench.wanted()]
     short = [each for each in order if each[0] == "synchronous"]
     assert order[: len(short)] == short and {each[1] for each in order[len(short) :]} == {
@@ -224,6 +236,8 @@ def test_budcache_has_the_lists_that_were_searched_for_and_their_cost():
             ["--here", "--schedules", "synchronous", "--methods", "odd"],
             "--methods has odd; choose among preset, taylor",
         ),
+        (["--here", "--schedules", "synchronous", "--report"], "where no full runs of two clips are; measure there"),
+        (["--here", "--schedules", "synchronous", "--time"], "where no full runs of two clips are; measure there"),
     ],
 )
 def test_wrong_arguments_are_answered(tiny, monkeypatch, tmp_path, capsys, arguments, told):
@@ -290,7 +304,25 @@ def test_fewer_steps_are_read_off_between_those_measured_clip_by_clip():
 def test_differences_are_paired_and_have_the_interval_of_student():
     mean, interval = paired(np.array([3.0, 5.0, 4.0]), np.array([1.0, 2.0, 3.0]))
     assert (mean, interval) == (pytest.approx(2.0), pytest.approx(4.302653 * 1.0 / 3**0.5))
-    assert paired(np.array([3.0]))[1] == np.inf
+
+
+def test_a_mean_over_places_is_of_the_clips_that_all_places_have():
+    mean, interval = over_places([np.array([1.0, 3.0, 2.0]), np.array([3.0, 5.0, 4.0, 90.0])])
+    assert (mean, interval) == (pytest.approx(3.0), pytest.approx(4.302653 * 1.0 / 3**0.5))
+
+
+def test_fewer_steps_beside_the_presets_are_those_nearest_to_a_budget():
+    """Two that are nearest to the same one do not hide each other."""
+    rows = [*ROWS, row("fewer", "20 steps", 0.4, 38.0), row("fewer", "12 steps", 0.25, 28.0)]
+    table = presets({**REPORT, "rows": [{**row, "time_x": None} for row in rows]})
+    shown = [line.split(":")[0] for line in table if line.startswith("| fewer")]
+    assert shown == [f"| fewer steps, about {told}x" for told in ("50% | 2.0", "35% | 2.5", "22% | 5.0", "15% | 5.0")]
+
+
+def test_faithfulness_is_compared_on_the_clips_that_both_have():
+    full, short = row("full", "every step", 1.0, None), row("preset", "fast", 0.2, 30.0)
+    full["clips"][2]["faithful"] = {"shape": 0.0, "colour": 0.0}
+    assert points_to_full(short | {"clips": short["clips"][:2]}, full) == 0
 
 
 def test_ranking_puts_the_best_first_and_says_where_a_cost_is_not_reached():

@@ -84,3 +84,21 @@ def test_the_encoder_starts_at_principal_components_and_ends_at_unit_scale():
         guess = vae.encoder(seen).movedim(1, 3) @ torch.tensor(shown["factors"]) + torch.tensor(shown["bias"])
     assert abs(latents.square().mean() - 1) < 1e-3 and latents.mean((0, 2, 3)).abs().max() < 1e-3
     assert (guess.movedim(3, 1) - nn.functional.avg_pool2d(seen, 8)).std() < 0.05
+
+
+@pytest.mark.parametrize("joint", [True, False], ids=["encoder", "decoder"])
+def test_an_autoencoder_that_goes_on_sees_clips_that_it_has_not_seen(tmp_path, monkeypatch, joint):
+    seen = []
+    monkeypatch.setattr(train.Clips, "sample", lambda *args, real=Clips.sample: seen.append(real(*args)) or seen[-1])
+    monkeypatch.setattr(train.torch, "compile", lambda part: part)
+    monkeypatch.setattr(train, "preview", lambda vae: {})
+    monkeypatch.setattr(train, "scaled", lambda vae: vae)
+
+    def steps(clock, first, every, save):
+        yield from ((step, 0.5) for step in range(first, first + 2))
+        save(first + 2)
+
+    monkeypatch.setattr(train.Clock, "steps", steps)
+    for _ in range(2):
+        train.train_autoencoder(DemoVAE(), joint, 1, 1.0, "cpu", tmp_path / "checkpoint", tmp_path)
+    assert len(seen) == 4 == len({clip.tokens().sum().item() + clip.radius.sum().item() for clip in seen})

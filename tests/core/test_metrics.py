@@ -6,8 +6,10 @@ import types
 
 import pytest
 import torch
+from torch.nn.functional import scaled_dot_product_attention
 
 from scope_core.study.metrics import (
+    LPIPS_BACKBONE,
     LPIPS_SOURCE,
     count_flops,
     drift,
@@ -50,12 +52,49 @@ def test_flops_of_a_matrix_product():
     assert count_flops(lambda: torch.ones(4, 8) @ torch.ones(8, 16)) == 2 * 4 * 8 * 16
 
 
+def test_flops_of_attention_are_counted_on_a_cpu_too():
+    """With and without a mask, and where several queries share keys and values."""
+    q, k, v = torch.ones(2, 6, 10, 8), torch.ones(2, 6, 20, 8), torch.ones(2, 6, 20, 8)
+    mask = torch.ones(10, 20, dtype=torch.bool)
+    for attend in (
+        lambda: scaled_dot_product_attention(q, k, v),
+        lambda: scaled_dot_product_attention(q, k, v, mask),
+        lambda: scaled_dot_product_attention(q, k[:, :3], v[:, :3], enable_gqa=True),
+    ):
+        assert count_flops(attend) == 2 * 2 * 6 * 10 * 20 * (8 + 8)
+
+
 @pytest.mark.parametrize("package", [None, types.ModuleType("lpips")])
 def test_lpips_says_everything_that_is_missing_at_once(tmp_path, monkeypatch, package):
     monkeypatch.setitem(sys.modules, "lpips", package)
     measure, why = lpips(tmp_path)
     assert measure is None and f"{LPIPS_SOURCE} in the folder" in why and tmp_path.name in why
     assert ("pip install lpips" in why) == (package is None)
+
+
+def test_lpips_looks_at_one_frame_at_a_time(tmp_path, monkeypatch):
+    """With a stand-in of the package, whose layers get the weights of the folder."""
+    seen = []
+
+    class Distance(torch.nn.Module):
+        def __init__(self, **_):
+            super().__init__()
+            self.net = torch.nn.Sequential(torch.nn.Conv2d(3, 1, 1, bias=False))
+
+        def forward(self, a, b, normalize):
+            seen.append(len(a))
+            return self.net(a - b).mean((1, 2, 3), keepdim=True)
+
+    package = types.ModuleType("lpips")
+    package.LPIPS = Distance
+    monkeypatch.setitem(sys.modules, "lpips", package)
+    torch.save(
+        {"features.0.weight": torch.full((1, 3, 1, 1), 2.0), "classifier": torch.ones(1)}, tmp_path / LPIPS_BACKBONE
+    )
+    measure, _ = lpips(tmp_path)
+    video, reference = torch.zeros(2, 3, 5, 8, 8), torch.zeros(2, 3, 5, 8, 8)
+    video[1, :, 4] = 0.5
+    assert measure(video, reference).tolist() == [[0.0] * 5, [0.0] * 4 + [3.0]] and seen == [2] * 5
 
 
 def test_fidelity_names_the_worst_frame_and_knows_equal_ones():

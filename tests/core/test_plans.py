@@ -1,6 +1,7 @@
 """Plan files, and how a plan is carried over to other circumstances (docs/library.md, Plan files)."""
 
 import json
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 import torch
 
 from scope_core import MAGI, PRESETS, SKYREELS, Settings, plan
+from scope_core.demo import plan as demo_plan
 from scope_core.demo import shipped
 from scope_core.methods import Planned, TaylorSeer
 from scope_core.methods.planned import cost, rule
@@ -242,3 +244,17 @@ def test_shipped_plans_are_whole():
         made = demo()
         for found in made.plans:
             assert found.family in shipped.DEMOS and found.title and found.clips >= 4
+
+
+@pytest.mark.parametrize(
+    "arguments, told",
+    [
+        (["--computed", "8", "0", "65"], "--computed has 0, 65; choose among "),
+        (["--computed", "8", "--clips", "99"], "--clips is 99, and the choices in"),
+    ],
+)
+def test_a_search_that_cannot_be_added_to_a_plan_is_refused(monkeypatch, capsys, arguments, told):
+    monkeypatch.setattr(sys, "argv", ["plan", "--way", "chunk_by_chunk", *arguments])
+    with pytest.raises(SystemExit):
+        demo_plan.main()
+    assert told in capsys.readouterr().err

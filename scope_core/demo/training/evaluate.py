@@ -192,18 +192,6 @@ def contact_sheet(video: Tensor, path: Path, clips: int = 16) -> None:
     imageio.imwrite(path, (rows * 255).byte().numpy())
 
 
-def table(results: dict[str, dict[str, float]]) -> str:
-    """Markdown."""
-    lines = ["| | " + " | ".join(GOALS) + " |", "|---|" + "---|" * len(GOALS)]
-    return "\n".join(
-        lines
-        + [
-            f"| {name} | " + " | ".join(f"{shares[what]:.1%}" for what in GOALS) + " |"
-            for name, shares in results.items()
-        ]
-    )
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--family", choices=DEMOS, default="skyreels")
@@ -230,7 +218,6 @@ def main() -> None:
         write_clip(video[0], args.out / f"{demo.report}_{name}.mp4")
     for name, shares in (results | {"wanted": GOALS}).items():
         print(f"{name:>15}: " + ", ".join(f"{what} {share:.1%}" for what, share in shares.items()))
-    (args.out / f"{demo.report}_quality.md").write_text(table(results | {"wanted": GOALS}))
     (args.out / f"{demo.report}_quality.json").write_text(json.dumps({"goals": GOALS, "results": results}, indent=1))
 
 

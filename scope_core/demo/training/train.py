@@ -165,7 +165,6 @@ def train_autoencoder(
 ) -> None:
     """Fit the decoder to latents with noise of 0 to 0.15, so that imperfect samples decode well too; `joint`, the
     encoder with it, its latents kept at unit scale. One step in eight shows stills."""
-    generator = torch.Generator(device).manual_seed(1 + joint)
     vae = vae.to(device).to(memory_format=torch.channels_last)
     ema = copy.deepcopy(vae)
     trained = vae if joint else vae.decoder
@@ -188,6 +187,7 @@ def train_autoencoder(
         save_file(half(finished.state_dict()), out / VAE, {"preview": json.dumps(preview(finished))})
 
     for step, progress in clock.steps(first, 60, save):
+        generator = torch.Generator(device).manual_seed(2 * step + joint)
         for group in optimizer.param_groups:
             group["lr"] = 2e-3 * min(1, (step + 1) / 100) * max(0.02, 1 - progress)
         moment = torch.rand((), generator=torch.Generator().manual_seed(step)) * 2.4 + FRAMES_PER_LATENT / FPS
