@@ -160,7 +160,7 @@ def lists(segment: Segment, unseen: bool, apart: bool) -> Iterator[tuple[tuple[i
             yield denser_at_the_end(count, period), False
     elif unseen:
         rounds = period // lag
-        enough = ENDS * rounds if apart else period
+        enough = min(ENDS * rounds, period) if apart else period
         for count in range(period, enough - 1, -1) if apart else ():
             yield between_entries(count, period), True
         for count in range(enough, rounds - 1, -1):
