@@ -225,13 +225,13 @@ def test_a_device_that_runs_full_changes_no_video(folder):
     whole, usual = run(model, noise, unrolling_of(model, None), PRESETS["balanced"], steps=10)
 
     def allocate(*args):
-        if next(calls) in (7, 8):
+        if next(calls) in (9, 10):  # where a chunk has computed a step before
             raise torch.OutOfMemoryError("CUDA out of memory.")
 
     hook = model.model.diffusion_model.blocks[1].register_forward_pre_hook(allocate)
     made, trace = run(model, noise, unrolling_of(model, None), PRESETS["balanced"], steps=10)
     hook.remove()
-    assert next(calls) > 9 and torch.equal(made, whole)
+    assert next(calls) > 11 and torch.equal(made, whole)
     told = [text for text in trace.run["warnings"] if text not in usual.run["warnings"]]
     assert told == [HISTORY, KEYS_AND_VALUES]
     assert trace.totals["computed"] == usual.totals["computed"]
