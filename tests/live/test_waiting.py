@@ -8,6 +8,7 @@ from test_plan import SAMPLER, strip
 from waits import wait_for_words, wait_until_at_rest, wait_until_ready
 
 QUEUE = "() => { window.said = []; app.queuePrompt(0) }"
+QUEUE_TWO = "app.queuePrompt(0, 2)"
 WATCH = """([element, key]) => {
     window[key] = []
     new MutationObserver(() => window[key].push(element.textContent)).observe(element,
@@ -90,8 +91,7 @@ def is_idle(server) -> bool:
 @pytest.mark.two_cells
 def test_steps_of_another_workflow_are_not_drawn_on_a_node_of_the_same_id(page):
     workflow = load(page, "01 Demo - Text to video", **{**QUICK, "seed": 17, "steps": 1000})
-    page.evaluate(QUEUE)
-    page.evaluate(QUEUE)
+    page.evaluate(QUEUE_TWO)
     page.evaluate("other => app.loadGraphData(other)", {**workflow, "id": str(uuid.uuid4())})
     wait_until_at_rest(page)
     page.evaluate(COUNT_BEGINNINGS)
