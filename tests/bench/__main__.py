@@ -59,7 +59,10 @@ def parser_of() -> argparse.ArgumentParser:
         help="also measure LPIPS, which needs the lpips package and AlexNet's weights in this folder",
     )
     parser.add_argument(
-        "--into", type=Path, metavar="FILE", help="report of before, whose rows for what is measured now are replaced"
+        "--into",
+        type=Path,
+        metavar="FILE",
+        help="report of before, whose rows for what is measured now are replaced; with --time they get their seconds",
     )
     parser.add_argument(
         "--keep", action="store_true", help="also keep the report in tests/reports, and write the pages"
@@ -94,19 +97,19 @@ def measure(parser: argparse.ArgumentParser, args: argparse.Namespace) -> int:
     torch.set_num_threads(1)
     task = task_of(parser, args)
     bench = Bench(*task)
-    if args.report or args.time:
-        bench.making = args.time
-        if not any(map(bench.full, bench.ways)):
-            parser.error(f"--out is {args.out}, where no full runs of two clips are; measure there first")
+    bench.making = not args.report
+    if (args.report or (args.time and not args.into)) and not any(map(bench.full, bench.ways)):
+        parser.error(f"--out is {args.out}, where no full runs of two clips are; measure there first")
     if args.methods and (unknown := set(args.methods) - set(bench.known())):
         parser.error(f"--methods has {', '.join(sorted(unknown))}; choose among {', '.join(bench.known())}")
-    if args.time:
-        bench.time()
-    elif not args.report:
+    before = json.loads(args.into.read_text()) if args.into else None
+    times = bench.time() if args.time else []
+    if not args.time and not args.report:
         make(bench, task, args)
-    report = bench.report()
-    if args.into:
-        report = updated(json.loads(args.into.read_text()), report)
+    if before and args.time:
+        report = with_seconds(before, times)
+    else:
+        report = updated(before, bench.report()) if before else bench.report()
     write(report, args, "presets" if args.presets_only else "quick" if args.quick else "benchmark")
     return 0
 
@@ -158,6 +161,16 @@ def updated(before: dict[str, Any], report: dict[str, Any]) -> dict[str, Any]:
 
     rows = {place(row): row for row in (*before["rows"], *report["rows"])}
     return {**report, "rows": list(rows.values())}
+
+
+def with_seconds(report: dict[str, Any], times: list[dict[str, Any]]) -> dict[str, Any]:
+    """A report with the seconds of rows that were timed at the same settings."""
+
+    def name(row: dict[str, Any]) -> tuple[Any, ...]:
+        return row["schedule"], row["label"], row.get("budget")
+
+    found = {name(row): row for row in times}
+    return {**report, "rows": [{**row, **found.get(name(row), {})} for row in report["rows"]]}
 
 
 def write(report: dict[str, Any], args: argparse.Namespace, name: str) -> None:

@@ -1,7 +1,7 @@
 """What is run, in which order, and with which settings: every method at every budget, on every schedule and clip."""
 
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property, lru_cache
 from itertools import takewhile
@@ -66,6 +66,12 @@ class Spec:
     form: str = ""
     budget: float = 1.0
     solver: str | None = None
+
+    @property
+    def head(self) -> dict[str, Any]:
+        """What tells its row apart."""
+        ranked = {"title": self.title, "form": self.form, "budget": self.budget} if self.form else {}
+        return {"schedule": self.way, "method": self.method, "label": self.label, **ranked}
 
     def run(self, clip: int) -> Run:
         kind = "other" if self.method == "other" else "judged"
@@ -318,10 +324,7 @@ class Bench:
         whole = full["tflop"] if full else tflop
         times = self.runs.once(self.timing(spec), list) if self.runs.knows(self.timing(spec)) else []
         return {
-            "schedule": spec.way,
-            "method": spec.method,
-            "label": spec.label,
-            **({"title": spec.title, "form": spec.form, "budget": spec.budget} if spec.form else {}),
+            **spec.head,
             "settings": spec.settings.to_json(),
             "computed": mean(total["computed"] for total in totals),
             "of": totals[0]["iterations"],
@@ -329,8 +332,7 @@ class Bench:
             "tflop": tflop,
             "share": tflop / whole,
             "flop_x": whole / tflop,
-            "seconds": times,
-            "time_x": median(slow / fast for slow, fast in times) if times else None,
+            **timed(times),
             "memory": max(total["memory_bytes"] for total in totals),
             "clips": [self.measured(run) for run in runs],
         }
@@ -338,13 +340,16 @@ class Bench:
     def timing(self, spec: Spec) -> str:
         return f"time-{spec.run(0).name}"
 
-    def time(self) -> None:
-        """Seconds of runs, each beside a full one of the same clip."""
+    def time(self) -> list[dict[str, Any]]:
+        """Seconds of runs, each beside a full one of the same clip; parts of rows."""
+        rows = []
         for way in self.ways:
             for key in self.keys():
                 for spec in self.specs(way, key) if key not in ("full", "other") else ():
                     pairs = self.runs.once(self.timing(spec), lambda: [self.seconds(spec, i) for i in range(TIMED)])
-                    print(f"{way}, {spec.label}: {median(slow / fast for slow, fast in pairs):.2f}x", flush=True)
+                    rows.append({**spec.head, **timed(pairs)})
+                    print(f"{way}, {spec.label}: {rows[-1]['time_x']:.2f}x", flush=True)
+        return rows
 
     def seconds(self, spec: Spec, clip: int) -> tuple[float, float]:
         """Of the full run and of this one."""
@@ -354,6 +359,11 @@ class Bench:
             run.sample()
             taken.append(perf_counter() - began)
         return taken[0], taken[1]
+
+
+def timed(pairs: Sequence[tuple[float, float]]) -> dict[str, Any]:
+    """Entries of a row: seconds of a full run and of this one, clip by clip."""
+    return {"seconds": pairs, "time_x": median(slow / fast for slow, fast in pairs) if pairs else None}
 
 
 def plannable(settings: Settings) -> bool:

@@ -203,11 +203,14 @@ def test_first_clips_of_everything_come_before_further_ones_and_long_videos_last
 
 def test_time_is_measured_beside_a_full_run(bench, capsys):
     bench.only = ["taylorseer"]
-    bench.time()
+    rows = bench.time()
     spec = bench.specs("synchronous", "taylorseer")[0]
     pairs = bench.runs.once(bench.timing(spec), pytest.fail)
     assert len(pairs) == 3 and all(seconds > 0 for pair in pairs for seconds in pair)
     assert spec.label in capsys.readouterr().out
+    before = {"rows": [{**spec.head, "time_x": None}, {**spec.head, "label": "other", "time_x": None}]}
+    timed, other = command.with_seconds(before, rows)["rows"]
+    assert timed["seconds"] == pairs and timed["time_x"] > 0 and other["time_x"] is None
 
 
 def test_rivals_in_our_form_are_corrected_and_in_step(tiny):
