@@ -470,6 +470,22 @@ def test_batch_is_its_samples_one_by_one(model, name, settings):
     assert both.timeline == single[0].timeline == single[1].timeline
 
 
+@pytest.mark.parametrize("settings", [OFF, Settings(Planned(2.5)), TEACACHE], ids=["off", "planned", "teacache"])
+@pytest.mark.parametrize("name", ["synchronous", "asynchronous", "long"])
+def test_a_batch_of_two_prompts_is_each_of_them_alone(model, name, settings):
+    schedule = replace(SCHEDULES[name], condition_noise=0)
+    generator = torch.Generator().manual_seed(4)
+    noise = torch.randn(2, 4, schedule.frames, 4, 4, generator=generator)
+    positive, negative = torch.randn(2, 2, 5, 16, generator=generator)
+
+    def made(part):
+        return Run(Guided(model, positive[part], negative[part], 3.0), schedule, settings, noise[part])
+
+    both, single = made(slice(0, 2)), [made(slice(i, i + 1)) for i in range(2)]
+    assert (both.latents - torch.cat([run.latents for run in single])).abs().max() <= TOLERANCE
+    assert (both.latents[0] - both.latents[1]).abs().max() > 0.1 and both.modes == single[0].modes
+
+
 def test_prefix_and_end_frames_stay_as_given(model):
     schedule = SKYREELS.schedule(6, 5, 6, 2, 2, 2, prefix=1, tail=1)
     generator = torch.Generator().manual_seed(0)

@@ -76,10 +76,10 @@ def contexts():
     return random(1, 12, TEXT, seed=2), random(1, 9, TEXT, seed=3)
 
 
-def run(model, noise, unrolling, settings=PRESETS["off"], solver="unipc", steps=STEPS, cfg=CFG):
+def run(model, noise, unrolling, settings=PRESETS["off"], solver="unipc", steps=STEPS, cfg=CFG, prompts=None):
     schedule = unrolling.schedule(noise.shape[2], steps)
     made = Run(schedule, settings, solver, 0, begin_trace(model, schedule, settings, solver))
-    positive, negative = contexts()
+    positive, negative = prompts or contexts()
     segments = sample_video(model, [[positive, {}]], [[negative, {}]], cfg, noise, made, unrolling, lambda *step: None)
     return model.model.process_latent_in(join(segments, schedule.overlap)), made.trace
 
@@ -133,6 +133,19 @@ def test_off_equals_a_loop_of_two_caches(folder, chunk, frames, solver):
     assert (made - expected).abs().max() <= TOLERANCE
     count = frames // chunk
     assert trace.totals["computed"] == count * STEPS and trace.forwards == 2 * (count * STEPS + count - 1)
+
+
+@pytest.mark.parametrize("settings", [PRESETS["off"], PRESETS["balanced"]], ids=["off", "balanced"])
+def test_a_batch_of_two_prompts_is_each_of_them_alone(folder, settings):
+    model, noise, prompts = model_of(folder, "causal_wan chunk 3"), random(2, 16, 6, H, W), random(2, 2, 12, TEXT)
+
+    def made(part):
+        unrolling, texts = unrolling_of(model, None), [prompt[part] for prompt in prompts]
+        return run(model, noise[part], unrolling, settings, prompts=texts)[0]
+
+    both = made(slice(0, 2))
+    assert (both - torch.cat([made(slice(i, i + 1)) for i in range(2)])).abs().max() <= TOLERANCE
+    assert (both[0] - both[1]).abs().max() > 0.1
 
 
 @pytest.mark.parametrize("solver", ["euler", "unipc"])

@@ -165,6 +165,24 @@ def test_a_second_run_is_the_same_and_a_fast_one_skips(model):
     assert trace.forwards == 2 * trace.totals["computed"] and len(trace.segments) == 2
 
 
+@pytest.mark.parametrize("settings", [PRESETS["off"], PRESETS["fast"]], ids=["off", "fast"])
+def test_a_batch_of_two_prompts_is_each_of_them_alone(model, settings):
+    unrolling, generator = Chunks(), torch.Generator().manual_seed(4)
+    prompts, empty = torch.randn(2, 2, 7, TEXT, generator=generator), {"samples": torch.zeros(2, 16, 2 * CHUNK, H, W)}
+    noise = start_noise(model, empty, SEED, unrolling)
+    schedule = unrolling.sized(noise).schedule(noise.shape[2], 8, 0.0)
+
+    def made(part):
+        positive, negative = ([[prompt[part], {}]] for prompt in prompts)
+        run = Run(schedule, settings, "unipc", SEED, begin_trace(model, schedule, settings, "unipc"))
+        return sample_video(model, positive, negative, CFG, noise[part], run, unrolling, lambda *step: None)
+
+    both, *single = map(made, (slice(0, 2), slice(0, 1), slice(1, 2)))
+    assert len(both) == 2 and (both[1][0] - both[1][1]).abs().max() > 0.1
+    for together, *alone in zip(both, *single):
+        assert (together - torch.cat(alone)).abs().max() < LATENTS
+
+
 def test_reuse_inside_the_network(model):
     made, trace = ours(model, 2, settings=Settings(TeaCache(10.0), Gate(3, 1, 0)), steps=8)
     assert torch.isfinite(made["samples"]).all() and trace.totals["computed"] < 16 and trace.forwards < 32

@@ -184,6 +184,24 @@ def test_a_batch_starts_from_the_same_frames(folder):
     assert all((video - fixture.expected).abs().max() < TOLERANCE for video in made.split(1))
 
 
+@pytest.mark.parametrize("settings", [PRESETS["off"], PRESETS["balanced"]], ids=["off", "balanced"])
+@pytest.mark.parametrize("name", ["t2v_distill", "t2v_base"])
+def test_a_batch_of_two_prompts_is_each_of_them_alone(folder, name, settings):
+    """They are of different length."""
+    fixture = Fixture(name, folder)
+    ((caption, extra),), noise = fixture.positive, fixture.noise
+    mask = extra["attention_mask"].clone()
+    mask[:, 2:] = 0
+
+    def made(captions, masks, noise):
+        fixture.positive, fixture.noise = [[captions, {"attention_mask": masks}]], noise
+        return fixture.run(fixture.model(), settings)[0]
+
+    alone = made(caption, extra["attention_mask"], noise), made(-caption, mask, -noise)
+    both = made(torch.cat([caption, -caption]), torch.cat([extra["attention_mask"], mask]), torch.cat([noise, -noise]))
+    assert (both - torch.cat(alone)).abs().max() < TOLERANCE and (both[0] + both[1]).abs().max() > 0.1
+
+
 def test_a_lora_changes_the_video(distilled):
     model = distilled.model()
     keys = comfy.lora.model_lora_keys_unet(model.model, {})

@@ -164,6 +164,24 @@ def test_off_equals_diffusers(files, frames, window, overlap, block, ar_step, ca
     assert trace.forwards == 2 * schedule.iterations
 
 
+@pytest.mark.parametrize("settings", [PRESETS["off"], PRESETS["balanced"], SKIPPING[1]], ids=["off", "planned", "tea"])
+@pytest.mark.parametrize("ar_step", [0, 2])
+def test_a_batch_of_two_prompts_is_each_of_them_alone(files, ar_step, settings):
+    model = load_ar_model([str(files[0])], 24, {"dtype": torch.float32})
+    schedule = SKYREELS.schedule(6, STEPS, 6, ar_step=ar_step, condition_noise=0)
+    generator = torch.Generator().manual_seed(4)
+    noise, prompts = torch.randn(2, 16, 6, H, W, generator=generator), torch.randn(2, 2, 12, 4096, generator=generator)
+
+    def made(part):
+        positive, negative = ([[prompt[part], {}]] for prompt in prompts)
+        made = Run(schedule, settings, "unipc", 0, begin_trace(model, schedule, settings, "unipc"))
+        return sample_video(model, positive, negative, 6.0, noise[part], made, Windows(), lambda *step: None)[0]
+
+    both = made(slice(0, 2))
+    assert (both - torch.cat([made(slice(i, i + 1)) for i in range(2)])).abs().max() <= TOLERANCE
+    assert (both[0] - both[1]).abs().max() > 0.1
+
+
 @pytest.mark.parametrize("merged, tolerance", [(torch.float32, TOLERANCE), (torch.float16, 1e-3)], ids=str)
 def test_model_of_another_loader_gets_its_fps_branch(files, tmp_path, monkeypatch, merged, tolerance):
     """A stock-loaded MODEL drops the fps branch; completed from the file it equals our own loader's, and diffusers. The
