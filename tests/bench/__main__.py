@@ -102,14 +102,13 @@ def measure(parser: argparse.ArgumentParser, args: argparse.Namespace) -> int:
         parser.error(f"--out is {args.out}, where no full runs of two clips are; measure there first")
     if args.methods and (unknown := set(args.methods) - set(bench.known())):
         parser.error(f"--methods has {', '.join(sorted(unknown))}; choose among {', '.join(bench.known())}")
-    before = json.loads(args.into.read_text()) if args.into else None
     times = bench.time() if args.time else []
     if not args.time and not args.report:
         make(bench, task, args)
-    if before and args.time:
-        report = with_seconds(before, times)
-    else:
-        report = updated(before, bench.report()) if before else bench.report()
+    report = bench.report()
+    if args.into:
+        before = json.loads(args.into.read_text())
+        report = with_seconds(before, times) if args.time else updated(before, report)
     write(report, args, "presets" if args.presets_only else "quick" if args.quick else "benchmark")
     return 0
 

@@ -249,7 +249,7 @@ def test_shipped_plans_are_whole():
 @pytest.mark.parametrize(
     "arguments, told",
     [
-        (["--computed", "8", "0", "65"], "--computed has 0, 65; choose among "),
+        (["--computed", "8", "0", "65"], "--computed has 0, 65; choose among 2, 3, 4, 5, 6"),
         (["--computed", "8", "--clips", "99"], "--clips is 99, and the choices in"),
     ],
 )

@@ -260,6 +260,19 @@ def test_each_of_two_stages_begins_with_nothing():
     assert (high.modes, low.modes) == ("RCRC", "RCRCRC")
 
 
+def test_a_batch_of_two_prompts_is_each_of_them_alone():
+    accelerated, drawn = Accelerated(), noise((2, *SHAPE[1:]))
+    texts = [torch.cat([prompt(seed)[0] for seed in seeds]) for seeds in ((1, 6), (2, 7))]
+
+    def made(part):
+        positive, negative = ([[text[part], {}]] for text in texts)
+        return sample(accelerated.model, positive=positive, negative=negative, noise=drawn[part])
+
+    both = made(slice(0, 2))
+    assert accelerated.modes == "RRPRPPRPPR" and (both[0] - both[1]).abs().max() > 0.1
+    assert (both - torch.cat([made(slice(i, i + 1)) for i in range(2)])).abs().max() <= 2e-5
+
+
 def test_what_hangs_behind_guidance_runs_at_every_step():
     """CFG++ reads the negative's estimate there."""
     accelerated, calls = Accelerated(), []

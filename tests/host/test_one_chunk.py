@@ -161,6 +161,18 @@ def test_off_is_ksampler_bit_for_bit(request, kind, cfg, mask):
     assert torch.equal(advanced(model, given, conds, cfg, sigmas)[0], expected)
 
 
+@pytest.mark.parametrize("settings", [PRESETS["off"], PRESETS["balanced"]], ids=["off", "balanced"])
+def test_a_batch_of_two_prompts_is_each_of_them_alone(t2v, settings):
+    texts = torch.randn(2, 2, 7, 64, generator=torch.Generator().manual_seed(4))
+
+    def made(*members):
+        given = latent(size=(len(members), *SIZE[1:])) | {"batch_index": members}
+        return ours(t2v, given, [[[text[[*members]], {}]] for text in texts], 4.0, settings)[0]
+
+    both = made(0, 1)
+    assert (both - torch.cat([made(0), made(1)])).abs().max() <= 2e-5 and (both[0] - both[1]).abs().max() > 0.1
+
+
 def test_frames_that_are_known_to_wan_2_2_5b_stay_also_where_steps_are_skipped():
     """The host's network is told t = 0 of them."""
     model, size = wan("5b"), (1, 48, 5, 8, 8)
