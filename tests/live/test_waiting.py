@@ -1,6 +1,7 @@
 """What a person sees who waits for a run, stops it, changes something after it, or loads the page anew."""
 
 import uuid
+from contextlib import contextmanager
 
 import pytest
 from gestures import QUICK, choose, load, node_of, run
@@ -68,20 +69,30 @@ def test_a_run_that_ended_without_a_connection_is_not_shown_as_running(page, ser
     """A server that was started anew does not know the prompt."""
     load(page, "01 Demo - Text to video", **{**QUICK, "seed": 15 + is_known})
     note = strip(page, SAMPLER).query_selector(".scope-plan-note")
-    page.evaluate(LOSE_AT_FIRST_STEP)
-    page.evaluate(QUEUE)
-    wait_for_words(page, note, "Running")
-    wait_for_words(page, timeline(page).element_handle(), "so far")
-    while not (history := server.request("GET", "/history?max_items=1")[1]) or not is_idle(server):
-        page.wait_for_timeout(100)
-    assert [entry["status"]["status_str"] for entry in history.values()] == ["success"]
-    if not is_known:
-        server.request("POST", "/history", {"clear": True})
-    page.evaluate("reconnect()")
+    with lost_at_the_first_step(page):
+        page.evaluate(QUEUE)
+        wait_for_words(page, note, "Running")
+        wait_for_words(page, timeline(page).element_handle(), "so far")
+        while not is_idle(server):
+            page.wait_for_timeout(100)
+        (last,) = server.request("GET", "/history?max_items=1")[1].values()
+        assert last["status"]["status_str"] == "success"
+        if not is_known:
+            server.request("POST", "/history", {"clear": True})
     said = "evaluations" if is_known else "then stopped by an error"
     page.wait_for_function("note => !note.textContent.includes('Running')", arg=note)
     assert said in timeline(page).locator(".scope-timeline-evaluations").inner_text()
     assert "so far" not in timeline(page).inner_text()
+
+
+@contextmanager
+def lost_at_the_first_step(page):
+    """The page loses its connection at the first step of a run, and has it again afterwards."""
+    page.evaluate(LOSE_AT_FIRST_STEP)
+    try:
+        yield
+    finally:
+        page.evaluate("reconnect()")
 
 
 def is_idle(server) -> bool:
