@@ -157,13 +157,14 @@ def put(folder: Path, name: str, count: int, start) -> None:
         SignalMaps(folder).learn_length(f"{name} {i}", i + 1)
 
 
-def test_two_processes_do_not_lose_each_other_s_entries(tmp_path):
+def test_two_processes_do_not_lose_each_other_s_entries(tmp_path, monkeypatch):
+    monkeypatch.setattr(disk, "PATIENCE", 300)  # who has just let go may have the lock first, many times in a row
     start = CHILD.Barrier(2)
     writers = [CHILD.Process(target=put, args=(tmp_path, name, 100, start)) for name in "ab"]
     for writer in writers:
         writer.start()
     for writer in writers:
-        writer.join(60)
+        writer.join(600)
         assert writer.exitcode == 0
     known = SignalMaps(tmp_path)
     assert all(known.length(f"{name} {i}") == i + 1 for name in "ab" for i in range(100))
@@ -223,7 +224,7 @@ def test_a_write_that_ends_halfway_leaves_what_was_there(tmp_path, intact, kille
 def hold(folder: Path, held) -> None:
     with disk.lock(folder):
         held.set()
-        time.sleep(60)
+        time.sleep(600)
 
 
 def test_a_folder_that_stays_taken_is_an_error_of_the_system_and_ends_with_its_holder(tmp_path, monkeypatch):
@@ -259,7 +260,7 @@ def test_calibrations_make_room_too(tmp_path, monkeypatch):
     monkeypatch.setattr(calibration, "MOST_BYTES", 3 * kept.save(CALIBRATION).stat().st_size)
     for steps in range(11, 20):
         kept.save(Calibration(Circumstances.of("model", SKYREELS.schedule(8, steps), 6.0), (1.0,) * steps, {}))
-        time.sleep(0.01)
+        time.sleep(0.03)
     assert 2 <= len(list(tmp_path.glob("*.json"))) <= 4
     with pytest.raises(CalibrationError, match="steps 1[789]"):
         kept.find(CIRCUMSTANCES)

@@ -399,7 +399,7 @@ def remove_and_tell(folder):
 def hold_for_ever(folder, held):
     lock = disk.hold(folder)
     held.set()
-    time.sleep(60)
+    time.sleep(600)
     lock.release()
 
 

@@ -41,6 +41,13 @@ SETTINGS = {
 }
 """Nothing covers the graph, and its text is drawn at any zoom."""
 
+EMPTY = """() => {
+    window.isPaced = false
+    app.clean()
+    app.graph.clear()
+}"""
+"""What nodes of these numbers put out goes as well."""
+
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "browser: needs a browser")
@@ -149,12 +156,16 @@ def cell(browser, server, frontend, renderer):
 
 
 @pytest.fixture
-def page(cell):
-    """The page of a cell with an empty graph. `page.problems` collects what the console reports, `page.shot` writes
-    screenshots."""
+def page(cell, server):
+    """The page of a cell with an empty graph, on a server that runs nothing. `page.problems` collects what the console
+    reports, `page.shot` writes screenshots."""
+    server.request("POST", "/queue", {"clear": True})
+    while any(server.request("GET", "/queue")[1].values()):
+        server.request("POST", "/interrupt", {})
+        cell.wait_for_timeout(100)
     resize(cell, VIEWPORT)
     cell.mouse.move(0, 0)  # off the graph: it shows tooltips
-    cell.evaluate("() => { app.clean(); app.graph.clear() }")  # clean: what nodes of these numbers put out
+    cell.evaluate(EMPTY)
     wait_until_at_rest(cell)
     cell.problems.clear()
     cell.shot = lambda name, target=cell: screenshot(target, f"{name}_{cell.name}")

@@ -28,13 +28,18 @@ SLOTS = """name => {{
     const places = [origin.getOutputPos(0), target.getInputPos(target.inputs.findIndex(input => input.name === name))]
     return places.map(place => ds.convertOffsetToCanvas(place)).map(([x, y]) => [x + left, y + top])
 }}"""
-QUEUE = """paced => {
+QUEUE = """async paced => {
     window.isPaced = paced
     window.outcome = ""
-    for (const kind of ["execution_success", "execution_error", "execution_interrupted"]) {
-        app.api.addEventListener(kind, ({ detail }) => (window.outcome = [kind, detail]), { once: true })
+    const over = new AbortController()
+    const end = outcome => {
+        window.outcome = outcome
+        over.abort()
     }
-    app.queuePrompt(0).then(isAccepted => isAccepted === false && (window.outcome = ["refused", app.lastNodeErrors]))
+    for (const kind of ["execution_success", "execution_error", "execution_interrupted"]) {
+        app.api.addEventListener(kind, ({ detail }) => end([kind, detail]), { signal: over.signal })
+    }
+    if (await app.queuePrompt(0) === false) end(["refused", app.lastNodeErrors])
 }"""
 
 

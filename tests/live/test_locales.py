@@ -61,15 +61,17 @@ def test_the_server_hands_them_out(server):
 
 @pytest.fixture
 def chinese(page, server):
-    server.request("POST", "/settings", {"Comfy.Locale": "zh"})
-    page.reload()
-    wait_until_ready(page)
-    page.evaluate("app.graph.clear()")
-    page.problems.clear()
-    yield page
-    server.request("POST", "/settings", {"Comfy.Locale": "en"})
-    page.reload()
-    wait_until_ready(page)
+    try:
+        server.request("POST", "/settings", {"Comfy.Locale": "zh"})
+        page.reload()
+        wait_until_ready(page)
+        page.evaluate("app.graph.clear()")
+        page.problems.clear()
+        yield page
+    finally:
+        server.request("POST", "/settings", {"Comfy.Locale": "en"})
+        page.reload()
+        wait_until_ready(page)
 
 
 @pytest.mark.two_cells

@@ -1,7 +1,7 @@
 """From an empty canvas to an accelerated video as a person gets there: with the node search and the mouse."""
 
 import pytest
-from test_blueprints import search
+from test_blueprints import search, wait_until_searched
 from waits import wait_for_words, wait_until_at_rest
 
 KEY, POINT, BUTTON, HOME, THINK = 0.28, 1.1, 0.1, 0.4, 1.35
@@ -46,6 +46,7 @@ class Person:
         search(self.page, words, name, place=place)
         self.page.keyboard.press("Enter")
         self.page.wait_for_function("count => app.graph._nodes.length > count", arg=count)
+        wait_until_searched(self.page)
         wait_until_at_rest(self.page)  # the node hangs at the mouse
         self.page.mouse.click(*place)
         self.page.wait_for_function("app.canvas.state.ghostNodeId === null")

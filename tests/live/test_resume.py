@@ -5,6 +5,7 @@ import os
 import re
 import signal
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -17,7 +18,7 @@ from workflows.graph import WorkflowError
 from workflows.launcher import HostError
 
 LONG = {"length": 97, "window": 61}
-STEPS = 30
+STEPS = 60
 expect.set_options(timeout=PATIENCE)
 
 
@@ -37,7 +38,7 @@ def cancelled(server, graph):
     asked = []
 
     def cancel(kind, data):
-        if kind == "progress" and data["value"] > STEPS + 2 and not asked:
+        if kind == "scope.step" and data["segment"] == 1 and data["index"] > 1 and not asked:
             asked.append(server.request("POST", "/interrupt", {}))
 
     with pytest.raises(WorkflowError, match="cancelled"):
@@ -181,18 +182,20 @@ def test_a_sweep_whose_server_is_killed_computes_only_what_is_missing(host, tmp_
             runs[data["node"]] = data["value"]
             if len(runs) == 2 and data["value"] > 0.7 * data["max"]:
                 for child in psutil.Process().children():
-                    if str(tmp_path / "user") in child.cmdline():
-                        os.kill(child.pid, signal.SIGKILL)
+                    with suppress(psutil.NoSuchProcess):
+                        if str(tmp_path / "user") in child.cmdline():
+                            os.kill(child.pid, signal.SIGKILL)
 
     runs = {}
     with serve() as server, pytest.raises((HostError, OSError)):
         server.run(sweep(resume=True), on_event=kill)
     with serve() as server:
         finished = [0 < run["frames"] == run["made"] for run in kept(server)].count(True)
-        assert finished >= 1
+        begun = [0 < run["made"] < run["frames"] for run in kept(server)].count(True)
+        assert finished >= 1 and finished + begun >= 2
         made = found(server.run(sweep(resume=True)))
         log = server.log.read_text()
         assert log.count("an earlier run has made this video") == finished
-        assert log.count("an earlier run goes on") == (finished == 1)
+        assert log.count("an earlier run goes on") == begun
         assert all_gone(server)
         assert [clips for *_, clips in made] == [2, 2] and made[0][0] and made == found(server.run(sweep(resume=False)))

@@ -168,15 +168,15 @@ def test_cancelled_run_leaves_nothing_behind(server, output):
 def test_a_cancelled_run_keeps_its_finished_segments(server, output):
     """docs/architecture.md, law 10: in a file as an error leaves it, with what the whole run makes."""
     long = {"length": 97, "window": 61}
-    server.run(prompt("whole", long, seed=12, steps=30))
+    server.run(prompt("whole", long, seed=12, steps=60))
     before = set(output.rglob("unfinished_*"))
     asked = []
 
     def cancel(kind, data):
-        if kind == "progress" and data["value"] > 32 and not asked:
+        if kind == "scope.step" and data["segment"] == 1 and data["index"] > 1 and not asked:
             asked.append(server.request("POST", "/interrupt", {}))
 
-    changed = prompt("never", long, seed=12, steps=30)
+    changed = prompt("never", long, seed=12, steps=60)
     changed["sampler"]["inputs"]["model"] = ["reloaded", 0]
     changed["reloaded"] = {"class_type": "SCOPE_LoadDemo", "inputs": {}}
     with pytest.raises(WorkflowError, match="cancelled"):

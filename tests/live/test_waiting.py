@@ -8,7 +8,7 @@ from gestures import QUICK, choose, load, node_of, run
 from test_plan import SAMPLER, strip
 from waits import wait_for_words, wait_until_at_rest, wait_until_ready
 
-QUEUE = "() => { window.said = []; app.queuePrompt(0) }"
+QUEUE = "app.queuePrompt(0)"
 QUEUE_TWO = "app.queuePrompt(0, 2)"
 WATCH = """([element, key]) => {
     window[key] = []
@@ -18,18 +18,22 @@ WATCH = """([element, key]) => {
 COUNT_PREVIEWS = "() => { window.seen = 0; app.api.addEventListener('b_preview_with_metadata', () => window.seen++) }"
 STOP_AT_FIRST_STEP = "app.api.addEventListener('scope.step', () => app.api.interrupt(), { once: true })"
 
-COUNT_BEGINNINGS = """() => {
-    window.begun = window.ended = 0
-    app.api.addEventListener("scope.step", ({ detail }) => detail.index || window.begun++)
-    app.api.addEventListener("execution_interrupted", () => window.begun && window.ended++)
+FOLLOW = """() => {
+    window.steps = {}
+    window.interrupted = 0
+    app.api.addEventListener("scope.step", ({ detail }) => (steps[detail.prompt_id] = detail.index))
+    app.api.addEventListener("execution_interrupted", () => interrupted++)
 }"""
 LOSE_AT_FIRST_STEP = """() => {
-    const Open = window.WebSocket
-    window.reconnect = () => { window.WebSocket = Open }
+    const Open = window.WebSocket, over = new AbortController()
+    window.reconnect = () => {
+        window.WebSocket = Open
+        over.abort()
+    }
     app.api.addEventListener("scope.step", () => {
         window.WebSocket = function () { return new Open("ws://127.0.0.1:9") }
         app.api.socket.close()
-    }, { once: true })
+    }, { once: true, signal: over.signal })
 }"""
 """Nobody listens at port 9. The page tries again until `reconnect` is called."""
 
@@ -102,17 +106,17 @@ def is_idle(server) -> bool:
 @pytest.mark.two_cells
 def test_steps_of_another_workflow_are_not_drawn_on_a_node_of_the_same_id(page):
     workflow = load(page, "01 Demo - Text to video", **{**QUICK, "seed": 17, "steps": 1000})
+    page.evaluate(FOLLOW)
     page.evaluate(QUEUE_TWO)
+    page.wait_for_function("Object.keys(steps).length === 1")
     page.evaluate("other => app.loadGraphData(other)", {**workflow, "id": str(uuid.uuid4())})
-    wait_until_at_rest(page)
-    page.evaluate(COUNT_BEGINNINGS)
+    wait_for_words(page, strip(page, SAMPLER), "Plan")
     page.evaluate("app.api.interrupt()")  # the second one begins
-    page.wait_for_function("begun")
-    wait_until_at_rest(page)
+    page.wait_for_function("Object.values(steps)[1] > 4")
     assert "Running" not in strip(page, SAMPLER).inner_text()
     assert "so far" not in timeline(page).inner_text()
     page.evaluate("app.api.interrupt()")
-    page.wait_for_function("ended")
+    page.wait_for_function("interrupted === 2")
 
 
 @pytest.mark.two_cells

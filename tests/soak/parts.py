@@ -146,7 +146,7 @@ def watched(server: Server, count: int, run: Callable[[int], str]) -> Figures:
         ended[run(i)] += 1
         server.request("POST", "/history", {"clear": True})  # which ComfyUI keeps for the browser
         memory.append(server.request("GET", "/soak/memory")[1] / 1e6)
-        files.append(process.num_fds())
+        files.append(open_files(process))
         if i % 20 == 19:
             print(f"  {i + 1} of {count}, {memory[-1]:.1f} MB, {files[-1]} files, {dict(ended)}", flush=True)
     warm = int(count * WARM_UP)
@@ -163,6 +163,15 @@ def watched(server: Server, count: int, run: Callable[[int], str]) -> Figures:
         "files_interval": files_within,
         "files": [files[warm], files[-1]],
     }
+
+
+def open_files(process: psutil.Process, looks: int = 20) -> int:
+    """Without a socket that the client has closed already and the server is about to."""
+    counts = []
+    for _ in range(looks):
+        counts.append(process.num_fds())
+        time.sleep(0.01)
+    return min(counts)
 
 
 def require_flat(figures: Figures) -> Figures:
@@ -217,11 +226,17 @@ def answer(server: Server, prompt: dict, on_event: Callable[[str, dict], None] |
 
 
 def cancelled(server: Server, prompt: dict, after: int = 1) -> bool:
-    """Run a prompt and cancel it after a step. Whether it was still running."""
+    """Run a prompt and cancel it after a step. Whether it was still running.
+
+    Each step is told by a live event where the sampler runs by itself; in a sweep, for one, by ComfyUI's progress, which
+    leaves out steps that follow at once, but not the first.
+    """
+    asked = []
 
     def cancel(kind: str, data: dict) -> None:
-        if kind == "progress" and data["value"] == after:
-            server.request("POST", "/interrupt", {})
+        step = {"scope.step": data.get("index", -1) + 1, "progress": data.get("value")}.get(kind)
+        if step == after and not asked:
+            asked.append(server.request("POST", "/interrupt", {}))
 
     return "cancelled" in answer(server, prompt, cancel)
 
