@@ -134,7 +134,7 @@ def _private() -> "Host":
 
 def newest_frontend(host: "Host") -> Path:
     """ComfyUI's newest published frontend, fetched into the cache: a folder for the option --front-end-root."""
-    with tempfile.TemporaryDirectory() as folder:
+    with _alone(), tempfile.TemporaryDirectory() as folder:
         _pip(host, "download", "--no-deps", "-d", folder, FRONTEND)
         (wheel,) = Path(folder).glob("*.whl")
         version = wheel.name.split("-")[1]

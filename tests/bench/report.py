@@ -34,16 +34,14 @@ from .targets import lost_places
 from .targets import targets as reached
 
 COLUMNS = ("setting", "computed", "TFLOP", "operations", "time x", "MB kept", "PSNR", "median", "worst clip")
-MORE_COLUMNS = ("worst frame", "changed", "SSIM", "faithful")
+MORE_COLUMNS = ("worst frame", "changed", "SSIM", "LPIPS", "faithful")
 
 
 def markdown(report: dict[str, Any]) -> str:
     """Everything that was measured."""
-    with_lpips = any("lpips" in row["clips"][0] for row in report["rows"])
-    columns = (*COLUMNS, *MORE_COLUMNS, *(["LPIPS"] if with_lpips else []))
     lines = ["# Benchmark", ""]
     for way, rows in by_schedule(report):
-        lines += [f"## {SCHEDULES[way]}", "", *table(columns, map(cells, rows)), ""]
+        lines += [f"## {SCHEDULES[way]}", "", *table((*COLUMNS, *MORE_COLUMNS), map(cells, rows)), ""]
     return "\n".join([*lines, ranked(report), ""])
 
 
@@ -104,8 +102,9 @@ def in_short(report: dict[str, Any]) -> str:
 
 def presets(report: dict[str, Any]) -> list[str]:
     """Named presets, and fewer steps as near to every budget as they come, a column for each schedule: operations
-    saved, PSNR, worst frame."""
+    saved, PSNR, worst frame; then SSIM and LPIPS where it is measured."""
     found: dict[str, dict[str, str]] = {}
+    alike: dict[str, dict[str, str]] = {}
     for way, rows in by_schedule(report):
         fewer = [row for row in rows if row["method"] == "fewer"]
         shown = {
@@ -116,11 +115,16 @@ def presets(report: dict[str, Any]) -> list[str]:
         for name, row in shown.items():
             time = f", {row['time_x']:.1f}x" if row["time_x"] else ""
             found.setdefault(name, {})[way] = f"{row['flop_x']:.1f}x{time}: {plus_minus(row)} ({worst_frame(row):.0f})"
+            if "lpips" in row["clips"][0]:
+                alike.setdefault(name, {})[way] = f"{average(row, 'ssim'):.4f}, {average(row, 'lpips'):.4f}"
     ways = [way for way, _ in by_schedule(report)]
-    return table(
-        ["operations, time: PSNR (worst frame)", *(SHORT[way] for way in ways)],
-        ([name, *(row.get(way, "") for way in ways)] for name, row in found.items()),
-    )
+
+    def by_way(head: str, cells: dict[str, dict[str, str]]) -> list[str]:
+        named = ([name, *(row.get(way, "") for way in ways)] for name, row in cells.items())
+        return table([head, *(SHORT[way] for way in ways)], named)
+
+    first = by_way("operations, time: PSNR (worst frame)", found)
+    return [*first, "", *by_way("SSIM, LPIPS (less is closer)", alike)] if alike else first
 
 
 def losing_presets(report: dict[str, Any]) -> list[str]:
@@ -341,8 +345,8 @@ def cells(row: Row) -> list[str]:
         f"{worst_frame(row):.1f}",
         f"{lost_share(values):.0%}",
         f"{average(row, 'ssim'):.4f}",
+        f"{average(row, 'lpips'):.4f}" if "lpips" in row["clips"][0] else "",
         f"{faithfulness(row):.1%}" if "faithful" in row["clips"][0] else "",
-        *([f"{average(row, 'lpips'):.4f}"] if "lpips" in row["clips"][0] else []),
     ]
 
 

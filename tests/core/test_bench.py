@@ -18,7 +18,7 @@ from tests import efficiency
 from tests.bench import __main__ as command
 from tests.bench import measure
 from tests.bench import runs as runs_module
-from tests.bench.figures import Measured, faithfulness, fewer_at, over_places, paired, points_to_full
+from tests.bench.figures import Measured, average, faithfulness, fewer_at, over_places, paired, points_to_full
 from tests.bench.measure import Bench, Spec
 from tests.bench.methods import BUDGETS, GATES, OPTIONS, OURS, PUBLISHED, Ranked, methods
 from tests.bench.report import cells, losing_presets, losses, markdown, presets, ranked, ranking, targets, versus
@@ -129,7 +129,8 @@ def test_lpips_is_measured_with_every_clip_in_every_process(tiny, tmp_path, monk
         bench.work()
     rows = bench.report()["rows"]
     assert [row["clips"][1]["lpips"] > 0 for row in rows] == [False, True, True, True]
-    assert "LPIPS |" in markdown({**REPORT, "rows": [*ROWS, *rows]})
+    heads, _, *lines = (line.split(" | ") for line in markdown({**REPORT, "rows": rows}).splitlines() if "|" in line)
+    assert [line[heads.index("LPIPS")] for line in lines[:4]] == [f"{average(row, 'lpips'):.4f}" for row in rows]
 
 
 def test_a_run_is_known_by_what_differs_from_the_defaults(tiny):
@@ -320,6 +321,19 @@ def test_fewer_steps_beside_the_presets_are_those_nearest_to_a_budget():
     table = presets({**REPORT, "rows": [{**row, "time_x": None} for row in rows]})
     shown = [line.split(":")[0] for line in table if line.startswith("| fewer")]
     assert shown == [f"| fewer steps, about {told}x" for told in ("50% | 2.0", "35% | 2.5", "22% | 5.0", "15% | 5.0")]
+
+
+def test_presets_tell_ssim_and_lpips_where_it_was_measured():
+    rows = [{**row, "time_x": None} for row in ROWS]
+    without = presets({**REPORT, "rows": rows})
+    rows[2] = {**rows[2], "clips": [{**clip, "lpips": 0.01} for clip in rows[2]["clips"]]}
+    assert presets({**REPORT, "rows": rows}) == [
+        *without,
+        "",
+        "| SSIM, LPIPS (less is closer) | SkyReels together |",
+        "| --- | --- |",
+        "| balanced | 0.9900, 0.0100 |",
+    ]
 
 
 def test_faithfulness_is_compared_on_the_clips_that_both_have():

@@ -59,63 +59,64 @@ def test_the_server_hands_them_out(server):
     assert served["zh"]["nodeDefs"]["SCOPE_Sampler"]["inputs"]["steps"]["name"] == read("zh")["steps"]
 
 
-@pytest.fixture
-def chinese(page, server):
+@pytest.fixture(scope="module")
+def in_chinese(cell, server):
     try:
         server.request("POST", "/settings", {"Comfy.Locale": "zh"})
-        page.reload()
-        wait_until_ready(page)
-        page.evaluate("app.graph.clear()")
-        page.problems.clear()
-        yield page
+        cell.reload()
+        wait_until_ready(cell)
+        yield
     finally:
         server.request("POST", "/settings", {"Comfy.Locale": "en"})
-        page.reload()
-        wait_until_ready(page)
+        cell.reload()
+        wait_until_ready(cell)
 
 
 @pytest.mark.two_cells
-def test_a_node_speaks_chinese(chinese):
+@pytest.mark.usefixtures("in_chinese")
+def test_a_node_speaks_chinese(page):
     table = read("zh")
-    shown = chinese.evaluate(SHOWN)
-    wait_until_at_rest(chinese)
-    chinese.shot("chinese")
+    shown = page.evaluate(SHOWN)
+    wait_until_at_rest(page)
+    page.shot("chinese")
     wanted = {table[text] for text in ("SCOPE Sampler", "steps", "preset", "positive", "trace")}
     assert wanted <= set(shown), shown
 
 
 @pytest.mark.two_cells
-def test_options_speak_chinese_and_are_saved_in_english(chinese):
+@pytest.mark.usefixtures("in_chinese")
+def test_options_speak_chinese_and_are_saved_in_english(page):
     table = read("zh")
-    chinese.evaluate("void app.graph.add(LiteGraph.createNode('SCOPE_Settings'))")
-    show(chinese, SETTINGS)
+    page.evaluate("void app.graph.add(LiteGraph.createNode('SCOPE_Settings'))")
+    show(page, SETTINGS)
     for name, value in (("method", "planned"), ("method.preset", "fast")):
         label, option = table[name.rpartition(".")[2]], f"{value} · {table[value]}"
-        pick(chinese, name, label, option)
-        assert shown_in(chinese, name, label) == option
+        pick(page, name, label, option)
+        assert shown_in(page, name, label) == option
     assert (
-        chinese.evaluate(TOOLTIP, "method.preset")
+        page.evaluate(TOOLTIP, "method.preset")
         == table["The presets of SCOPE Sampler, or custom: the inputs below decide."]
     )
-    chinese.shot("chinese_options")
-    inputs, saved = chinese.evaluate(SAVED)
+    page.shot("chinese_options")
+    inputs, saved = page.evaluate(SAVED)
     assert (inputs["method"], inputs["method.preset"]) == ("planned", "fast")
     assert {"planned", "fast"} <= set(saved) and " · " not in str(saved)
-    assert not [text for text in chinese.problems if "scope" in text.lower()]
+    assert not [text for text in page.problems if "scope" in text.lower()]
 
 
 @pytest.mark.two_cells
-def test_the_panels_speak_chinese_and_change_with_the_language(chinese):
+@pytest.mark.usefixtures("in_chinese")
+def test_the_panels_speak_chinese_and_change_with_the_language(page):
     table = read("zh")
-    load(chinese, "01 Demo - Text to video")
+    load(page, "01 Demo - Text to video")
     empty = next(text for text in panel_texts() if text.startswith("Run the workflow to see which steps"))
     for language, words in (("zh", table), ("en", {}), ("zh", table)):
-        chinese.evaluate("language => app.extensionManager.setting.set('Comfy.Locale', language)", language)
+        page.evaluate("language => app.extensionManager.setting.set('Comfy.Locale', language)", language)
         for panel, text in (("plan", "Plan: {evaluations}"), ("timeline", empty)):
-            chinese.wait_for_function(SAYS, arg=[panel, words.get(text, text).partition("{")[0]])
-        wait_until_at_rest(chinese)
-        chinese.shot(f"panels_{language}")
-    assert not [text for text in chinese.problems if "scope" in text.lower()]
+            page.wait_for_function(SAYS, arg=[panel, words.get(text, text).partition("{")[0]])
+        wait_until_at_rest(page)
+        page.shot(f"panels_{language}")
+    assert not [text for text in page.problems if "scope" in text.lower()]
 
 
 def pick(page, name: str, label: str, option: str):

@@ -228,8 +228,8 @@ def answer(server: Server, prompt: dict, on_event: Callable[[str, dict], None] |
 def cancelled(server: Server, prompt: dict, after: int = 1) -> bool:
     """Run a prompt and cancel it after a step. Whether it was still running.
 
-    Each step is told by a live event where the sampler runs by itself; in a sweep, for one, by ComfyUI's progress, which
-    leaves out steps that follow at once, but not the first.
+    A sampler that runs by itself tells each step in a live event. In a sweep only ComfyUI's progress does, which leaves
+    out steps that follow at once, but not the first.
     """
     asked = []
 
