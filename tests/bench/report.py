@@ -117,9 +117,9 @@ def presets(report: dict[str, Any]) -> list[str]:
             found.setdefault(name, {})[way] = f"{row['flop_x']:.1f}x{time}: {plus_minus(row)} ({worst_frame(row):.0f})"
             if "lpips" in row["clips"][0]:
                 alike.setdefault(name, {})[way] = f"{average(row, 'ssim'):.4f}, {average(row, 'lpips'):.4f}"
-    ways = [way for way, _ in by_schedule(report)]
 
     def by_way(head: str, cells: dict[str, dict[str, str]]) -> list[str]:
+        ways = [way for way, _ in by_schedule(report) if any(way in row for row in cells.values())]
         named = ([name, *(row.get(way, "") for way in ways)] for name, row in cells.items())
         return table([head, *(SHORT[way] for way in ways)], named)
 
