@@ -23,7 +23,7 @@ SHOTS = PACK / "tests" / "output"
 sys.path[:0] = [str(PACK), str(Path(__file__).parent)]
 os.environ["COMFYUI_PYTHON"] = os.environ["SCOPE_COMFYUI_PYTHON"]
 
-from waits import open_page, resize, wait_until_at_rest  # noqa: E402
+from waits import open_page, resize, wait_until_at_rest, wait_until_idle  # noqa: E402
 
 from workflows.launcher import HostError, find_or_build, newest_frontend  # noqa: E402
 
@@ -160,9 +160,7 @@ def page(cell, server):
     """The page of a cell with an empty graph, on a server that runs nothing. `page.problems` collects what the console
     reports, `page.shot` writes screenshots."""
     server.request("POST", "/queue", {"clear": True})
-    while any(server.request("GET", "/queue")[1].values()):
-        server.request("POST", "/interrupt", {})
-        cell.wait_for_timeout(100)
+    wait_until_idle(cell, server, stops=True)
     resize(cell, VIEWPORT)
     cell.mouse.move(0, 0)  # off the graph: it shows tooltips
     cell.evaluate(EMPTY)

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 import pytest
 from gestures import QUICK, choose, load, node_of, run
 from test_plan import SAMPLER, strip
-from waits import wait_for_words, wait_until_at_rest, wait_until_ready
+from waits import wait_for_words, wait_until_at_rest, wait_until_idle, wait_until_ready
 
 QUEUE = "app.queuePrompt(0)"
 QUEUE_TWO = "app.queuePrompt(0, 2)"
@@ -77,8 +77,7 @@ def test_a_run_that_ended_without_a_connection_is_not_shown_as_running(page, ser
         page.evaluate(QUEUE)
         wait_for_words(page, note, "Running")
         wait_for_words(page, timeline(page).element_handle(), "so far")
-        while not is_idle(server):
-            page.wait_for_timeout(100)
+        wait_until_idle(page, server)
         (last,) = server.request("GET", "/history?max_items=1")[1].values()
         assert last["status"]["status_str"] == "success"
         if not is_known:
@@ -97,10 +96,6 @@ def lost_at_the_first_step(page):
         yield
     finally:
         page.evaluate("reconnect()")
-
-
-def is_idle(server) -> bool:
-    return not any(server.request("GET", "/queue")[1].values())
 
 
 @pytest.mark.two_cells

@@ -1,6 +1,7 @@
 """States of the page that the browser tests wait for. None of them is a time: how long a state may take to come is
 bounded for a test that fails, far above what a busy machine needs."""
 
+import time
 from itertools import count
 
 PATIENCE = 180_000
@@ -90,6 +91,16 @@ def wait_until_at_rest(page):
     """For some frames in a row no plan is asked for, no change is being undone, the canvas has nothing left to draw,
     and every node and every element of ours stands where it stood."""
     page.wait_for_function(AT_REST, arg=next(WAITS))
+
+
+def wait_until_idle(page, server, stops: bool = False):
+    """The server has nothing to run. `stops`: what it still runs is cancelled."""
+    deadline = time.monotonic() + PATIENCE / 1000
+    while any(server.request("GET", "/queue")[1].values()):
+        assert time.monotonic() < deadline, "the server is still at work"
+        if stops:
+            server.request("POST", "/interrupt", {})
+        page.wait_for_timeout(100)
 
 
 def resize(page, size: dict[str, int]):

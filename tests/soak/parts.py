@@ -165,10 +165,10 @@ def watched(server: Server, count: int, run: Callable[[int], str]) -> Figures:
     }
 
 
-def open_files(process: psutil.Process, looks: int = 20) -> int:
+def open_files(process: psutil.Process) -> int:
     """Without a socket that the client has closed already and the server is about to."""
     counts = []
-    for _ in range(looks):
+    for _ in range(20):
         counts.append(process.num_fds())
         time.sleep(0.01)
     return min(counts)
